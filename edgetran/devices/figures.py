@@ -1,0 +1,196 @@
+"""The values every device reports: a Figure with its origin, the three HardwareFigures, a Workload."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self, get_args
+
+Source = Literal["measured", "predicted", "simulated", "counted"]
+"""Where a figure comes from: measured on hardware, predicted by a surrogate fitted to
+measurements, simulated by an analytic device, or counted exactly."""
+
+SOURCES: Final[tuple[str, ...]] = get_args(Source)
+
+
+class FigureError(ValueError):
+    """A figure or workload that cannot exist; the message says what was given and is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One value with its unit and origin; an unknown value is None and says why.
+
+    Attributes:
+        value: the value in `unit`, or None where it is not known.
+        unit: for example "ms", "mJ", "W".
+        source: where the value comes from.
+        std: one standard deviation in `unit`, where known.
+        reason: why the value is None; may also qualify a value ("model-based sensor").
+
+    Raises:
+        FigureError: for a value that is not finite, a missing reason or an unknown source.
+    """
+
+    value: float | None
+    unit: str
+    source: Source
+    std: float | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise FigureError(f"source: {self.source!r} given; allowed are {', '.join(SOURCES)}")
+        if self.value is None and not self.reason:
+            raise FigureError("reason: a figure without a value needs a reason")
+        for name in ("value", "std"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise FigureError(
+                    f"{name}: {number!r} is not finite; unknown is None with a reason"
+                )
+
+    @classmethod
+    def missing(cls, unit: str, source: Source, reason: str) -> Self:
+        """A figure whose value is not known, for `reason`."""
+        return cls(None, unit, source, reason=reason)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data; `std` and `reason` only where they are set."""
+        data: dict[str, Any] = {"value": self.value, "unit": self.unit, "source": self.source}
+        if self.std is not None:
+            data["std"] = self.std
+        if self.reason is not None:
+            data["reason"] = self.reason
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            FigureError: when value, unit or source is absent or cannot be.
+        """
+        for key in ("value", "unit", "source"):
+            if key not in data:
+                raise FigureError(f"{key}: missing from a figure")
+        return cls(data["value"], data["unit"], data["source"], data.get("std"), data.get("reason"))
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareFigures:
+    """What running one architecture costs on one device, per sequence.
+
+    Attributes:
+        latency_ms: time of inference per sequence, ms.
+        energy_mj: energy per sequence, mJ.
+        peak_power_w: highest power over the averaging window, W.
+        feasible: False where the device cannot run the architecture at all.
+        infeasible_reason: why not.
+
+    Raises:
+        FigureError: for infeasible figures without a reason.
+    """
+
+    latency_ms: Figure
+    energy_mj: Figure
+    peak_power_w: Figure
+    feasible: bool = True
+    infeasible_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.feasible and not self.infeasible_reason:
+            raise FigureError("infeasible_reason: infeasible figures need a reason")
+
+    @classmethod
+    def infeasible(cls, source: Source, reason: str) -> Self:
+        """Figures of an architecture that the device cannot run, for `reason`."""
+        return cls(
+            Figure.missing("ms", source, reason),
+            Figure.missing("mJ", source, reason),
+            Figure.missing("W", source, reason),
+            feasible=False,
+            infeasible_reason=reason,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        data: dict[str, Any] = {
+            "latency_ms": self.latency_ms.to_dict(),
+            "energy_mj": self.energy_mj.to_dict(),
+            "peak_power_w": self.peak_power_w.to_dict(),
+            "feasible": self.feasible,
+        }
+        if self.infeasible_reason is not None:
+            data["infeasible_reason"] = self.infeasible_reason
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            FigureError: when a figure is absent or cannot be.
+        """
+        for key in ("latency_ms", "energy_mj", "peak_power_w"):
+            if key not in data:
+                raise FigureError(f"{key}: missing from the hardware figures")
+        return cls(
+            Figure.from_dict(data["latency_ms"]),
+            Figure.from_dict(data["energy_mj"]),
+            Figure.from_dict(data["peak_power_w"]),
+            data.get("feasible", True),
+            data.get("infeasible_reason"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The batches that a device runs.
+
+    Attributes:
+        batch_size: sequences per batch.
+        sequence_length: tokens per sequence.
+        vocab_size: entries of the word embedding.
+        num_labels: outputs of the classifier; 1 for regression.
+
+    Raises:
+        FigureError: for a size below 1.
+    """
+
+    batch_size: int
+    sequence_length: int
+    vocab_size: int = 30522
+    num_labels: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "sequence_length", "vocab_size", "num_labels"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise FigureError(f"{name}: {value!r} given; allowed is an integer of at least 1")
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain JSON data."""
+        return {
+            "batch_size": self.batch_size,
+            "sequence_length": self.sequence_length,
+            "vocab_size": self.vocab_size,
+            "num_labels": self.num_labels,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, int]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            FigureError: naming an unknown or missing key.
+        """
+        allowed = ("batch_size", "sequence_length", "vocab_size", "num_labels")
+        for key in data:
+            if key not in allowed:
+                raise FigureError(f"workload: {key!r} given; allowed are {', '.join(allowed)}")
+        for key in allowed[:2]:
+            if key not in data:
+                raise FigureError(f"workload: {key} is missing")
+        return cls(**data)
