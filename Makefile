@@ -1,0 +1,32 @@
+# Each target does its own set-up; everything is installed into .venv/.
+.PHONY: help quickstart test lint format unit setup clean
+
+help: ## Say what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+quickstart: ## Profile, search and refine on this machine (runs/quickstart)
+	@hack/setup run
+	.venv/bin/edgetran run -f examples/quickstart.yaml
+
+test: lint ## Lint and every test
+	.venv/bin/pytest -n 2 --dist loadscope -m "not e2e"
+	.venv/bin/pytest -m e2e
+
+lint: setup ## Format, lint, types and the doors between the rooms
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+unit: setup ## The quick tests only
+	.venv/bin/pytest -n 2 -m "not slow and not e2e"
+
+format: setup ## Rewrite the code in the project's format
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+setup: ## Install what developers need
+	@hack/setup test
+
+clean: ## Remove what was installed and made here, runs included
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
