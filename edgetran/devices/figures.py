@@ -1,4 +1,4 @@
-"""The values every device reports: a Figure with its origin, the three HardwareFigures, a Workload."""
+"""What every device reports: Figure with its origin, HardwareFigures, and the Workload."""
 
 from __future__ import annotations
 
