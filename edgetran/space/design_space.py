@@ -1,0 +1,453 @@
+"""Design spaces as data: which architectures there are, their number, their integer embedding.
+
+Source: FlexiBERT (arXiv 2205.11656) and EdgeTran (arXiv 2303.13745, §III).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import yaml
+
+from edgetran.space.architecture import HEAD_TYPES, Architecture, Layer
+from edgetran.space.ranking import (
+    multiset_count,
+    rank_multiset,
+    rank_word,
+    unrank_multiset,
+    unrank_word,
+    word_count,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+SamplingMethod = Literal["hierarchical", "sobol", "lhs", "halton"]
+
+MAX_LAYERS: Final = 1000
+"""Deepest architecture of a space: keeps the cardinality a number that can be computed."""
+
+_MAX_OPTIONS: Final = 2**63 - 1
+"""Options of one choice are numbered by 64-bit integers in the embedding."""
+
+_INTEGER_LISTS: Final = {
+    "layers": "num_layers",
+    "hiddenSizes": "hidden_sizes",
+    "heads": "num_heads",
+    "feedForwardWidths": "feed_forward_widths",
+}
+_KEYS: Final = ("layers", "hiddenSizes", "heads", "headTypes", "feedForwardWidths")
+_OPTIONAL_KEYS: Final = ("maxFeedForwardStack", "name")
+_PRESETS: Final = ("flexibert-2.0", "tiny")
+
+
+class DesignSpaceError(ValueError):
+    """A design space, embedding or request that cannot be; says where and what is allowed."""
+
+
+@dataclass(frozen=True)
+class DesignSpace:
+    """Every architecture that can be made of the allowed values, in the order given.
+
+    Depth is one of `num_layers`. Each layer chooses for itself a hidden size h, a number of
+    heads n with any mix of head types (their dimension is h // n), and a feed-forward stack
+    of 1 .. `max_stack` widths. Architectures that differ only in the order of heads within
+    layers count as one. The order of the values is part of the embedding.
+
+    Attributes:
+        num_layers: allowed depths, in encoder layers.
+        hidden_sizes: allowed hidden sizes h of a layer.
+        num_heads: allowed numbers n of heads of a layer.
+        head_types: allowed head types, from `HEAD_TYPES`.
+        feed_forward_widths: allowed widths of a feed-forward matrix.
+        max_stack: most widths in one feed-forward stack.
+        name: what the space is called in reports.
+
+    Raises:
+        DesignSpaceError: an empty list, a value given twice, a size below 1, an unknown head
+            type, or more heads than a hidden size has dimensions.
+    """
+
+    num_layers: tuple[int, ...]
+    hidden_sizes: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    head_types: tuple[str, ...]
+    feed_forward_widths: tuple[int, ...]
+    max_stack: int = 1
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        for key, field in _INTEGER_LISTS.items():
+            values = _tuple(key, getattr(self, field))
+            for value in values:
+                if not _is_size(value):
+                    raise DesignSpaceError(f"{key}: {value!r} is not a positive integer")
+            object.__setattr__(self, field, values)
+        object.__setattr__(self, "head_types", _tuple("headTypes", self.head_types))
+        for head in self.head_types:
+            if head not in HEAD_TYPES:
+                raise DesignSpaceError(
+                    f"headTypes: unknown head type {head!r}; allowed are {', '.join(HEAD_TYPES)}"
+                )
+        if not _is_size(self.max_stack):
+            raise DesignSpaceError(
+                f"maxFeedForwardStack: {self.max_stack!r} is not a positive integer"
+            )
+        if not isinstance(self.name, str):
+            raise DesignSpaceError(f"name: {self.name!r} is not a text")
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if (deepest := max(self.num_layers)) > MAX_LAYERS:
+            raise DesignSpaceError(f"layers: {deepest} given, allowed are at most {MAX_LAYERS}")
+        most_heads, narrowest = max(self.num_heads), min(self.hidden_sizes)
+        if most_heads > narrowest:
+            raise DesignSpaceError(
+                f"heads: {most_heads} with hiddenSizes: {narrowest} gives head dimension 0; "
+                f"allowed are at most {narrowest} heads, or hidden sizes of at least {most_heads}"
+            )
+        if self.max_stack > 64 or self._feed_forward_options > _MAX_OPTIONS:
+            raise DesignSpaceError(
+                f"maxFeedForwardStack: {self.max_stack} with {len(self.feed_forward_widths)} "
+                "feedForwardWidths gives too many stacks; allowed are fewer than 2^63"
+            )
+        if self._attention_options > _MAX_OPTIONS:
+            raise DesignSpaceError(
+                f"heads: {most_heads} of {len(self.head_types)} headTypes give too many mixes of "
+                "heads; allowed are fewer than 2^63"
+            )
+
+    @classmethod
+    def preset(cls, name: str) -> DesignSpace:
+        """The design space called `name`: `flexibert-2.0` (published) or `tiny` (for a laptop).
+
+        Raises:
+            DesignSpaceError: for another name.
+        """
+        if name not in _PRESETS:
+            raise DesignSpaceError(
+                f"preset: {name!r} is unknown; allowed are {', '.join(_PRESETS)}"
+            )
+        text = (resources.files("edgetran.space") / "presets" / f"{name}.yaml").read_text("utf-8")
+        return cls.from_dict(yaml.safe_load(text))
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> DesignSpace:
+        """Read the form that resources use: `{"preset": NAME}`, or the lists inline.
+
+        Inline keys: `layers`, `hiddenSizes`, `heads`, `headTypes`, `feedForwardWidths`, and
+        optionally `maxFeedForwardStack` (1) and `name`.
+
+        Raises:
+            DesignSpaceError: naming the key, the value and what is allowed.
+        """
+        if not isinstance(mapping, Mapping):
+            raise DesignSpaceError(
+                f"design space: {type(mapping).__name__} given, allowed is a mapping with "
+                f"preset, or with {', '.join(_KEYS)}"
+            )
+        if "preset" in mapping:
+            if len(mapping) > 1:
+                others = ", ".join(sorted(str(key) for key in mapping if key != "preset"))
+                raise DesignSpaceError(f"preset: stands alone, but {others} given beside it")
+            return cls.preset(mapping["preset"])
+        unknown = [str(key) for key in mapping if key not in (*_KEYS, *_OPTIONAL_KEYS)]
+        if unknown:
+            raise DesignSpaceError(
+                f"design space: unknown key {', '.join(sorted(unknown))}; allowed are preset, "
+                f"{', '.join((*_KEYS, *_OPTIONAL_KEYS))}"
+            )
+        missing = [key for key in _KEYS if key not in mapping]
+        if missing:
+            raise DesignSpaceError(f"design space: {', '.join(missing)} missing")
+        return cls(
+            num_layers=mapping["layers"],
+            hidden_sizes=mapping["hiddenSizes"],
+            num_heads=mapping["heads"],
+            head_types=mapping["headTypes"],
+            feed_forward_widths=mapping["feedForwardWidths"],
+            max_stack=mapping.get("maxFeedForwardStack", 1),
+            name=mapping.get("name", "custom"),
+        )
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str]) -> DesignSpace:
+        """Read a YAML file that holds the mapping of `from_dict`.
+
+        Raises:
+            DesignSpaceError: the file cannot be read, is no YAML, or is no design space.
+        """
+        try:
+            mapping = yaml.safe_load(Path(path).read_text("utf-8"))
+        except OSError as error:
+            raise DesignSpaceError(f"{path}: cannot be read ({error.strerror})") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DesignSpaceError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        try:
+            return cls.from_dict(mapping)
+        except DesignSpaceError as error:
+            raise DesignSpaceError(f"{path}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `from_dict`: plain lists, ints and strings."""
+        return {
+            "name": self.name,
+            "layers": list(self.num_layers),
+            "hiddenSizes": list(self.hidden_sizes),
+            "heads": list(self.num_heads),
+            "headTypes": list(self.head_types),
+            "feedForwardWidths": list(self.feed_forward_widths),
+            "maxFeedForwardStack": self.max_stack,
+        }
+
+    @property
+    def max_layers(self) -> int:
+        """The largest allowed depth."""
+        return max(self.num_layers)
+
+    @cached_property
+    def _feed_forward_options(self) -> int:
+        return word_count(len(self.feed_forward_widths), self.max_stack)
+
+    @cached_property
+    def _attention_offsets(self) -> tuple[int, ...]:
+        """First attention index of each number of heads, then the number of all options."""
+        offsets = [0]
+        for heads in self.num_heads:
+            offsets.append(offsets[-1] + multiset_count(heads, len(self.head_types)))
+        return tuple(offsets)
+
+    @property
+    def _attention_options(self) -> int:
+        return self._attention_offsets[-1]
+
+    @cached_property
+    def _layer_options(self) -> int:
+        return len(self.hidden_sizes) * self._feed_forward_options * self._attention_options
+
+    @cached_property
+    def _depth_offsets(self) -> tuple[int, ...]:
+        """Rank of the first architecture of each depth, then the number of all."""
+        offsets = [0]
+        for depth in self.num_layers:
+            offsets.append(offsets[-1] + self._layer_options**depth)
+        return tuple(offsets)
+
+    def cardinality(self) -> int:
+        """Exact number of architectures, heads of a layer unordered."""
+        return self._depth_offsets[-1]
+
+    def architecture_at(self, rank: int) -> Architecture:
+        """The architecture number `rank` of `cardinality()`; every one has exactly one rank.
+
+        Raises:
+            DesignSpaceError: for a rank outside 0 .. cardinality() - 1.
+        """
+        if not 0 <= rank < self.cardinality():
+            raise DesignSpaceError(f"rank: {rank} given, allowed are 0 to {self.cardinality() - 1}")
+        depth = next(i for i, end in enumerate(self._depth_offsets[1:]) if rank < end)
+        rest = rank - self._depth_offsets[depth]
+        layers = []
+        for _ in range(self.num_layers[depth]):
+            rest, layer = divmod(rest, self._layer_options)
+            layer, attention = divmod(layer, self._attention_options)
+            hidden, feed_forward = divmod(layer, self._feed_forward_options)
+            layers.append(self._layer(hidden, feed_forward, attention))
+        return Architecture(tuple(layers))
+
+    def why_not(self, architecture: Architecture) -> str | None:
+        """None where the architecture is in the space, else the first choice that is not."""
+        if architecture.num_layers not in self.num_layers:
+            return f"layers: {_not_allowed(architecture.num_layers, self.num_layers)}"
+        for i, layer in enumerate(architecture.layers):
+            if reason := self._why_not_layer(layer):
+                return f"layer {i}: {reason}"
+        return None
+
+    def _why_not_layer(self, layer: Layer) -> str | None:
+        if layer.hidden_size not in self.hidden_sizes:
+            return f"hiddenSizes: {_not_allowed(layer.hidden_size, self.hidden_sizes)}"
+        if layer.num_heads not in self.num_heads:
+            return f"heads: {_not_allowed(layer.num_heads, self.num_heads)}"
+        if layer.head_dim != (dim := layer.hidden_size // layer.num_heads):
+            return (
+                f"head dimension: {layer.head_dim} given, allowed is {dim} "
+                f"(hidden size {layer.hidden_size} // {layer.num_heads} heads)"
+            )
+        for head in layer.head_types:
+            if head not in self.head_types:
+                return f"headTypes: {_not_allowed(head, self.head_types)}"
+        if len(layer.feed_forward) > self.max_stack:
+            return (
+                f"maxFeedForwardStack: {len(layer.feed_forward)} widths given, "
+                f"allowed are at most {self.max_stack}"
+            )
+        for width in layer.feed_forward:
+            if width not in self.feed_forward_widths:
+                return f"feedForwardWidths: {_not_allowed(width, self.feed_forward_widths)}"
+        return None
+
+    def contains(self, architecture: Architecture) -> bool:
+        """Whether the architecture is one of the space; the order of its heads is free."""
+        return self.why_not(architecture) is None
+
+    def encode(self, architecture: Architecture) -> npt.NDArray[np.int64]:
+        """The published embedding of an architecture.
+
+        e[0] is the index of the depth; for layer i, e[3i+1 .. 3i+3] are the indices of the
+        hidden size, the feed-forward stack and the mix of heads; zeros follow the last layer.
+
+        Returns:
+            Integers of shape (1 + 3 · max_layers,); 37 of them for `flexibert-2.0`.
+
+        Raises:
+            DesignSpaceError: the architecture is not in the space; the message says why.
+        """
+        import numpy as np
+
+        if reason := self.why_not(architecture):
+            raise DesignSpaceError(f"design space {self.name}: {reason}")
+        embedding = np.zeros(1 + 3 * self.max_layers, dtype=np.int64)
+        embedding[0] = self.num_layers.index(architecture.num_layers)
+        for i, layer in enumerate(architecture.layers):
+            embedding[3 * i + 1 : 3 * i + 4] = (
+                self.hidden_sizes.index(layer.hidden_size),
+                rank_word(
+                    [self.feed_forward_widths.index(width) for width in layer.feed_forward],
+                    len(self.feed_forward_widths),
+                ),
+                self._attention_offsets[self.num_heads.index(layer.num_heads)]
+                + rank_multiset(
+                    sorted(self.head_types.index(head) for head in layer.head_types),
+                    len(self.head_types),
+                ),
+            )
+        return embedding
+
+    def decode(self, embedding: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Architecture:
+        """The architecture of an embedding, heads in canonical order: the inverse of `encode`.
+
+        Raises:
+            DesignSpaceError: wrong length, an index out of range, or something past the last
+                layer.
+        """
+        values = [_integer(place, value) for place, value in enumerate(embedding)]
+        if len(values) != 1 + 3 * self.max_layers:
+            raise DesignSpaceError(
+                f"embedding: {len(values)} integers given, allowed are {1 + 3 * self.max_layers}"
+            )
+        options = (len(self.hidden_sizes), self._feed_forward_options, self._attention_options)
+        _check_index(0, values[0], len(self.num_layers))
+        used = 1 + 3 * self.num_layers[values[0]]
+        for place in range(1, used):
+            _check_index(place, values[place], options[(place - 1) % 3])
+        for place in range(used, len(values)):
+            if values[place] != 0:
+                raise DesignSpaceError(
+                    f"embedding[{place}]: {values[place]} given past the last layer, allowed is 0"
+                )
+        return Architecture(
+            tuple(self._layer(*values[place : place + 3]) for place in range(1, used, 3))
+        )
+
+    def _layer(self, hidden: int, feed_forward: int, attention: int) -> Layer:
+        """The layer of the three indices of the embedding, heads in canonical order."""
+        offsets = self._attention_offsets
+        which = next(i for i, (_, end) in enumerate(pairwise(offsets)) if attention < end)
+        heads, hidden_size = self.num_heads[which], self.hidden_sizes[hidden]
+        kinds = unrank_multiset(attention - offsets[which], heads, len(self.head_types))
+        return Layer(
+            hidden_size=hidden_size,
+            head_types=tuple(
+                sorted((self.head_types[kind] for kind in kinds), key=HEAD_TYPES.index)
+            ),
+            head_dim=hidden_size // heads,
+            feed_forward=tuple(
+                self.feed_forward_widths[letter]
+                for letter in unrank_word(feed_forward, len(self.feed_forward_widths))
+            ),
+        )
+
+    def sample(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        method: SamplingMethod = "hierarchical",
+        distinct: bool = True,
+    ) -> list[Architecture]:
+        """Draw `n` architectures, each choice uniform among its allowed values.
+
+        See `edgetran.space.sampling.sample`.
+        """
+        from edgetran.space.sampling import sample
+
+        return sample(self, n, rng, method=method, distinct=distinct)
+
+    def project(self, architecture: Architecture) -> Architecture:
+        """The architecture itself where it is in the space, else one inside that resembles it.
+
+        See `edgetran.space.steps.project`.
+        """
+        from edgetran.space.steps import project
+
+        return project(self, architecture)
+
+    def neighbours(self, architecture: Architecture) -> list[Architecture]:
+        """Every architecture of the space that is one step away.
+
+        See `edgetran.space.steps.neighbours`.
+        """
+        from edgetran.space.steps import neighbours
+
+        return list(neighbours(self, architecture))
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """A random architecture of the space that is one step away.
+
+        See `edgetran.space.steps.mutate`.
+        """
+        from edgetran.space.steps import mutate
+
+        return mutate(self, architecture, rng)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _tuple(key: str, values: Any) -> tuple[Any, ...]:
+    """A list as a tuple; refuses what is no list, is empty, or holds something twice."""
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise DesignSpaceError(f"{key}: {values!r} is not a list")
+    if not values:
+        raise DesignSpaceError(f"{key}: is empty, allowed is at least one value")
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise DesignSpaceError(f"{key}: {value!r} is given twice")
+    return tuple(values)
+
+
+def _not_allowed(value: object, allowed: Sequence[object]) -> str:
+    return f"{value} given, allowed are {', '.join(map(str, allowed))}"
+
+
+def _integer(place: int, value: Any) -> int:
+    try:
+        if value == (integer := int(value)):
+            return integer
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise DesignSpaceError(f"embedding[{place}]: {value!r} is not an integer")
+
+
+def _check_index(place: int, index: int, options: int) -> None:
+    if not 0 <= index < options:
+        raise DesignSpaceError(f"embedding[{place}]: {index} given, allowed are 0 to {options - 1}")
