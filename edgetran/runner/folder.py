@@ -1,0 +1,147 @@
+"""The folder of a run: its layout, its lock, and whose specification it belongs to.
+
+spec.yaml              the resources that were asked for, canonical
+log.jsonl              every event with its time
+profiles/DEVICE.jsonl  measurements of a device
+trials.jsonl           trials of the search
+gptran/tree.jsonl      nodes of GPTran's tree
+checkpoints/           trained weights that later steps start from
+model/, model.onnx     the winner
+result.json            written last: the run is complete when it exists
+report.html            the result to look at
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from filelock import FileLock, Timeout
+
+from edgetran.records import write_atomically
+
+RESULT_SCHEMA_VERSION: Final = 1
+
+
+class RunFolderError(ValueError):
+    """A folder that cannot hold this run; the message says which and what is allowed."""
+
+
+class RunFolder:
+    """A run's folder, held by one process at a time (a context manager).
+
+    Args:
+        path: the folder; created when the run starts.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.spec = self.path / "spec.yaml"
+        self.log = self.path / "log.jsonl"
+        self.profiles = self.path / "profiles"
+        self.trials = self.path / "trials.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.gptran = self.path / "gptran"
+        self.model = self.path / "model"
+        self.onnx = self.path / "model.onnx"
+        self.result = self.path / "result.json"
+        self.report = self.path / "report.html"
+        self._lock = FileLock(self.path / ".lock")
+
+    def profile(self, device: str) -> Path:
+        """Where the measurements of `device` stand."""
+        return self.profiles / f"{device}.jsonl"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run in this folder has ended with a result."""
+        return self.result.exists()
+
+    def read_result(self) -> dict[str, Any]:
+        """The result of a complete run.
+
+        Raises:
+            RunFolderError: there is no result yet, or one of another schema version.
+        """
+        if not self.path.is_dir():
+            raise RunFolderError(f"{self.path}: no such folder; give the folder of a run")
+        if not self.complete:
+            raise RunFolderError(
+                f"{self.path}: holds no result.json; "
+                + (
+                    f"the run is unfinished, continue it with: edgetran run -f {self.spec} "
+                    f"--output {self.path}"
+                    if self.spec.exists()
+                    else "give the folder of a run"
+                )
+            )
+        try:
+            result = json.loads(self.result.read_text())
+            version = result["schemaVersion"]
+        except (ValueError, KeyError, TypeError):
+            raise RunFolderError(f"{self.result}: is not a result of EdgeTran") from None
+        if version != RESULT_SCHEMA_VERSION:
+            raise RunFolderError(
+                f"{self.result}: schemaVersion is {version}, this version of EdgeTran reads "
+                f"{RESULT_SCHEMA_VERSION}"
+            )
+        return dict(result)
+
+    def claim(self, spec: str, *, resume: bool = True) -> bool:
+        """Make the folder this run's; call it while the lock is held.
+
+        Args:
+            spec: the canonical YAML of what is asked for.
+            resume: False refuses a folder that already holds a run.
+
+        Returns:
+            Whether an earlier session of the same run left something to continue.
+
+        Raises:
+            RunFolderError: the folder holds a run of another specification, files that are no
+                run's, or, without `resume`, any run.
+        """
+        if self.spec.exists():
+            if self.spec.read_text() != spec:
+                raise RunFolderError(
+                    f"{self.path}: holds a run of another specification (see {self.spec}); "
+                    "give another folder with --output, or delete this one"
+                )
+            if not resume:
+                raise RunFolderError(
+                    f"{self.path}: already holds a run of this specification; --no-resume wants "
+                    "an empty folder, give another one with --output, or delete this one"
+                )
+            return True
+        strangers = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        if strangers:
+            raise RunFolderError(
+                f"{self.path}: holds {strangers[0]} but no spec.yaml, so it is not the folder of a "
+                "run; give an empty or a new folder with --output"
+            )
+        write_atomically(self.spec, spec)
+        return False
+
+    def __enter__(self) -> Self:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path}: is a file; --output wants a folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunFolderError(
+                f"{self.path}: another edgetran process is running in this folder; wait for it or "
+                "give another folder with --output"
+            ) from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lock.release()

@@ -1,0 +1,183 @@
+"""Progress of a run: bars on a terminal, plain lines elsewhere, and every event in log.jsonl."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.progress import Task as Bar
+from rich.text import Text
+
+from edgetran.records import JsonLog
+
+PLAIN_PERIOD_S: Final = 10.0
+"""Least time between two plain lines of one stage: a log file stays readable."""
+
+_TITLE_WIDTH: Final = 30
+
+
+@dataclass
+class Stage:
+    """A stage's state: `done` of `total` steps, `inherited` of them by an earlier session."""
+
+    total: int
+    inherited: int
+    started: float
+    done: int
+    note: str = ""
+    printed: float = 0.0
+
+    def seconds_left(self, now: float) -> float | None:
+        """Remaining steps at this session's mean pace; None before its first step."""
+        here = self.done - self.inherited
+        if here <= 0:
+            return None
+        return (now - self.started) / here * max(0, self.total - self.done)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as `m:ss` or `h:mm:ss`, `-:--` where unknown."""
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class TerminalProgress:
+    """Shows a `Progress` on the console; a context manager around the whole run.
+
+    Args:
+        console: where to show it; plain lines where it is no terminal.
+        log: every event is appended here with its time.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, console: Console, log: JsonLog, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console
+        self._log = log
+        self._clock = clock
+        self._stages: dict[str, Stage] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._bars: Bars | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bars = Bars(
+                TextColumn("{task.fields[mark]}"),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                _Left(self._stages, self._clock),
+                TextColumn("[dim]{task.fields[note]}"),
+                console=self._console,
+                refresh_per_second=4,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def start(self, stage: str, *, total: int, done: int = 0) -> None:
+        """A bar appears, `done` of `total` steps filled."""
+        now = self._clock()
+        self._stages[stage] = Stage(total, done, now, done, printed=now)
+        self._event("start", stage, total=total, done=done)
+        if self._bars is not None:
+            if stage in self._tasks:
+                self._bars.remove_task(self._tasks[stage])
+            self._tasks[stage] = self._bars.add_task(
+                escape(stage.ljust(_TITLE_WIDTH)), total=total, completed=done, note="", mark="▸"
+            )
+        else:
+            self._plain(stage, "started")
+
+    def advance(self, stage: str, *, steps: int = 1, note: str = "") -> None:
+        """The bar grows by `steps`; a non-empty `note` replaces the text beside it."""
+        state = self._stages[stage]
+        state.done = min(state.total, state.done + steps)
+        state.note = note or state.note
+        self._event("advance", stage, total=state.total, done=state.done, note=state.note)
+        if self._bars is not None:
+            self._bars.update(
+                self._tasks[stage], completed=state.done, note=escape(state.note), refresh=True
+            )
+        elif self._clock() - state.printed >= PLAIN_PERIOD_S:
+            self._plain(stage)
+
+    def finish(self, stage: str, *, note: str = "") -> None:
+        """The bar is full and stays."""
+        state = self._stages[stage]
+        state.note = note or state.note
+        self._event("finish", stage, total=state.total, done=state.done, note=state.note)
+        if self._bars is not None:
+            self._bars.update(
+                self._tasks[stage],
+                total=max(1, state.done),
+                completed=max(1, state.done),
+                note=escape(state.note),
+                mark="[green]✔",
+                refresh=True,
+            )
+        else:
+            self._plain(stage, "finished")
+
+    def log(self, message: str) -> None:
+        """A line above the bars."""
+        self._event("message", None, message=message)
+        console = self._bars.console if self._bars is not None else self._console
+        console.print(f"  {message}", markup=False, highlight=False)
+
+    def _plain(self, stage: str, state_word: str = "") -> None:
+        state = self._stages[stage]
+        state.printed = self._clock()
+        left = state.seconds_left(state.printed)
+        parts = [f"{stage}: {state_word or f'{state.done}/{state.total}'}"]
+        if state_word == "started":
+            parts.append(f"{state.done}/{state.total} there already" if state.done else "")
+        elif not state_word and left is not None:
+            parts.append(f"{duration(left)} left")
+        parts.append(state.note)
+        self._console.print(
+            ", ".join(part for part in parts if part), markup=False, highlight=False
+        )
+
+    def _event(self, event: str, stage: str | None, **fields: Any) -> None:
+        record: dict[str, Any] = {"time": datetime.now(UTC).isoformat(), "event": event}
+        if stage is not None:
+            record["stage"] = stage
+        self._log.append(record | fields)
+
+
+class _Left(ProgressColumn):
+    """Time left of an unfinished stage, time taken of a finished one."""
+
+    def __init__(self, stages: dict[str, Stage], clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._stages = stages
+        self._clock = clock
+
+    def render(self, task: Bar) -> Text:
+        if task.finished:
+            return Text(duration(task.finished_time).rjust(7), style="dim")
+        stage = self._stages[task.description.rstrip()]
+        left = stage.seconds_left(self._clock())
+        return Text(f"{duration(left)} left".rjust(12), style="cyan")

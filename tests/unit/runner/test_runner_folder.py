@@ -1,0 +1,75 @@
+"""One folder holds one run, by one process at a time."""
+
+from pathlib import Path
+
+import pytest
+
+from edgetran.runner.folder import RunFolder, RunFolderError
+
+
+def test_a_new_folder_is_claimed_and_a_second_session_continues(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "runs" / "a") as folder:
+        assert folder.claim("kind: X\n") is False
+    with RunFolder(tmp_path / "runs" / "a") as folder:
+        assert folder.claim("kind: X\n") is True
+
+
+def test_a_folder_of_another_specification_is_refused(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim("kind: X\n")
+    with RunFolder(tmp_path) as folder, pytest.raises(RunFolderError, match="another specificat"):
+        folder.claim("kind: Y\n")
+    assert folder.spec.read_text() == "kind: X\n"
+
+
+def test_resuming_can_be_refused(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim("kind: X\n")
+        with pytest.raises(RunFolderError, match="already holds a run"):
+            folder.claim("kind: X\n", resume=False)
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("years of work")
+    with RunFolder(tmp_path) as folder, pytest.raises(RunFolderError, match=r"thesis\.doc"):
+        folder.claim("kind: X\n")
+    assert not folder.spec.exists()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="is a file"), RunFolder(tmp_path / "file"):
+        pass
+
+
+def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
+    with (
+        RunFolder(tmp_path),
+        pytest.raises(RunFolderError, match="another edgetran process"),
+        RunFolder(tmp_path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no result"),
+        ("{}", "is not a result"),
+        ("garbage", "is not a result"),
+        ('{"schemaVersion": 99}', "schemaVersion is 99"),
+    ],
+)
+def test_what_is_no_result_is_named(tmp_path: Path, content: str | None, message: str) -> None:
+    folder = RunFolder(tmp_path)
+    if content is not None:
+        folder.result.write_text(content)
+    with pytest.raises(RunFolderError, match=message):
+        folder.read_result()
+
+
+def test_an_unfinished_run_says_how_to_continue(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim("kind: X\n")
+    with pytest.raises(RunFolderError, match="continue it with: edgetran run"):
+        folder.read_result()
