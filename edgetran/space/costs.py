@@ -1,0 +1,344 @@
+"""Exact costs of an architecture: multiply-accumulates, parameters, bytes moved, launches.
+
+One forward pass of a classifier over B sequences of S positions each, P = B·S. Per layer, n heads
+of dimension d, widths f_1 .. f_k (spec of the heads: FlexiBERT, arXiv 2205.11656; `c_k` from
+ConvBERT, arXiv 2008.02496):
+
+| kind | MACs |
+|---|---|
+| query_key_value | P · h · d · (2 (n_sa + n_c) + n): Q and K only for heads that use them |
+| weighted_query | P · n_wma · d²: Q W |
+| scaled_dot_product | 2 · B · n_sa · S² · d: Q Kᵀ and the weights times V |
+| fourier_transform | B · n_dft · (2 S² d + 2 S d²): C_S (V C_d) − N_S (V N_d), with the cosine |
+|  | matrices C and the sine matrices N |
+| cosine_transform | B · n_dct · (S² d + S d²): D_S V D_dᵀ |
+| dynamic_convolution | P · n_c · (2 d² + 3 k d): depth-wise and point-wise convolution of K, |
+|  | the kernel, the Linear of V, the kernel applied |
+| attention_output | P · n · d · h |
+| feed_forward | P · (h f_1 + f_1 f_2 + … + f_k h) |
+| hidden_projection | P · h_i · h_{i+1}, where they differ |
+| pooler, classifier | B · h², B · h · labels: token 0 alone |
+
+A transform of length T > S, whose input is zero past S and whose output is wanted up to S, needs
+the first S rows and columns of its matrices only, so T is not in its cost. Embedding look-up,
+normalisation, activation, softmax and other elementwise work move bytes and count no MACs.
+
+Bytes: each launch reads its inputs and its weights once and writes its output once; attention is
+fused, so its scores are never written. Launches: heads of one type are one batched operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from edgetran.space.architecture import HEAD_TYPES, Architecture, Layer
+
+OPERATION_KINDS: Final = (
+    "embedding",
+    "query_key_value",
+    "weighted_query",
+    "scaled_dot_product",
+    "fourier_transform",
+    "cosine_transform",
+    "dynamic_convolution",
+    "attention_output",
+    "feed_forward",
+    "activation",
+    "normalisation",
+    "hidden_projection",
+    "pooler",
+    "classifier",
+)
+"""Every kind of operation, in the order of the forward pass."""
+
+TOKEN_TYPES: Final = 2
+_ID_BYTES: Final = 8  # token and token type ids are 64-bit integers
+
+_CONVOLUTION_SPANS: Final = {head: int(head[2:]) for head in HEAD_TYPES if head.startswith("c_")}
+
+
+class CostError(ValueError):
+    """A workload that cannot be; the message says what was given and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What all operations of one kind in one layer cost, for one forward pass of the batch.
+
+    Attributes:
+        kind: one of `OPERATION_KINDS`.
+        layer: encoder layer from 0; None for embeddings, pooler and classifier.
+        macs: multiply-accumulates.
+        parameters: trained values that it holds.
+        bytes_moved: bytes read and written.
+        launches: number of kernels that an unfused runtime launches.
+    """
+
+    kind: str
+    layer: int | None
+    macs: int
+    parameters: int
+    bytes_moved: int
+    launches: int
+
+
+class Cost(NamedTuple):
+    """An `Operation` of no place yet, whose traffic is counted in values and in ids."""
+
+    kind: str
+    macs: int
+    parameters: int
+    values_moved: int
+    launches: int
+    ids_moved: int = 0
+
+    def bytes_moved(self, bytes_per_value: int) -> int:
+        """Bytes read and written with values of this size."""
+        return self.values_moved * bytes_per_value + self.ids_moved * _ID_BYTES
+
+    def placed(self, layer: int | None, bytes_per_value: int) -> Operation:
+        """The operation in an encoder layer, or outside all."""
+        moved = self.bytes_moved(bytes_per_value)
+        return Operation(self.kind, layer, self.macs, self.parameters, moved, self.launches)
+
+
+def operations(
+    architecture: Architecture,
+    sequence_length: int,
+    batch_size: int,
+    *,
+    vocab_size: int = 30522,
+    bytes_per_value: int = 4,
+    max_positions: int = 512,
+    num_labels: int = 2,
+) -> tuple[Operation, ...]:
+    """The operations of one forward pass, in order; their parameters sum to `parameter_count`.
+
+    Args:
+        architecture: any architecture, inside a design space or not.
+        sequence_length: positions S of each sequence.
+        batch_size: sequences B.
+        vocab_size: rows of the word embedding.
+        bytes_per_value: 4 for fp32, 2 for fp16 and bf16, 1 for int8.
+        max_positions: rows of the position embedding.
+        num_labels: outputs of the classifier.
+
+    Raises:
+        CostError: a number below 1, or a sequence longer than `max_positions`.
+    """
+    check_workload(
+        sequence_length=sequence_length,
+        batch_size=batch_size,
+        vocab_size=vocab_size,
+        bytes_per_value=bytes_per_value,
+        max_positions=max_positions,
+        num_labels=num_labels,
+    )
+    layers = architecture.layers
+    before = embedding_costs(
+        layers[0].hidden_size, sequence_length, batch_size, vocab_size, max_positions
+    )
+    found = [cost.placed(None, bytes_per_value) for cost in before]
+    for i, layer in enumerate(layers):
+        costs = layer_costs(layer, sequence_length, batch_size)
+        if i + 1 < len(layers):
+            following = layers[i + 1].hidden_size
+            positions = sequence_length * batch_size
+            costs += projection_costs(layer.hidden_size, following, positions)
+        found += [cost.placed(i, bytes_per_value) for cost in costs]
+    after = top_costs(layers[-1].hidden_size, batch_size, num_labels)
+    return (*found, *(cost.placed(None, bytes_per_value) for cost in after))
+
+
+def parameter_count(
+    architecture: Architecture,
+    *,
+    vocab_size: int = 30522,
+    max_positions: int = 512,
+    num_labels: int = 2,
+) -> int:
+    """Trained values of the sequence classifier: embeddings, encoder, pooler, classifier.
+
+    Raises:
+        CostError: a number below 1.
+    """
+    return sum(
+        operation.parameters
+        for operation in operations(
+            architecture,
+            1,
+            1,
+            vocab_size=vocab_size,
+            max_positions=max_positions,
+            num_labels=num_labels,
+        )
+    )
+
+
+def macs(
+    architecture: Architecture, sequence_length: int, batch_size: int = 1, *, num_labels: int = 2
+) -> int:
+    """Multiply-accumulates of one forward pass of `batch_size` sequences.
+
+    Raises:
+        CostError: a number below 1.
+    """
+    return sum(
+        operation.macs
+        for operation in operations(
+            architecture,
+            sequence_length,
+            batch_size,
+            max_positions=max(sequence_length, 1),
+            num_labels=num_labels,
+        )
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def layer_costs(layer: Layer, sequence_length: int, batch_size: int) -> tuple[Cost, ...]:
+    """Costs of one layer without a projection to another hidden size, one entry per kind."""
+    return (
+        *_attention_costs(layer, sequence_length, batch_size),
+        *_feed_forward_costs(layer.hidden_size, layer.feed_forward, sequence_length * batch_size),
+        _normalisation(layer.hidden_size, sequence_length * batch_size, adds=1, times=2),
+    )
+
+
+def embedding_costs(
+    hidden: int, sequence_length: int, batch_size: int, vocab_size: int, max_positions: int
+) -> tuple[Cost, ...]:
+    """Costs of three look-ups (positions once for the whole batch), two sums and a LayerNorm."""
+    positions = sequence_length * batch_size
+    rows = vocab_size + max_positions + TOKEN_TYPES
+    moved = (9 * positions + 3 * sequence_length) * hidden
+    return (
+        Cost("embedding", 0, rows * hidden, moved, 5, ids_moved=2 * positions),
+        _normalisation(hidden, positions, adds=0),
+    )
+
+
+def projection_costs(inputs: int, outputs: int, positions: int) -> tuple[Cost, ...]:
+    """Cost of the Linear between two layers: none where their hidden sizes are equal."""
+    if inputs == outputs:
+        return ()
+    return (_linear("hidden_projection", inputs, outputs, positions),)
+
+
+def top_costs(hidden: int, batch_size: int, num_labels: int) -> tuple[Cost, ...]:
+    """Costs of the pooler (Linear and tanh of token 0) and of the classifier."""
+    pooler = _linear("pooler", hidden, hidden, batch_size)
+    moved = pooler.values_moved + 2 * batch_size * hidden
+    return (
+        pooler._replace(values_moved=moved, launches=2),
+        _linear("classifier", hidden, num_labels, batch_size),
+    )
+
+
+def _attention_costs(layer: Layer, sequence_length: int, batch_size: int) -> list[Cost]:
+    positions = sequence_length * batch_size
+    hidden, dim = layer.hidden_size, layer.head_dim
+    number = {head: layer.head_types.count(head) for head in set(layer.head_types)}
+    softmax = number.get("sa_sdp", 0) + number.get("sa_wma", 0)
+    convolutions = {
+        span: number[head] for head, span in _CONVOLUTION_SPANS.items() if head in number
+    }
+    with_query = softmax + sum(convolutions.values())
+    costs = [
+        _linear("query_key_value", hidden, (2 * with_query + layer.num_heads) * dim, positions)
+    ]
+    if weighted := number.get("sa_wma", 0):
+        weights = weighted * dim**2
+        moved = 2 * positions * weighted * dim + weights
+        costs.append(Cost("weighted_query", positions * weights, weights, moved, 1))
+    if softmax:
+        values = softmax * positions * dim
+        costs.append(Cost("scaled_dot_product", 2 * values * sequence_length, 0, 4 * values, 1))
+    for kind, head, parts in (
+        ("fourier_transform", "l_dft", 2),
+        ("cosine_transform", "l_dct", 1),
+    ):
+        if head in number:
+            costs.append(_transform(kind, parts, number[head], dim, sequence_length, positions))
+    if convolutions:
+        costs.append(_dynamic_convolution(convolutions, dim, positions))
+    output = _linear("attention_output", layer.inner_size, hidden, positions)
+    groups = bool(softmax) + len(number.keys() - {"sa_sdp", "sa_wma"})
+    if groups > 1:  # head outputs of several types are put together first
+        moved = output.values_moved + 2 * positions * layer.inner_size
+        output = output._replace(values_moved=moved, launches=2)
+    costs.append(output)
+    return costs
+
+
+def _transform(
+    kind: str, parts: int, heads: int, dim: int, sequence_length: int, positions: int
+) -> Cost:
+    """Two matrix products per part (cosine and sine, or the DCT matrix), after masking V."""
+    values = heads * positions * dim
+    return Cost(
+        kind,
+        parts * values * (sequence_length + dim),
+        0,
+        (4 + 2 * parts) * values + parts * (sequence_length**2 + dim**2),
+        3,
+    )
+
+
+def _dynamic_convolution(heads_by_span: dict[int, int], dim: int, positions: int) -> Cost:
+    """Masking of K and V, two convolutions, times Q, kernel, softmax, Linear of V, application."""
+    multiply, parameters, moved, launches = 0, 0, 0, 0
+    for span, heads in heads_by_span.items():
+        weights = heads * (2 * dim**2 + 2 * span * dim + 2 * dim + span)
+        multiply += positions * heads * (2 * dim**2 + 3 * span * dim)
+        parameters += weights
+        moved += weights + positions * heads * (16 * dim + 4 * span)
+        launches += 9
+    return Cost("dynamic_convolution", multiply, parameters, moved, launches)
+
+
+@lru_cache(maxsize=1 << 14)
+def _feed_forward_costs(hidden: int, widths: tuple[int, ...], positions: int) -> tuple[Cost, Cost]:
+    matrices = [
+        _linear("feed_forward", inputs, outputs, positions)
+        for inputs, outputs in pairwise((hidden, *widths, hidden))
+    ]
+    return (
+        Cost(
+            "feed_forward",
+            sum(matrix.macs for matrix in matrices),
+            sum(matrix.parameters for matrix in matrices),
+            sum(matrix.values_moved for matrix in matrices),
+            len(matrices),
+        ),
+        Cost("activation", 0, 0, 2 * positions * sum(widths), len(widths)),
+    )
+
+
+def _linear(kind: str, inputs: int, outputs: int, rows: int) -> Cost:
+    """A Linear with bias over `rows` vectors."""
+    parameters = inputs * outputs + outputs
+    moved = rows * (inputs + outputs) + parameters
+    return Cost(kind, rows * inputs * outputs, parameters, moved, 1)
+
+
+def _normalisation(hidden: int, positions: int, *, adds: int, times: int = 1) -> Cost:
+    """LayerNorm, with `adds` residual additions before each."""
+    moved = times * (positions * hidden * (2 + 3 * adds) + 2 * hidden)
+    return Cost("normalisation", 0, times * 2 * hidden, moved, times * (1 + adds))
+
+
+def check_workload(*, sequence_length: int, max_positions: int, **others: int) -> None:
+    """Refuse numbers below 1, and sequences longer than the position embedding."""
+    numbers = {"sequence_length": sequence_length, "max_positions": max_positions, **others}
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise CostError(f"{name}: {value!r} given, allowed are integers of 1 and more")
+    if sequence_length > max_positions:
+        raise CostError(
+            f"sequence_length: {sequence_length} given, allowed are at most {max_positions} "
+            "(max_positions)"
+        )
