@@ -27,7 +27,7 @@ class Figure:
         unit: for example "ms", "mJ", "W".
         source: where the value comes from.
         std: one standard deviation in `unit`, where known.
-        reason: why the value is None; may also qualify a value ("model-based sensor").
+        reason: why the value is None.
 
     Raises:
         FigureError: for a value that is not finite, a missing reason or an unknown source.
