@@ -10,21 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import yaml
 
 from edgetran.space.architecture import HEAD_TYPES, Architecture, Layer
-from edgetran.space.ranking import (
-    multiset_count,
-    rank_multiset,
-    rank_word,
-    unrank_multiset,
-    unrank_word,
-    word_count,
-)
+from edgetran.space.ranking import multiset_count, word_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,12 +106,12 @@ class DesignSpace:
                 f"heads: {most_heads} with hiddenSizes: {narrowest} gives head dimension 0; "
                 f"allowed are at most {narrowest} heads, or hidden sizes of at least {most_heads}"
             )
-        if self.max_stack > 64 or self._feed_forward_options > _MAX_OPTIONS:
+        if self.max_stack > 64 or self.feed_forward_options > _MAX_OPTIONS:
             raise DesignSpaceError(
                 f"maxFeedForwardStack: {self.max_stack} with {len(self.feed_forward_widths)} "
                 "feedForwardWidths gives too many stacks; allowed are fewer than 2^63"
             )
-        if self._attention_options > _MAX_OPTIONS:
+        if self.attention_options > _MAX_OPTIONS:
             raise DesignSpaceError(
                 f"heads: {most_heads} of {len(self.head_types)} headTypes give too many mixes of "
                 "heads; allowed are fewer than 2^63"
@@ -214,11 +206,12 @@ class DesignSpace:
         return max(self.num_layers)
 
     @cached_property
-    def _feed_forward_options(self) -> int:
+    def feed_forward_options(self) -> int:
+        """Number of feed-forward stacks of a layer."""
         return word_count(len(self.feed_forward_widths), self.max_stack)
 
     @cached_property
-    def _attention_offsets(self) -> tuple[int, ...]:
+    def attention_offsets(self) -> tuple[int, ...]:
         """First attention index of each number of heads, then the number of all options."""
         offsets = [0]
         for heads in self.num_heads:
@@ -226,42 +219,26 @@ class DesignSpace:
         return tuple(offsets)
 
     @property
-    def _attention_options(self) -> int:
-        return self._attention_offsets[-1]
+    def attention_options(self) -> int:
+        """Number of mixes of heads of a layer, of all allowed numbers of heads."""
+        return self.attention_offsets[-1]
 
     @cached_property
-    def _layer_options(self) -> int:
-        return len(self.hidden_sizes) * self._feed_forward_options * self._attention_options
+    def layer_options(self) -> int:
+        """Number of different layers."""
+        return len(self.hidden_sizes) * self.feed_forward_options * self.attention_options
 
     @cached_property
-    def _depth_offsets(self) -> tuple[int, ...]:
+    def depth_offsets(self) -> tuple[int, ...]:
         """Rank of the first architecture of each depth, then the number of all."""
         offsets = [0]
         for depth in self.num_layers:
-            offsets.append(offsets[-1] + self._layer_options**depth)
+            offsets.append(offsets[-1] + self.layer_options**depth)
         return tuple(offsets)
 
     def cardinality(self) -> int:
         """Exact number of architectures, heads of a layer unordered."""
-        return self._depth_offsets[-1]
-
-    def architecture_at(self, rank: int) -> Architecture:
-        """The architecture number `rank` of `cardinality()`; every one has exactly one rank.
-
-        Raises:
-            DesignSpaceError: for a rank outside 0 .. cardinality() - 1.
-        """
-        if not 0 <= rank < self.cardinality():
-            raise DesignSpaceError(f"rank: {rank} given, allowed are 0 to {self.cardinality() - 1}")
-        depth = next(i for i, end in enumerate(self._depth_offsets[1:]) if rank < end)
-        rest = rank - self._depth_offsets[depth]
-        layers = []
-        for _ in range(self.num_layers[depth]):
-            rest, layer = divmod(rest, self._layer_options)
-            layer, attention = divmod(layer, self._attention_options)
-            hidden, feed_forward = divmod(layer, self._feed_forward_options)
-            layers.append(self._layer(hidden, feed_forward, attention))
-        return Architecture(tuple(layers))
+        return self.depth_offsets[-1]
 
     def why_not(self, architecture: Architecture) -> str | None:
         """None where the architecture is in the space, else the first choice that is not."""
@@ -300,81 +277,31 @@ class DesignSpace:
         return self.why_not(architecture) is None
 
     def encode(self, architecture: Architecture) -> npt.NDArray[np.int64]:
-        """The published embedding of an architecture.
+        """The published embedding, integers of shape (1 + 3 · max_layers,).
 
-        e[0] is the index of the depth; for layer i, e[3i+1 .. 3i+3] are the indices of the
-        hidden size, the feed-forward stack and the mix of heads; zeros follow the last layer.
-
-        Returns:
-            Integers of shape (1 + 3 · max_layers,); 37 of them for `flexibert-2.0`.
-
-        Raises:
-            DesignSpaceError: the architecture is not in the space; the message says why.
+        See `edgetran.space.embedding.encode`.
         """
-        import numpy as np
+        from edgetran.space.embedding import encode
 
-        if reason := self.why_not(architecture):
-            raise DesignSpaceError(f"design space {self.name}: {reason}")
-        embedding = np.zeros(1 + 3 * self.max_layers, dtype=np.int64)
-        embedding[0] = self.num_layers.index(architecture.num_layers)
-        for i, layer in enumerate(architecture.layers):
-            embedding[3 * i + 1 : 3 * i + 4] = (
-                self.hidden_sizes.index(layer.hidden_size),
-                rank_word(
-                    [self.feed_forward_widths.index(width) for width in layer.feed_forward],
-                    len(self.feed_forward_widths),
-                ),
-                self._attention_offsets[self.num_heads.index(layer.num_heads)]
-                + rank_multiset(
-                    sorted(self.head_types.index(head) for head in layer.head_types),
-                    len(self.head_types),
-                ),
-            )
-        return embedding
+        return encode(self, architecture)
 
     def decode(self, embedding: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Architecture:
         """The architecture of an embedding, heads in canonical order: the inverse of `encode`.
 
-        Raises:
-            DesignSpaceError: wrong length, an index out of range, or something past the last
-                layer.
+        See `edgetran.space.embedding.decode`.
         """
-        values = [_integer(place, value) for place, value in enumerate(embedding)]
-        if len(values) != 1 + 3 * self.max_layers:
-            raise DesignSpaceError(
-                f"embedding: {len(values)} integers given, allowed are {1 + 3 * self.max_layers}"
-            )
-        options = (len(self.hidden_sizes), self._feed_forward_options, self._attention_options)
-        _check_index(0, values[0], len(self.num_layers))
-        used = 1 + 3 * self.num_layers[values[0]]
-        for place in range(1, used):
-            _check_index(place, values[place], options[(place - 1) % 3])
-        for place in range(used, len(values)):
-            if values[place] != 0:
-                raise DesignSpaceError(
-                    f"embedding[{place}]: {values[place]} given past the last layer, allowed is 0"
-                )
-        return Architecture(
-            tuple(self._layer(*values[place : place + 3]) for place in range(1, used, 3))
-        )
+        from edgetran.space.embedding import decode
 
-    def _layer(self, hidden: int, feed_forward: int, attention: int) -> Layer:
-        """The layer of the three indices of the embedding, heads in canonical order."""
-        offsets = self._attention_offsets
-        which = next(i for i, (_, end) in enumerate(pairwise(offsets)) if attention < end)
-        heads, hidden_size = self.num_heads[which], self.hidden_sizes[hidden]
-        kinds = unrank_multiset(attention - offsets[which], heads, len(self.head_types))
-        return Layer(
-            hidden_size=hidden_size,
-            head_types=tuple(
-                sorted((self.head_types[kind] for kind in kinds), key=HEAD_TYPES.index)
-            ),
-            head_dim=hidden_size // heads,
-            feed_forward=tuple(
-                self.feed_forward_widths[letter]
-                for letter in unrank_word(feed_forward, len(self.feed_forward_widths))
-            ),
-        )
+        return decode(self, embedding)
+
+    def architecture_at(self, rank: int) -> Architecture:
+        """The architecture number `rank` of `cardinality()`.
+
+        See `edgetran.space.embedding.architecture_at`.
+        """
+        from edgetran.space.embedding import architecture_at
+
+        return architecture_at(self, rank)
 
     def sample(
         self,
@@ -437,17 +364,3 @@ def _tuple(key: str, values: Any) -> tuple[Any, ...]:
 
 def _not_allowed(value: object, allowed: Sequence[object]) -> str:
     return f"{value} given, allowed are {', '.join(map(str, allowed))}"
-
-
-def _integer(place: int, value: Any) -> int:
-    try:
-        if value == (integer := int(value)):
-            return integer
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise DesignSpaceError(f"embedding[{place}]: {value!r} is not an integer")
-
-
-def _check_index(place: int, index: int, options: int) -> None:
-    if not 0 <= index < options:
-        raise DesignSpaceError(f"embedding[{place}]: {index} given, allowed are 0 to {options - 1}")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from edgetran.space.architecture import Architecture
 from edgetran.space.design_space import DesignSpace, DesignSpaceError, SamplingMethod
+from edgetran.space.embedding import layer_at
 from edgetran.space.ranking import multiset_count, word_count
 
 if TYPE_CHECKING:
@@ -158,18 +159,16 @@ def _architecture_of(space: DesignSpace, point: Points) -> Architecture:
     """The architecture at a point of the unit cube, shape (1 + 5 · max_layers,)."""
     kinds, letters = len(space.head_types), len(space.feed_forward_widths)
     coordinates = iter(point.tolist())
-    depth = _pick(next(coordinates), len(space.num_layers))
-    embedding = [0] * (1 + 3 * space.max_layers)
-    embedding[0] = depth
-    for i in range(space.num_layers[depth]):
+    layers = []
+    for _ in range(space.num_layers[_pick(next(coordinates), len(space.num_layers))]):
         hidden = _pick(next(coordinates), len(space.hidden_sizes))
         heads = _pick(next(coordinates), len(space.num_heads))
         mix = _pick(next(coordinates), multiset_count(space.num_heads[heads], kinds))
         stack = _pick(next(coordinates), space.max_stack)
         word = _pick(next(coordinates), letters ** (stack + 1))
-        attention = sum(multiset_count(n, kinds) for n in space.num_heads[:heads]) + mix
-        embedding[3 * i + 1 : 3 * i + 4] = hidden, word_count(letters, stack) + word, attention
-    return space.decode(embedding)
+        feed_forward = word_count(letters, stack) + word
+        layers.append(layer_at(space, hidden, feed_forward, space.attention_offsets[heads] + mix))
+    return Architecture(tuple(layers))
 
 
 def _pick(coordinate: float, options: int) -> int:
