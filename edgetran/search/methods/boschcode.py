@@ -1,0 +1,283 @@
+"""BOSHCODE: second-order search of architecture and device with heteroscedastic surrogates.
+
+Source: Tuli and Jha (arXiv 2303.13745), §III-D. Accuracy alone is learned (the hardware comes
+from predictors), and the acquisition of a pair is
+
+    w_a · (μ + k₁·σ_aleatoric + k₂·σ_epistemic) + hardware value,
+
+with μ and σ_aleatoric from the NPN and σ_epistemic from the student. GOBI climbs it over the
+continuous encoding on each device, its summits are snapped to valid pairs, and these compete
+with mutations of the incumbents and random candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgetran.devices import Figure
+from edgetran.search.asktell import Knowledge, Proposal
+from edgetran.search.candidates import Candidate
+from edgetran.search.methods.gobi import ascend
+from edgetran.search.methods.networks import (
+    NaturalParameterNetwork,
+    Student,
+    Teacher,
+    fit,
+    gaussian_nll,
+)
+from edgetran.search.methods.pool import candidate_pool, usable
+from edgetran.search.methods.smooth_hardware import SmoothHardware
+from edgetran.search.problem import Problem
+from edgetran.search.spaces import Encoding
+
+_STEPS = 200
+_STARTS_PER_DEVICE = 4
+_SNAP_ROUNDS = 6
+_SNAP_WIDTH = 12
+
+
+class Boschcode:
+    """The strategy of EdgeTran.
+
+    Args:
+        aleatoric: k₁, the weight of aleatoric uncertainty in the acquisition.
+        epistemic: k₂, the weight of epistemic uncertainty.
+        uncertainty_share: probability that a proposal is the most uncertain candidate instead.
+        diversity_share: probability that it is the one farthest from all seen instead.
+        pool: number of random candidates that compete.
+    """
+
+    minimum_observations = 3
+
+    def __init__(
+        self,
+        *,
+        aleatoric: float = 0.5,
+        epistemic: float = 0.5,
+        uncertainty_share: float = 0.1,
+        diversity_share: float = 0.1,
+        pool: int = 256,
+    ) -> None:
+        self._aleatoric = aleatoric
+        self._epistemic = epistemic
+        self._uncertainty_share = uncertainty_share
+        self._diversity_share = diversity_share
+        self._pool = pool
+
+    def suggest(self, knowledge: Knowledge, n: int, rng: np.random.Generator) -> list[Proposal]:
+        """Fit the networks, climb, snap, and choose one candidate at a time."""
+        problem = knowledge.problem
+        with _one_thread():
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            sources = candidate_pool(knowledge, rng, random=self._pool)
+            if not sources:
+                return []
+            pool = [candidate for candidate, _ in sources]
+            model = AccuracyModel.fit(
+                *knowledge.accuracies(), problem.space.encode(pool), generator
+            )
+            snapped = self._climb(knowledge, model, pool, generator, rng)
+            sources = usable(knowledge, snapped + sources)
+            return self._choose(knowledge, model, sources, n, rng)
+
+    def _climb(
+        self,
+        knowledge: Knowledge,
+        model: AccuracyModel,
+        pool: Sequence[Candidate],
+        generator: torch.Generator,
+        rng: np.random.Generator,
+    ) -> list[tuple[Candidate, str]]:
+        """The valid pairs nearest to the summits that GOBI reaches on each device."""
+        problem = knowledge.problem
+        seen = [o.candidate for o in knowledge.incumbents(_STARTS_PER_DEVICE)]
+        hardware = SmoothHardware.fit(problem, [*pool, *seen])
+        weight = problem.objective.effective_weight("accuracy")
+        points = problem.space.encode(pool)
+        score = self._optimism(model, points) * weight + problem.hardware_values(pool)
+        leaders = [pool[i] for i in np.argsort(-score)[:_STARTS_PER_DEVICE]]
+        names = list(hardware.devices)
+        starts = [(c, device) for device in names for c in (*seen, *leaders)]
+        devices = torch.tensor([hardware.devices[device] for _, device in starts])
+        lower, upper = points.min(axis=0), points.max(axis=0)
+
+        def acquisition(inputs: Tensor) -> Tensor:
+            mean, aleatoric, epistemic = model.moments(inputs)
+            optimistic = mean + self._aleatoric * aleatoric + self._epistemic * epistemic
+            return weight * optimistic + hardware.value(inputs, devices)
+
+        summits = ascend(
+            acquisition,
+            _tensor(problem.space.encode([candidate for candidate, _ in starts])),
+            lower=_tensor(lower),
+            upper=_tensor(upper),
+            generator=generator,
+        )
+        snapped = snap(problem, summits.double().numpy(), pool, rng)
+        return [(candidate, "gobi") for candidate in snapped]
+
+    def _optimism(self, model: AccuracyModel, points: Encoding) -> NDArray[np.float64]:
+        mean, aleatoric, epistemic = model.predict(points)
+        return mean + self._aleatoric * aleatoric + self._epistemic * epistemic
+
+    def _choose(
+        self,
+        knowledge: Knowledge,
+        model: AccuracyModel,
+        sources: Sequence[tuple[Candidate, str]],
+        n: int,
+        rng: np.random.Generator,
+    ) -> list[Proposal]:
+        """One candidate at a time: the best, or sometimes the most uncertain or the farthest."""
+        problem = knowledge.problem
+        pool = [candidate for candidate, _ in sources]
+        points = problem.space.encode(pool)
+        keys = np.array([problem.space.key(candidate) for candidate in pool])
+        mean, aleatoric, epistemic = model.predict(points)
+        weight = problem.objective.effective_weight("accuracy")
+        hardware = problem.hardware_values(pool)
+        visited = knowledge.accuracies()[0]
+        if knowledge.pending:
+            visited = np.vstack([visited, problem.space.encode(list(knowledge.pending))])
+        batch = problem.space.encode(list(knowledge.pending))
+        free = np.ones(len(pool), dtype=bool)
+        proposals: list[Proposal] = []
+        while free.any() and len(proposals) < n:
+            doubt = epistemic * _novelty(points, batch)
+            score = hardware + weight * (
+                mean + self._aleatoric * aleatoric + self._epistemic * doubt
+            )
+            kind = rng.random()
+            origin: str | None = None
+            if kind < self._uncertainty_share:
+                score, origin = doubt, "uncertainty"
+            elif kind < self._uncertainty_share + self._diversity_share:
+                score, origin = _distance(points, visited), "diversity"
+            i = int(np.argmax(np.where(free, score, -np.inf)))
+            spread = float(np.hypot(aleatoric[i], epistemic[i]))
+            predicted = Figure(float(mean[i]), "", "predicted", std=spread)
+            proposals.append(Proposal(pool[i], origin or sources[i][1], predicted))
+            free &= keys != keys[i]
+            batch = np.vstack([batch, points[i : i + 1]])
+            visited = np.vstack([visited, points[i : i + 1]])
+        return proposals
+
+
+class AccuracyModel:
+    """The three fitted networks, in units of accuracy."""
+
+    def __init__(
+        self,
+        npn: NaturalParameterNetwork,
+        student: Student,
+        centre: float,
+        spread: float,
+    ) -> None:
+        self._npn = npn
+        self._student = student
+        self._centre = centre
+        self._spread = spread
+
+    @classmethod
+    def fit(
+        cls,
+        points: Encoding,
+        accuracies: NDArray[np.float64],
+        unlabelled: Encoding,
+        generator: torch.Generator,
+    ) -> AccuracyModel:
+        """Fit the networks to accuracies (n,) at points (n, k).
+
+        The student learns the teacher's spread at those and at `unlabelled` (m, k).
+        """
+        centre, spread = float(accuracies.mean()), float(accuracies.std()) or 1.0
+        inputs, targets = _tensor(points), _tensor((accuracies - centre) / spread)
+        npn = NaturalParameterNetwork(points.shape[1], generator)
+        fit(list(npn.parameters()), lambda: gaussian_nll(npn(inputs), targets), steps=_STEPS)
+        teacher = Teacher(points.shape[1], generator)
+        fit(
+            list(teacher.parameters()),
+            lambda: ((teacher(inputs) - targets) ** 2).mean(),
+            steps=_STEPS,
+        )
+        everywhere = torch.cat([inputs, _tensor(unlabelled)])
+        doubts = teacher.spread(everywhere)
+        student = Student(points.shape[1], generator)
+        fit(
+            list(student.parameters()),
+            lambda: ((student(everywhere) - doubts) ** 2).mean(),
+            steps=_STEPS,
+        )
+        return cls(npn, student, centre, spread)
+
+    def moments(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, aleatoric and epistemic standard deviation at points (n, k), each (n,)."""
+        mean, variance = self._npn(points)
+        doubt = self._student(points)
+        return (
+            self._centre + self._spread * mean,
+            self._spread * variance.sqrt(),
+            self._spread * doubt,
+        )
+
+    @torch.no_grad()
+    def predict(self, points: Encoding) -> tuple[NDArray[np.float64], ...]:
+        """`moments` as arrays."""
+        return tuple(moment.double().numpy() for moment in self.moments(_tensor(points)))
+
+
+def snap(
+    problem: Problem, summits: Encoding, pool: Sequence[Candidate], rng: np.random.Generator
+) -> list[Candidate]:
+    """For each of `summits` (n, k) a valid candidate near it.
+
+    The nearest of the pool, then the nearest of its mutations as long as that comes nearer.
+    """
+    points = problem.space.encode(pool)
+    current = [pool[int(np.argmin(((points - summit) ** 2).sum(axis=1)))] for summit in summits]
+    gap = ((problem.space.encode(current) - summits) ** 2).sum(axis=1)
+    for _ in range(_SNAP_ROUNDS):
+        steps = [[problem.space.mutate(c, rng) for _ in range(_SNAP_WIDTH)] for c in current]
+        encoded = problem.space.encode([step for row in steps for step in row])
+        encoded = encoded.reshape(len(current), _SNAP_WIDTH, -1)
+        distances = ((encoded - summits[:, None]) ** 2).sum(axis=2)
+        for i, nearest in enumerate(distances.argmin(axis=1)):
+            if distances[i, nearest] < gap[i]:
+                current[i], gap[i] = steps[i][nearest], distances[i, nearest]
+    return current
+
+
+def _novelty(points: Encoding, batch: Encoding) -> NDArray[np.float64]:
+    """How much of the doubt at points (n, k) stays while `batch` (m, k) is evaluated: 0 … 1."""
+    if not len(batch):
+        return np.ones(len(points))
+    near = _distance(points, batch)
+    return near / (near + np.median(near) + 1e-12)
+
+
+def _distance(points: Encoding, others: Encoding) -> NDArray[np.float64]:
+    """Distance of each of `points` (n, k) to the nearest of `others` (m, k)."""
+    squares = (points**2).sum(1)[:, None] + (others**2).sum(1) - 2 * points @ others.T
+    distance: NDArray[np.float64] = np.sqrt(np.maximum(squares, 0).min(axis=1))
+    return distance
+
+
+def _tensor(values: NDArray[np.float64]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Tiny networks are fastest on one thread, and leave the others to training."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

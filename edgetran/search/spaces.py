@@ -1,0 +1,343 @@
+"""Search spaces: a design space on devices (PairSpace), or a finite table (FiniteSpace).
+
+Both give the methods the same things: valid candidates, one-step changes, an encoding in which
+distances mean something, and what is known before training (hardware figures, parameters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetran.devices import HardwareFigures, Workload
+from edgetran.search.candidates import Candidate, Measures, SearchError
+from edgetran.space import Architecture, DesignSpace, feature_matrix, parameter_count
+
+Encoding = NDArray[np.float64]
+
+_REFERENCE_SIZE: Final = 512
+"""Architectures that set the scale of the encoding: enough for stable means and spreads."""
+
+_TABLE_NEIGHBOURS: Final = 8
+"""Nearest rows of a table that count as one step away."""
+
+
+class HardwarePredictor(Protocol):
+    """What predicts the hardware figures of architectures on one device."""
+
+    @property
+    def device(self) -> str:
+        """The device's name, unique within a search."""
+
+    def predict(self, architectures: Sequence[Architecture]) -> Sequence[HardwareFigures]:
+        """One HardwareFigures per architecture, in order."""
+
+
+class SearchSpace(Protocol):
+    """Where a method searches."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices."""
+
+    @property
+    def accuracy_depends_on_device(self) -> bool:
+        """False where one training tells the accuracy on every device."""
+
+    def size(self) -> int:
+        """Number of candidates."""
+
+    def key(self, candidate: Candidate) -> str:
+        """Identity of what is trained: candidates of one key share one training."""
+
+    def siblings(self, candidate: Candidate) -> list[Candidate]:
+        """The candidates of the same architecture, one per device that has one."""
+
+    def sample(self, n: int, rng: np.random.Generator) -> list[Candidate]:
+        """At most `n` distinct candidates at random (fewer where there are no more)."""
+
+    def neighbours(self, candidate: Candidate) -> list[Candidate]:
+        """Every candidate one step away: in the architecture or in the device."""
+
+    def mutate(self, candidate: Candidate, rng: np.random.Generator) -> Candidate:
+        """A random candidate one step away."""
+
+    def crossover(self, a: Candidate, b: Candidate, rng: np.random.Generator) -> Candidate:
+        """A random candidate made of parts of two."""
+
+    def encode(self, candidates: Sequence[Candidate]) -> Encoding:
+        """What accuracy is learned from: (n, k), each column standardised over the space."""
+
+    def known(self, candidates: Sequence[Candidate]) -> list[Measures]:
+        """What is known before training."""
+
+
+class PairSpace:
+    """A design space on devices, whose figures come from predictors.
+
+    Args:
+        design_space: the architectures.
+        predictors: one per device.
+        workload: sequence length and batch size of the features; vocabulary and labels of the
+            parameter count.
+        max_positions: rows of the position embedding in the parameter count.
+
+    Raises:
+        SearchError: no predictor, or two of one device.
+    """
+
+    accuracy_depends_on_device = False
+
+    def __init__(
+        self,
+        design_space: DesignSpace,
+        predictors: Sequence[HardwarePredictor],
+        workload: Workload,
+        *,
+        max_positions: int = 512,
+    ) -> None:
+        names = [predictor.device for predictor in predictors]
+        if not names:
+            raise SearchError("devices: none given; a search needs at least one device")
+        for name in names:
+            if names.count(name) > 1:
+                raise SearchError(f"devices: {name!r} is given twice")
+        self.design_space = design_space
+        self.devices = tuple(names)
+        self._predictors = dict(zip(names, predictors, strict=True))
+        self._workload = workload
+        self._max_positions = max_positions
+        self._known: dict[tuple[str, str], Measures] = {}
+        self._encoded: dict[str, Encoding] = {}
+        reference = design_space.sample(_REFERENCE_SIZE, np.random.default_rng(0), distinct=False)
+        self._scale = _Scale(self._features(reference))
+
+    def size(self) -> int:
+        """Number of candidates."""
+        return self.design_space.cardinality() * len(self.devices)
+
+    def key(self, candidate: Candidate) -> str:
+        """The architecture's graph hash."""
+        return candidate.architecture.graph_hash
+
+    def siblings(self, candidate: Candidate) -> list[Candidate]:
+        """The architecture on every device."""
+        return [Candidate(candidate.architecture, device) for device in self.devices]
+
+    def sample(self, n: int, rng: np.random.Generator) -> list[Candidate]:
+        """Distinct candidates: the architecture hierarchical, the device uniform."""
+        n = min(n, self.size())
+        architectures = self.design_space.sample(n, rng)
+        drawn = rng.integers(len(self.devices), size=len(architectures))
+        pairs = [
+            Candidate(architecture, self.devices[device])
+            for architecture, device in zip(architectures, drawn, strict=True)
+        ]
+        if len(pairs) < n:  # fewer architectures than asked for: the rest on their other devices
+            taken = {pair.identity for pair in pairs}
+            rest = [p for pair in pairs for p in self.siblings(pair) if p.identity not in taken]
+            order = rng.permutation(len(rest))[: n - len(pairs)]
+            pairs += [rest[i] for i in order]
+        return pairs
+
+    def neighbours(self, candidate: Candidate) -> list[Candidate]:
+        """The architecture on other devices, then its neighbours on the same device."""
+        others = [pair for pair in self.siblings(candidate) if pair.device != candidate.device]
+        near = self.design_space.neighbours(candidate.architecture)
+        return others + [Candidate(architecture, candidate.device) for architecture in near]
+
+    def mutate(self, candidate: Candidate, rng: np.random.Generator) -> Candidate:
+        """One step in the architecture; on another device with probability 1/4."""
+        device = candidate.device
+        if len(self.devices) > 1 and rng.random() < 0.25:
+            others = [name for name in self.devices if name != device]
+            device = others[int(rng.integers(len(others)))]
+        return Candidate(self.design_space.mutate(candidate.architecture, rng), device)
+
+    def crossover(self, a: Candidate, b: Candidate, rng: np.random.Generator) -> Candidate:
+        """Depth and device of either parent, each layer from either that has it."""
+        first, second = (a, b) if rng.random() < 0.5 else (b, a)
+        layers = list(self.design_space.project(first.architecture).layers)
+        others = self.design_space.project(second.architecture).layers
+        for i in range(min(len(layers), len(others))):
+            if rng.random() < 0.5:
+                layers[i] = others[i]
+        device = a.device if rng.random() < 0.5 else b.device
+        return Candidate(Architecture(tuple(layers)), device)
+
+    def encode(self, candidates: Sequence[Candidate]) -> Encoding:
+        """Standardised log features of the architectures, (n, k)."""
+        wanted = {c.architecture.canonical_json: c.architecture for c in candidates}
+        missing = [a for name, a in wanted.items() if name not in self._encoded]
+        if missing:
+            scaled = self._scale(self._features(missing))
+            for architecture, row in zip(missing, scaled, strict=True):
+                self._encoded[architecture.canonical_json] = row
+        rows = [self._encoded[c.architecture.canonical_json] for c in candidates]
+        return np.array(rows).reshape(len(rows), self._scale.width)
+
+    def known(self, candidates: Sequence[Candidate]) -> list[Measures]:
+        """The predicted figures on each candidate's device, and its parameter count.
+
+        Raises:
+            SearchError: for a device that is not of this space.
+        """
+        for device in {candidate.device for candidate in candidates}:
+            if device not in self._predictors:
+                raise SearchError(
+                    f"device: {device!r} given; allowed are {', '.join(self.devices)}"
+                )
+            wanted = {
+                c.identity: c.architecture
+                for c in candidates
+                if c.device == device and c.identity not in self._known
+            }
+            if not wanted:
+                continue
+            predicted = self._predictors[device].predict(list(wanted.values()))
+            for (identity, architecture), figures in zip(wanted.items(), predicted, strict=True):
+                parameters = self._parameters(architecture)
+                self._known[identity] = Measures.untrained(figures, parameters)
+        return [self._known[candidate.identity] for candidate in candidates]
+
+    def _parameters(self, architecture: Architecture) -> int:
+        return parameter_count(
+            architecture,
+            vocab_size=self._workload.vocab_size,
+            max_positions=self._max_positions,
+            num_labels=self._workload.num_labels,
+        )
+
+    def _features(self, architectures: Sequence[Architecture]) -> Encoding:
+        return feature_matrix(
+            list(architectures),
+            self._workload.sequence_length,
+            self._workload.batch_size,
+            vocab_size=self._workload.vocab_size,
+        )
+
+
+class FiniteSpace:
+    """A finite table of candidates whose figures are given, e.g. a benchmark's.
+
+    Args:
+        candidates: the rows, all different.
+        known: what is known of each before training.
+        features: (n, k) numbers that describe each row's architecture.
+        accuracy_depends_on_device: True where a row's accuracy holds on its own device only; the
+            encoding then names the device.
+
+    Raises:
+        SearchError: an empty table, a row given twice, or lengths that differ.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        known: Sequence[Measures],
+        features: Encoding,
+        *,
+        accuracy_depends_on_device: bool = False,
+    ) -> None:
+        if not candidates:
+            raise SearchError("table: has no candidates; at least one is needed")
+        if not len(candidates) == len(known) == len(features):
+            raise SearchError(
+                f"table: {len(candidates)} candidates, {len(known)} known measures and "
+                f"{len(features)} rows of features given; their numbers must be equal"
+            )
+        self._rows = {candidate.identity: i for i, candidate in enumerate(candidates)}
+        if len(self._rows) < len(candidates):
+            raise SearchError("table: a candidate is given twice; rows must differ")
+        self.candidates = tuple(candidates)
+        self.devices = tuple(dict.fromkeys(candidate.device for candidate in candidates))
+        self.accuracy_depends_on_device = accuracy_depends_on_device
+        self._known_rows = list(known)
+        features = _Scale(np.asarray(features, dtype=np.float64))(features)
+        one_hot = np.array([[c.device == d for d in self.devices] for c in candidates], dtype=float)
+        self._located = np.hstack([features, one_hot])  # where steps are measured
+        self._encoded = self._located if accuracy_depends_on_device else features
+        self._by_architecture: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            name = candidate.architecture.canonical_json
+            self._by_architecture.setdefault(name, []).append(candidate)
+
+    def size(self) -> int:
+        """Number of candidates."""
+        return len(self.candidates)
+
+    def key(self, candidate: Candidate) -> str:
+        """The architecture's graph hash, with the device where accuracy depends on it."""
+        name = candidate.architecture.graph_hash
+        return f"{name}@{candidate.device}" if self.accuracy_depends_on_device else name
+
+    def siblings(self, candidate: Candidate) -> list[Candidate]:
+        """The rows of the same architecture."""
+        return list(self._by_architecture.get(candidate.architecture.canonical_json, []))
+
+    def sample(self, n: int, rng: np.random.Generator) -> list[Candidate]:
+        """Distinct rows, uniform."""
+        return [self.candidates[i] for i in rng.permutation(len(self.candidates))[:n]]
+
+    def neighbours(self, candidate: Candidate) -> list[Candidate]:
+        """The nearest rows."""
+        return self._nearest(self._located[self._row(candidate)], _TABLE_NEIGHBOURS, {candidate})
+
+    def mutate(self, candidate: Candidate, rng: np.random.Generator) -> Candidate:
+        """One of the nearest rows; the candidate itself in a table of one row."""
+        near = self.neighbours(candidate)
+        return near[int(rng.integers(len(near)))] if near else candidate
+
+    def crossover(self, a: Candidate, b: Candidate, rng: np.random.Generator) -> Candidate:
+        """The row nearest to a random point between two."""
+        share = rng.random()
+        point = share * self._located[self._row(a)] + (1 - share) * self._located[self._row(b)]
+        return (self._nearest(point, 1, {a, b}) or [a])[0]
+
+    def encode(self, candidates: Sequence[Candidate]) -> Encoding:
+        """Standardised features, with the device where accuracy depends on it, (n, k)."""
+        return self._encoded[[self._row(candidate) for candidate in candidates]]
+
+    def known(self, candidates: Sequence[Candidate]) -> list[Measures]:
+        """What the table says of each candidate before training."""
+        return [self._known_rows[self._row(candidate)] for candidate in candidates]
+
+    def _row(self, candidate: Candidate) -> int:
+        try:
+            return self._rows[candidate.identity]
+        except KeyError:
+            raise SearchError(
+                f"table: has no {candidate.architecture.graph_hash} on {candidate.device}"
+            ) from None
+
+    def _nearest(self, point: Encoding, count: int, without: set[Candidate]) -> list[Candidate]:
+        order = np.argsort(((self._located - point) ** 2).sum(axis=1), kind="stable")
+        nearest = (self.candidates[i] for i in order[: count + len(without)])
+        return [candidate for candidate in nearest if candidate not in without][:count]
+
+
+class _Scale:
+    """Columns of features, on a log scale, to mean 0 and standard deviation 1 over a reference.
+
+    The logarithm (of 1 + |x|, sign kept) suits counts that span decades and hardly bends the
+    small ones; columns that do not vary over the reference are dropped.
+    """
+
+    def __init__(self, reference: Encoding) -> None:
+        logs = self._log(reference)
+        spread = logs.std(axis=0)
+        self._kept = np.flatnonzero(spread > 1e-9)
+        self._mean = logs.mean(axis=0)[self._kept]
+        self._spread = spread[self._kept]
+        self.width = len(self._kept)
+
+    def __call__(self, features: Encoding) -> Encoding:
+        scaled: Encoding = (self._log(features)[:, self._kept] - self._mean) / self._spread
+        return scaled
+
+    @staticmethod
+    def _log(features: Encoding) -> Encoding:
+        return np.sign(features) * np.log1p(np.abs(features))
