@@ -1,5 +1,6 @@
 """Device catalogue, engines, power sources and simulated devices."""
 
+from edgetran.devices.engines import ENGINES, Engine, EngineError, Session, engine, example_inputs
 from edgetran.devices.figures import Figure, FigureError, HardwareFigures, Workload
 from edgetran.devices.names import DeviceError
 from edgetran.devices.power import (
@@ -13,7 +14,10 @@ from edgetran.devices.power import (
 )
 
 __all__ = [
+    "ENGINES",
     "DeviceError",
+    "Engine",
+    "EngineError",
     "Figure",
     "FigureError",
     "HardwareFigures",
@@ -21,8 +25,11 @@ __all__ = [
     "PowerReading",
     "PowerSource",
     "SensorError",
+    "Session",
     "Workload",
     "best_power_source",
+    "engine",
+    "example_inputs",
     "external_source",
     "power_sources",
 ]

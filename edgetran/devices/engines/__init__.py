@@ -1,0 +1,58 @@
+"""Engines: PyTorch, ONNX Runtime and OpenVINO behind one interface."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from edgetran.devices.engines.engine import (
+    Engine,
+    EngineError,
+    Session,
+    example_inputs,
+    usable_cores,
+)
+from edgetran.devices.engines.onnxruntime_engine import OnnxRuntimeEngine
+from edgetran.devices.engines.openvino_engine import OpenVinoEngine
+from edgetran.devices.engines.torch_engine import TorchEngine
+from edgetran.devices.names import unknown_name
+
+ENGINES: Final[dict[str, type[Engine]]] = {
+    kind.name: kind for kind in (TorchEngine, OnnxRuntimeEngine, OpenVinoEngine)
+}
+"""Every engine by its name."""
+
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineError",
+    "OnnxRuntimeEngine",
+    "OpenVinoEngine",
+    "Session",
+    "TorchEngine",
+    "engine",
+    "example_inputs",
+    "usable_cores",
+]
+
+
+def engine(
+    name: str,
+    *,
+    precision: str = "fp32",
+    threads: int | None = None,
+    target: Literal["cpu", "cuda"] = "cpu",
+) -> Engine:
+    """The engine called `name`; whether it can run here is asked with `available()`.
+
+    Args:
+        name: torch, onnxruntime or openvino.
+        precision: fp32, or what else the engine has.
+        threads: threads within one operation; all usable cores by default.
+        target: where it computes.
+
+    Raises:
+        EngineError: for a name, precision, target or number of threads that does not exist.
+    """
+    if name not in ENGINES:
+        raise EngineError(str(unknown_name("engine", name, ENGINES)))
+    return ENGINES[name](precision=precision, threads=threads, target=target)

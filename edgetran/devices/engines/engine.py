@@ -1,0 +1,172 @@
+"""The one interface of every engine: load a model once, run batches of NumPy arrays."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from edgetran.devices.figures import Workload
+from edgetran.devices.names import DeviceError, unknown_name
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class EngineError(DeviceError):
+    """An engine that cannot do what is asked of it: not installed, no such precision, no memory."""
+
+
+class Session(ABC):
+    """A model loaded into an engine, ready to run.
+
+    Attributes:
+        arithmetic: what the engine really computes in, where it differs from what was asked.
+    """
+
+    arithmetic: str
+
+    @abstractmethod
+    def run(self, inputs: Arrays) -> np.ndarray:
+        """Logits (batch, labels) as float32 for integer arrays (batch, length) by input name.
+
+        Raises:
+            EngineError: for missing or unknown inputs, naming those allowed.
+        """
+
+    def close(self) -> None:  # noqa: B027  most sessions hold nothing beyond memory
+        """Release what the session holds outside memory."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Engine(ABC):
+    """Runs models with one precision, on a number of threads of one target.
+
+    Attributes:
+        name: the engine's name in resources.
+        precisions: what it can run, by target.
+        precision: what this one runs.
+        threads: threads within one operation.
+        target: "cpu" or "cuda".
+
+    Raises:
+        EngineError: for a precision, target or number of threads that the engine does not have.
+    """
+
+    name: ClassVar[str]
+    precisions: ClassVar[Mapping[str, tuple[str, ...]]]
+
+    def __init__(
+        self,
+        *,
+        precision: str = "fp32",
+        threads: int | None = None,
+        target: Literal["cpu", "cuda"] = "cpu",
+    ) -> None:
+        if target not in self.precisions:
+            raise EngineError(str(unknown_name(f"{self.name} target", target, self.precisions)))
+        if precision not in self.precisions[target]:
+            what = f"{self.name} precision on {target}"
+            raise EngineError(str(unknown_name(what, precision, self.precisions[target])))
+        if threads is not None and threads < 1:
+            raise EngineError(f"threads: {threads} given; allowed is an integer of at least 1")
+        self.precision = precision
+        self.threads = threads if threads is not None else usable_cores()
+        self.target = target
+
+    @abstractmethod
+    def available(self) -> str | None:
+        """None where the engine can run here, otherwise the reason why not."""
+
+    @abstractmethod
+    def load(self, model: Any, workload: Workload) -> Session:
+        """Load a model: a `torch.nn.Module` for torch, the path of an ONNX file for the others.
+
+        The module given is left as it is; its forward takes (batch, length) integer tensors by
+        name and returns an object with `logits`.
+
+        Raises:
+            EngineError: when the engine is not available or the model is of the wrong kind.
+        """
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Versions of what computes, for the record of a measurement."""
+
+    def require(self) -> None:
+        """Raise what `available` says.
+
+        Raises:
+            EngineError: when the engine cannot run here.
+        """
+        reason = self.available()
+        if reason is not None:
+            raise EngineError(reason)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on (pinning respected)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def example_inputs(workload: Workload, seed: int = 0) -> dict[str, np.ndarray]:
+    """Full-length random batches: `input_ids`, `attention_mask`, `token_type_ids`, (batch, length).
+
+    Identifiers start at 5, past the special tokens of a BERT vocabulary, where it is large enough.
+    """
+    shape = (workload.batch_size, workload.sequence_length)
+    first = 5 if workload.vocab_size > 5 else 0
+    rng = np.random.default_rng(seed)
+    return {
+        "input_ids": rng.integers(first, workload.vocab_size, shape, dtype=np.int64),
+        "attention_mask": np.ones(shape, dtype=np.int64),
+        "token_type_ids": np.zeros(shape, dtype=np.int64),
+    }
+
+
+def check_inputs(given: Arrays, required: Iterable[str], allowed: Iterable[str]) -> None:
+    """Compare the names of inputs with the model's.
+
+    Raises:
+        EngineError: naming the input that is missing or unknown, and those allowed.
+    """
+    allowed = list(allowed)
+    for name in required:
+        if name not in given:
+            raise EngineError(f"inputs: {name} is missing; allowed are {', '.join(allowed)}")
+    for name in given:
+        if name not in allowed:
+            raise EngineError(str(unknown_name("inputs", name, allowed)))
+
+
+def onnx_file(engine: str, model: Any) -> Path:
+    """The path of an ONNX file.
+
+    Raises:
+        EngineError: when `model` is something else, or there is no such file.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise EngineError(
+            f"{engine}: {type(model).__name__} given; allowed is the path of an .onnx file "
+            "(edgetran.models.export_onnx writes one)"
+        )
+    path = Path(model)
+    if not path.is_file():
+        raise EngineError(f"{engine}: {path} is no file")
+    return path

@@ -1,0 +1,102 @@
+"""ONNX Runtime: fp32 and dynamic int8 on processors, fp32 on CUDA."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from edgetran.devices.engines.engine import (
+    Arrays,
+    Engine,
+    EngineError,
+    Session,
+    check_inputs,
+    onnx_file,
+)
+from edgetran.devices.isa import instruction_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgetran.devices.figures import Workload
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxRuntimeEngine(Engine):
+    """Runs an ONNX file with all graph optimisations."""
+
+    name: ClassVar[str] = "onnxruntime"
+    precisions: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "cpu": ("fp32", "int8"),
+        "cuda": ("fp32",),
+    }
+
+    def available(self) -> str | None:
+        """Needs onnxruntime, and its CUDA build where that is the target; onnx for int8."""
+        needed = ("onnxruntime", "onnx") if self.precision == "int8" else ("onnxruntime",)
+        for package in needed:
+            if importlib.util.find_spec(package) is None:
+                return f'{package} is not installed; pip install "edgetran[onnx]"'
+        if self.target == "cuda":
+            import onnxruntime
+
+            if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+                return "this build of onnxruntime has no CUDA provider"
+        return None
+
+    def versions(self) -> dict[str, str]:
+        """Version of ONNX Runtime."""
+        return {"onnxruntime": importlib.metadata.version("onnxruntime")}
+
+    def load(self, model: Any, workload: Workload) -> Session:  # noqa: ARG002  shapes stay free
+        """Open the ONNX file, with its weights quantised where int8 is asked for."""
+        self.require()
+        import onnxruntime
+
+        path = onnx_file(self.name, model)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        providers = [_PROVIDERS[self.target]]
+        try:
+            if self.precision == "fp32":
+                session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            else:
+                with tempfile.TemporaryDirectory() as folder:
+                    quantized = _quantize(path, Path(folder) / "int8.onnx")
+                    session = onnxruntime.InferenceSession(
+                        str(quantized), options, providers=providers
+                    )
+        except Exception as error:  # noqa: BLE001  the runtime's errors have no common base
+            raise EngineError(f"onnxruntime: {path} cannot be loaded: {error}") from None
+        return _OnnxRuntimeSession(session, self.precision)
+
+
+class _OnnxRuntimeSession(Session):
+    def __init__(self, session: Any, precision: str) -> None:
+        self._session = session
+        self._inputs = [declared.name for declared in session.get_inputs()]
+        self.arithmetic = precision
+
+    def run(self, inputs: Arrays) -> np.ndarray:
+        check_inputs(inputs, self._inputs, self._inputs)
+        return np.asarray(self._session.run(["logits"], dict(inputs))[0], dtype=np.float32)
+
+
+def _quantize(source: Path, target: Path) -> Path:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    # Without VNNI, the 8-bit products of x86 saturate in 16 bits unless weights keep to 7 bits.
+    sets = instruction_sets()
+    saturates = "avx2" in sets and not {"avx512_vnni", "avx_vnni"} & set(sets)
+    quantize_dynamic(
+        source, target, weight_type=QuantType.QInt8, per_channel=True, reduce_range=saturates
+    )
+    return target
