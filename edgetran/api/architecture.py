@@ -1,0 +1,251 @@
+"""Architectures and design spaces as a resource writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from edgetran.api.base import ApiModel
+from edgetran.api.rules import Path, Rule, distinct, exactly_one, listed
+from edgetran.api.scalars import LIST_SET, Allowed
+
+HeadType = Literal["sa_sdp", "sa_wma", "l_dft", "l_dct", "c_5", "c_9", "c_13"]
+LayerCount = Annotated[int, Field(ge=1, le=48)]
+HiddenSize = Annotated[int, Field(ge=1, le=8192)]
+HeadCount = Annotated[int, Field(ge=1, le=128)]
+FeedForwardWidth = Annotated[int, Field(ge=1, le=65536)]
+HeadOperation = Annotated[
+    str,
+    Field(pattern=r"^(sa_sdp|sa_wma|l_dft|l_dct|c_5|c_9|c_13)_[1-9][0-9]{0,3}$", max_length=16),
+    Allowed(
+        "a head TYPE_DIMENSION such as sa_sdp_64, TYPE one of sa_sdp, sa_wma, l_dft, l_dct, c_5, "
+        "c_9 and c_13"
+    ),
+]
+FeedForwardStack = Annotated[
+    tuple[FeedForwardWidth, ...], Field(strict=False, min_length=1, max_length=8)
+]
+
+
+def _heads_fit(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.heads > model.hidden_size:
+        yield (
+            ("heads",),
+            f"{model.heads} heads of a hidden size of {model.hidden_size} have no dimension",
+        )
+
+
+class HomogeneousArchitecture(ApiModel):
+    """The same encoder layer several times, as BERT is."""
+
+    layers: LayerCount = Field(description="Number of encoder layers.")
+    hidden_size: HiddenSize = Field(description="Width of every layer's input and output.")
+    heads: HeadCount = Field(description="Attention heads per layer.")
+    feed_forward: FeedForwardStack = Field(
+        description="Widths of each layer's feed-forward stack, such as [512]."
+    )
+    head_type: HeadType = Field("sa_sdp", description="Type of every head.")
+
+    RULES = (
+        Rule(
+            name="headsUpToHiddenSize",
+            fields=("heads", "hidden_size"),
+            allowed="at most as many heads as the hidden size",
+            check=_heads_fit,
+            cel="self.heads <= self.hiddenSize",
+        ),
+    )
+
+
+_PER_LAYER = ("h", "f", "o")
+
+
+def _per_layer_lengths(model: Any) -> Iterator[tuple[Path, str]]:
+    for key, values in zip(
+        _PER_LAYER, (model.hidden_sizes, model.feed_forwards, model.operations), strict=True
+    ):
+        if len(values) != model.num_layers:
+            entries = "1 entry" if len(values) == 1 else f"{len(values)} entries"
+            yield (key,), f"{entries} for {model.num_layers} layers were given"
+
+
+def _one_head_dimension(model: Any) -> Iterator[tuple[Path, str]]:
+    for index, layer in enumerate(model.operations):
+        dimensions = sorted({int(head.rpartition("_")[2]) for head in layer})
+        if len(dimensions) > 1:
+            yield (
+                ("o", index),
+                f"heads of dimensions {listed([str(d) for d in dimensions])} were given",
+            )
+
+
+class ModelDict(ApiModel):
+    """The published form of any FlexiBERT architecture: `{l, h, f, o}`."""
+
+    num_layers: LayerCount = Field(alias="l", description="Number of encoder layers.")
+    hidden_sizes: Annotated[
+        tuple[HiddenSize, ...], Field(strict=False, min_length=1, max_length=48)
+    ] = Field(alias="h", description="Hidden size of each layer.")
+    feed_forwards: Annotated[
+        tuple[FeedForwardStack, ...], Field(strict=False, min_length=1, max_length=48)
+    ] = Field(alias="f", description="Feed-forward widths of each layer.")
+    operations: Annotated[
+        tuple[
+            Annotated[tuple[HeadOperation, ...], Field(strict=False, min_length=1, max_length=128)],
+            ...,
+        ],
+        Field(strict=False, min_length=1, max_length=48),
+    ] = Field(alias="o", description="Heads of each layer, such as [sa_sdp_64, c_5_64].")
+
+    RULES = (
+        Rule(
+            name="oneEntryPerLayer",
+            fields=("num_layers", "hidden_sizes", "feed_forwards", "operations"),
+            allowed="one entry per layer in h, f and o",
+            check=_per_layer_lengths,
+            cel="self.h.size() == self.l && self.f.size() == self.l && self.o.size() == self.l",
+        ),
+        Rule(
+            name="oneHeadDimensionPerLayer",
+            fields=("operations",),
+            allowed="one head dimension within a layer",
+            check=_one_head_dimension,
+            cel="self.o.all(layer, layer.all(head, head.split('_')[2] == layer[0].split('_')[2]))",
+        ),
+    )
+
+
+class ArchitectureSource(ApiModel):
+    """One architecture, by its shape or by its model dict."""
+
+    homogeneous: HomogeneousArchitecture | None = Field(
+        None, description="The same layer several times."
+    )
+    model_dict: ModelDict | None = Field(None, description="Every layer by itself.")
+
+    RULES = (exactly_one("homogeneous", "model_dict"),)
+
+
+_INLINE = (
+    "layers",
+    "hidden_sizes",
+    "heads",
+    "head_types",
+    "feed_forward_widths",
+    "max_feed_forward_stack",
+)
+_INLINE_REQUIRED = ("layers", "hidden_sizes", "heads", "feed_forward_widths")
+_INLINE_ALIASES = (
+    "layers",
+    "hiddenSizes",
+    "heads",
+    "headTypes",
+    "feedForwardWidths",
+    "maxFeedForwardStack",
+)
+_REQUIRED_ALIASES = ("layers", "hiddenSizes", "heads", "feedForwardWidths")
+
+
+def _preset_or_inline(model: Any) -> Iterator[tuple[Path, str]]:
+    inline = [
+        alias
+        for field, alias in zip(_INLINE, _INLINE_ALIASES, strict=True)
+        if getattr(model, field) is not None
+    ]
+    missing = [
+        alias
+        for field, alias in zip(_INLINE_REQUIRED, _REQUIRED_ALIASES, strict=True)
+        if getattr(model, field) is None
+    ]
+    if model.preset is not None and inline:
+        yield (), f"preset and {listed(inline)} were given"
+    elif model.preset is None and not inline:
+        yield (), "none was given"
+    elif model.preset is None and missing:
+        yield (
+            (),
+            f"{listed(inline)} {'was' if len(inline) == 1 else 'were'} given without "
+            + (listed(missing)),
+        )
+
+
+def _every_head_count_fits(model: Any) -> Iterator[tuple[Path, str]]:
+    if not model.heads or not model.hidden_sizes:
+        return
+    smallest = min(model.hidden_sizes)
+    for index, heads in enumerate(model.heads):
+        if heads > smallest:
+            yield (
+                ("heads", index),
+                f"{heads} heads of a hidden size of {smallest} have no dimension",
+            )
+
+
+class DesignSpaceSource(ApiModel):
+    """The architectures to choose from: a preset, or every choice inline."""
+
+    preset: Literal["flexibert-2.0", "tiny"] | None = Field(
+        None,
+        description="A design space that ships: flexibert-2.0 (1.7e88 architectures of 2 to 12 "
+        "layers) or tiny (2 to 4 layers, 64 to 192 wide, for a laptop).",
+    )
+    layers: Annotated[tuple[LayerCount, ...], Field(strict=False, min_length=1, max_length=48)] | (
+        None
+    ) = Field(None, description="Allowed numbers of encoder layers.", json_schema_extra=LIST_SET)
+    hidden_sizes: (
+        Annotated[tuple[HiddenSize, ...], Field(strict=False, min_length=1, max_length=64)] | None
+    ) = Field(
+        None, description="Allowed hidden sizes, chosen per layer.", json_schema_extra=LIST_SET
+    )
+    heads: Annotated[tuple[HeadCount, ...], Field(strict=False, min_length=1, max_length=64)] | (
+        None
+    ) = Field(
+        None, description="Allowed numbers of heads, chosen per layer.", json_schema_extra=LIST_SET
+    )
+    head_types: Annotated[tuple[HeadType, ...], Field(strict=False, min_length=1, max_length=7)] | (
+        None
+    ) = Field(
+        None,
+        description="Allowed types of heads, mixed within a layer; all seven where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+    feed_forward_widths: (
+        Annotated[tuple[FeedForwardWidth, ...], Field(strict=False, min_length=1, max_length=64)]
+        | None
+    ) = Field(
+        None,
+        description="Allowed widths of feed-forward layers, chosen one by one.",
+        json_schema_extra=LIST_SET,
+    )
+    max_feed_forward_stack: Annotated[int, Field(ge=1, le=8)] | None = Field(
+        None, description="Most feed-forward layers in one stack; 3 where omitted."
+    )
+
+    RULES = (
+        Rule(
+            name="presetOrInline",
+            fields=("preset", *_INLINE),
+            allowed=f"either preset, or at least {listed(_REQUIRED_ALIASES)}",
+            check=_preset_or_inline,
+            cel="has(self.preset) ? !("
+            + " || ".join(f"has(self.{alias})" for alias in _INLINE_ALIASES)
+            + ") : ("
+            + " && ".join(f"has(self.{alias})" for alias in _REQUIRED_ALIASES)
+            + ")",
+        ),
+        Rule(
+            name="everyHeadCountUpToEveryHiddenSize",
+            fields=("heads", "hidden_sizes"),
+            allowed="no more heads than the smallest hidden size",
+            check=_every_head_count_fits,
+            cel="!has(self.heads) || !has(self.hiddenSizes) || "
+            "self.heads.all(n, self.hiddenSizes.all(h, n <= h))",
+        ),
+        distinct("layers"),
+        distinct("hidden_sizes"),
+        distinct("heads"),
+        distinct("head_types"),
+        distinct("feed_forward_widths"),
+    )

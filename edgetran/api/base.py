@@ -1,0 +1,125 @@
+"""The base of every v1alpha1 model: camelCase on paper, strict, closed, with named rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from edgetran.api.rules import Rule, Violation
+
+RULES_LATER = "rules-later"
+"""Validation context of a caller that asks each model for its `violations` itself."""
+
+
+class ApiModel(BaseModel):
+    """An immutable part of a resource.
+
+    A key with the value null counts as not given, as on a Kubernetes API server.
+
+    Attributes:
+        RULES: the rules that span this model's fields.
+        MUTABLE: the fields that may change once the resource exists; None leaves that to the
+            model around this one, which may forbid a change of the whole.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+    )
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+    MUTABLE: ClassVar[frozenset[str] | None] = None
+
+    def violations(self) -> Iterator[Violation]:
+        """The rules of this model that it breaks, parts below it left out."""
+        for rule in self.RULES:
+            yield from rule.violations(self)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {key: value for key, value in data.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _obey_rules(self, info: ValidationInfo) -> Self:
+        if info.context == RULES_LATER:
+            return self
+        broken = [
+            ".".join(map(str, violation.path)) + ": " * bool(violation.path) + violation.message
+            for violation in self.violations()
+        ]
+        if broken:
+            raise PydanticCustomError("rule", "{broken}", {"broken": "; ".join(broken)})
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        own = handler.resolve_ref_schema(schema)
+        for field in own.get("properties", {}).values():
+            _const_as_enum(field)
+        validations = [
+            {"rule": rule.cel, "message": f"allowed is {rule.allowed}"}
+            for rule in cls.RULES
+            if rule.cel
+        ]
+        validations += [
+            {"rule": rule, "message": f"{alias} cannot change; allowed is what was given first"}
+            for alias, rule in _immutability(cls)
+        ]
+        if validations:
+            own["x-kubernetes-validations"] = validations
+        return schema
+
+
+def immutable_fields(model: type[ApiModel]) -> list[str]:
+    """Python names of the fields of a `model` with MUTABLE that cannot change as a whole."""
+    if model.MUTABLE is None:
+        return []
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if name not in model.MUTABLE
+        and not (
+            isinstance(field.annotation, type)
+            and issubclass(field.annotation, ApiModel)
+            and field.annotation.MUTABLE is not None
+        )
+    ]
+
+
+def _immutability(model: type[ApiModel]) -> Iterator[tuple[str, str]]:
+    for name in immutable_fields(model):
+        field = model.model_fields[name]
+        alias = field.alias or name
+        now, then = f"self.{alias}", f"oldSelf.{alias}"
+        if field.is_required():
+            yield alias, f"{now} == {then}"
+        else:
+            yield alias, f"has({now}) == has({then}) && (!has({now}) || {now} == {then})"
+
+
+def _const_as_enum(schema: dict[str, Any]) -> None:
+    """Say `enum: [x]` for `const: x`, which structural schemas do not have."""
+    for part in (schema, *schema.get("anyOf", ())):
+        if "const" in part:
+            part["enum"] = [part.pop("const")]

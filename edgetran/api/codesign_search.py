@@ -1,0 +1,229 @@
+"""CoDesignSearch: find the best architecture and device for a task, together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from edgetran.api.architecture import ArchitectureSource, DesignSpaceSource
+from edgetran.api.base import ApiModel
+from edgetran.api.common import (
+    CandidateSummary,
+    CommonSpec,
+    CommonStatus,
+    Constraints,
+    ParetoFront,
+    RaySettings,
+    Workload,
+)
+from edgetran.api.device import SearchDevice
+from edgetran.api.gptran_run import Refinement
+from edgetran.api.names import MAX_NAME
+from edgetran.api.profiling_job import Measurement, Sampling
+from edgetran.api.resource import Resource, name_rule
+from edgetran.api.rules import Path, Rule, distinct
+from edgetran.api.scalars import Name, Seed, Text, list_map
+from edgetran.api.task import TaskSource, Training
+
+Weight = Annotated[float, Field(ge=0, le=100)]
+Normaliser = Annotated[float, Field(gt=0, le=1e9)]
+
+
+class Weights(ApiModel):
+    """Weights of the objective; those left out are 0."""
+
+    accuracy: Weight = Field(0.0, description="Weight of the task's selection metric.")
+    latency: Weight = Field(0.0, description="Weight of latency, the less the better.")
+    energy: Weight = Field(0.0, description="Weight of energy, the less the better.")
+    peak_power: Weight = Field(0.0, description="Weight of peak power, the less the better.")
+
+    RULES = (
+        Rule(
+            name="someWeight",
+            fields=("accuracy", "latency", "energy", "peak_power"),
+            allowed="at least one of accuracy, latency, energy and peakPower above 0",
+            check=lambda weights: (
+                [((), "all weights are 0")]
+                if not any((weights.accuracy, weights.latency, weights.energy, weights.peak_power))
+                else []
+            ),
+            cel="self.accuracy > 0.0 || self.latency > 0.0 || self.energy > 0.0 "
+            "|| self.peakPower > 0.0",
+        ),
+    )
+
+
+class Normalisers(ApiModel):
+    """What each cost is divided by; the range over the design space where omitted."""
+
+    latency_ms: Normaliser | None = Field(None, description="Latency that counts as 1.")
+    energy_mj: Normaliser | None = Field(None, description="Energy that counts as 1.")
+    peak_power_w: Normaliser | None = Field(None, description="Peak power that counts as 1.")
+
+
+class Objective(ApiModel):
+    """The weighted sum to maximise."""
+
+    weights: Weights = Field(
+        Weights(accuracy=0.5, latency=0.2, energy=0.2, peak_power=0.1),
+        description="Weights of accuracy and costs; 0.5, 0.2, 0.2 and 0.1 where omitted.",
+    )
+    normalisers: Normalisers = Field(
+        Normalisers(), description="What each cost is divided by before it is weighted."
+    )
+
+
+def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
+    for field, alias in (
+        ("initial_trials", "initialTrials"),
+        ("parallel_trials", "parallelTrials"),
+    ):
+        value = getattr(model, field)
+        if value > model.max_trials:
+            yield (alias,), f"{value} was given and maxTrials is {model.max_trials}"
+
+
+class SearchSettings(ApiModel):
+    """How candidates are chosen, and how many are trained."""
+
+    method: Literal["boschcode", "random", "local", "evolution", "nsga2", "bayesian"] = Field(
+        "boschcode", description="What proposes the next candidates."
+    )
+    max_trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        64, description="Candidates that are trained, those that failed left out."
+    )
+    initial_trials: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default_factory=lambda given: min(8, given.get("max_trials", 8)),
+        description="Candidates drawn at random before the method learns from them; 8, or "
+        "maxTrials where that is less, where omitted.",
+    )
+    parallel_trials: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="Candidates that train at the same time."
+    )
+    max_failed_trials: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        3, description="Failed trials after which the search has failed: one more than this."
+    )
+    seeds_per_trial: Annotated[int, Field(ge=1, le=32)] = Field(
+        1, description="How often each candidate is trained, with seeds of its own."
+    )
+
+    RULES = (
+        Rule(
+            name="trialsUpToMaxTrials",
+            fields=("initial_trials", "parallel_trials", "max_trials"),
+            allowed="initialTrials and parallelTrials up to maxTrials",
+            check=_initial_up_to_max,
+            cel="(!has(self.initialTrials) || self.initialTrials <= self.maxTrials) "
+            "&& self.parallelTrials <= self.maxTrials",
+        ),
+    )
+    MUTABLE = frozenset({"max_trials", "parallel_trials", "max_failed_trials"})
+
+
+class DeviceProfiling(ApiModel):
+    """How devices without a ProfilingJob of their own are measured."""
+
+    measurement: Measurement = Field(Measurement(), description="How one architecture is measured.")
+    sampling: Sampling = Field(
+        Sampling(), description="Which architectures are measured, and when it is enough."
+    )
+
+
+class Baseline(ApiModel):
+    """An architecture that is trained equally long and shown beside the winner."""
+
+    architecture: ArchitectureSource = Field(description="The architecture.")
+
+
+class CoDesignSearchSpec(CommonSpec):
+    """Which task, which architectures and devices, and what is best."""
+
+    task: TaskSource = Field(description="The task that candidates are trained and judged on.")
+    design_space: DesignSpaceSource = Field(description="The architectures to choose from.")
+    workload: Workload = Field(Workload(), description="Batch and length on the devices.")
+    devices: Annotated[
+        tuple[SearchDevice, ...], Field(strict=False, min_length=1, max_length=32)
+    ] = Field(
+        description="The devices to choose from.",
+        json_schema_extra=list_map("name"),
+    )
+    objective: Objective = Field(Objective(), description="The weighted sum to maximise.")
+    constraints: Constraints | None = Field(None, description="Bounds that the winner meets.")
+    search: SearchSettings = Field(
+        SearchSettings(), description="How candidates are chosen, and how many are trained."
+    )
+    training: Training = Field(Training(), description="How each candidate is trained.")
+    profiling: DeviceProfiling = Field(
+        DeviceProfiling(), description="How devices without a ProfilingJob are measured."
+    )
+    baseline: Baseline | None = Field(
+        None, description="An architecture to compare the winner with; none where omitted."
+    )
+    refine: Refinement | None = Field(
+        None, description="Refine the winner by a GPTranRun; not where omitted."
+    )
+    ray: RaySettings = Field(RaySettings(), description="Where candidates train.")
+    seed: Seed = Field(0, description="What every random choice follows from.")
+
+    RULES = (distinct("devices", key="name"),)
+
+
+class DeviceStatus(ApiModel):
+    """How one device of the search stands."""
+
+    name: Annotated[str, Field(max_length=20)] = Field(description="Name of the device.")
+    source: Literal["measured", "simulated"] = Field(
+        description="Where the device's figures come from."
+    )
+    profiling_job: Annotated[Name, Field(max_length=MAX_NAME)] | None = Field(
+        None, description="The ProfilingJob that measures it."
+    )
+    ready: bool = Field(False, description="Whether its cost can be predicted.")
+    latency_error: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Cross-validated relative error of predicted latency."
+    )
+    reason: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="Why it is not ready, as one CamelCase word."
+    )
+
+
+class CoDesignSearchStatus(CommonStatus):
+    """How far the search is."""
+
+    running: Annotated[int, Field(ge=0)] = Field(0, description="Trials that run.")
+    succeeded: Annotated[int, Field(ge=0)] = Field(0, description="Trials that succeeded.")
+    failed: Annotated[int, Field(ge=0)] = Field(0, description="Trials that failed.")
+    infeasible: Annotated[int, Field(ge=0)] = Field(
+        0, description="Trials that break a constraint."
+    )
+    best: CandidateSummary | None = Field(None, description="The best candidate so far.")
+    baseline: CandidateSummary | None = Field(None, description="The baseline.")
+    pareto_front: ParetoFront = Field(
+        (), description="At most ten candidates of the Pareto front, spread along it."
+    )
+    pareto_size: Annotated[int, Field(ge=0)] = Field(
+        0, description="Candidates of the whole Pareto front."
+    )
+    hypervolume: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Hypervolume of the Pareto front."
+    )
+    devices: Annotated[tuple[DeviceStatus, ...], Field(strict=False, max_length=32)] = Field(
+        (), description="How each device stands.", json_schema_extra=list_map("name")
+    )
+    refinement: Text | None = Field(None, description="The GPTranRun that refines the winner.")
+
+    RULES = (*CommonStatus.RULES, distinct("devices", key="name"))
+
+
+class CoDesignSearch(Resource):
+    """Finds the best architecture and device for a task."""
+
+    kind: Literal["CoDesignSearch"] = Field(description="CoDesignSearch.")
+    spec: CoDesignSearchSpec = Field(description="What is asked for.")
+    status: CoDesignSearchStatus | None = Field(None, description="How it stands.")
+
+    SHORT_NAME = "cds"
+    PLURAL = "codesignsearches"
+    RULES = (name_rule("CoDesignSearch"),)

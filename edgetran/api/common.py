@@ -1,0 +1,313 @@
+"""What the specs and statuses of all three kinds share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from edgetran.api.base import ApiModel
+from edgetran.api.meta import ONE_CONDITION_PER_TYPE, Conditions
+from edgetran.api.rules import Path, Rule, at_least_one, exactly_one, ordered
+from edgetran.api.scalars import (
+    Allowed,
+    FilePath,
+    FreeForm,
+    Labels,
+    Name,
+    PodAnnotations,
+    Text,
+    Time,
+)
+
+ObjectName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    ),
+    Allowed("the name of an object in the same namespace, such as results-2"),
+]
+Quantity = Annotated[
+    str,
+    Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"),
+    Allowed("a quantity such as 10Gi"),
+]
+StorageUri = Annotated[
+    str,
+    Field(
+        min_length=4,
+        max_length=1024,
+        pattern=r"^[a-z][a-z0-9+.-]*://[^\s?#\x00-\x1f\x7f]+$",
+    ),
+    Allowed("an fsspec address such as s3://bucket/folder"),
+]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Reference(ApiModel):
+    """A resource of the same namespace, by name."""
+
+    name: Name = Field(description="Name of the resource, in the same namespace.")
+
+
+class PodTemplateMetadata(ApiModel):
+    """Labels and annotations to add to pods."""
+
+    labels: Labels | None = Field(None, description="Labels to add.")
+    annotations: PodAnnotations | None = Field(None, description="Annotations to add.")
+
+
+class PodTemplate(ApiModel):
+    """A strategic merge patch over the pods that are generated."""
+
+    metadata: PodTemplateMetadata | None = Field(None, description="Metadata to add to pods.")
+    spec: FreeForm | None = Field(
+        None, description="A part of a PodSpec, merged over the generated one."
+    )
+
+
+class ExistingClaim(ApiModel):
+    """A PersistentVolumeClaim that exists."""
+
+    name: ObjectName = Field(description="Name of the claim, in the same namespace.")
+    sub_path: FilePath | None = Field(None, description="Folder of the volume to use.")
+
+
+class NewClaim(ApiModel):
+    """A PersistentVolumeClaim that is made for the run and goes away with it."""
+
+    size: Quantity = Field(description="Size of the volume, such as 10Gi.")
+    storage_class_name: ObjectName | None = Field(
+        None, description="Storage class; the cluster's default where omitted."
+    )
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] = Field(
+        "ReadWriteOnce", description="How many nodes may mount it."
+    )
+
+
+def _no_climbing_uri(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.uri is not None and ".." in model.uri.split("/"):
+        yield ("uri",), f"{model.uri} was given"
+
+
+class Storage(ApiModel):
+    """Where checkpoints, models and reports go."""
+
+    claim: ExistingClaim | None = Field(None, description="A claim that exists.")
+    new_claim: NewClaim | None = Field(None, description="A claim to be made for the run.")
+    uri: StorageUri | None = Field(
+        None, description="Any address that fsspec knows, such as s3://bucket/folder."
+    )
+    secret: ObjectName | None = Field(
+        None, description="Secret whose keys become the environment that `uri` needs."
+    )
+
+    RULES = (
+        exactly_one("claim", "new_claim", "uri"),
+        Rule(
+            name="uriDoesNotClimb",
+            fields=("uri",),
+            allowed="an address with no '..' in it",
+            check=_no_climbing_uri,
+            cel="!has(self.uri) || !self.uri.matches('(^|/)[.][.](/|$)')",
+        ),
+        Rule(
+            name="secretOnlyWithUri",
+            fields=("secret", "uri"),
+            allowed="secret only together with uri",
+            check=lambda storage: (
+                [(("secret",), "given without uri")]
+                if storage.secret is not None and storage.uri is None
+                else []
+            ),
+            cel="!has(self.secret) || has(self.uri)",
+        ),
+    )
+
+
+def _address_for_cluster(model: Any) -> Iterator[tuple[Path, str]]:
+    if (model.mode == "cluster") != (model.address is not None):
+        place: Path = ("address",)
+        given = "none was given" if model.address is None else f"given with mode {model.mode}"
+        yield place, given
+
+
+class RaySettings(ApiModel):
+    """Where trials run."""
+
+    mode: Literal["local", "cluster", "kuberay"] = Field(
+        "local",
+        description="local: Ray within the worker; cluster: a Ray cluster that runs already; "
+        "kuberay: a RayJob that KubeRay runs.",
+    )
+    address: (
+        Annotated[
+            str,
+            Field(min_length=1, max_length=253, pattern=r"^(ray://)?[A-Za-z0-9._-]+:[0-9]{1,5}$"),
+            Allowed("HOST:PORT or ray://HOST:PORT"),
+        ]
+        | None
+    ) = Field(None, description="Address of the running cluster, for mode cluster only.")
+    cpus_per_trial: Annotated[float, Field(gt=0, le=1024)] = Field(
+        1.0, description="CPU cores that one trial takes."
+    )
+    gpus_per_trial: Annotated[float, Field(ge=0, le=64)] = Field(
+        0.0, description="GPUs, or the fraction of one, that one trial takes."
+    )
+    workers: Annotated[int, Field(ge=0, le=1024)] = Field(
+        1, description="Worker pods of the RayJob, for mode kuberay only."
+    )
+
+    RULES = (
+        Rule(
+            name="addressForModeCluster",
+            fields=("mode", "address"),
+            allowed="an address with mode cluster and with no other",
+            check=_address_for_cluster,
+            cel="(self.mode == 'cluster') == has(self.address)",
+        ),
+    )
+
+
+COMMON_MUTABLE: Final = frozenset(
+    {"suspend", "active_deadline_seconds", "ttl_seconds_after_finished", "backoff_limit"}
+)
+"""What may change in every kind of work while it runs."""
+
+
+class CommonSpec(ApiModel):
+    """What may be asked of every kind of work."""
+
+    suspend: bool = Field(False, description="Hold the work back, or stop it without deleting it.")
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
+        None, description="Seconds of work after which it has failed; no limit where omitted."
+    )
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = Field(
+        None, description="Seconds after its end when the resource is deleted; never where omitted."
+    )
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] = Field(
+        3, description="How often a worker that failed is started again."
+    )
+    pod_template: PodTemplate | None = Field(
+        None, description="A strategic merge patch over the pods that are generated."
+    )
+    storage: Storage | None = Field(
+        None, description="Where checkpoints, models and reports go; nowhere where omitted."
+    )
+
+    MUTABLE = COMMON_MUTABLE
+
+
+class CommonStatus(ApiModel):
+    """What is told of every kind of work."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Version of the spec that the status speaks of."
+    )
+    conditions: Conditions = Field((), description="How the work stands.")
+    start_time: Time | None = Field(None, description="When the work began.")
+    completion_time: Time | None = Field(None, description="When the work ended.")
+    active_seconds: Annotated[int, Field(ge=0)] = Field(
+        0, description="Seconds of work, time suspended left out."
+    )
+    failures: Annotated[int, Field(ge=0)] = Field(
+        0, description="How often a worker failed and was started again."
+    )
+    progress: Annotated[str, Field(max_length=32, pattern=r"^([0-9]+/[0-9]+)?$")] = Field(
+        "", description="Steps done of all steps, such as 23/64."
+    )
+    results: Annotated[tuple[ObjectName, ...], Field(strict=False, max_length=16)] = Field(
+        (), description="The newest ConfigMaps that hold the results."
+    )
+    artifacts: Text | None = Field(None, description="Where checkpoints, models and reports are.")
+
+    RULES: ClassVar[tuple[Rule, ...]] = (ONE_CONDITION_PER_TYPE,)
+
+
+class Workload(ApiModel):
+    """What a device is measured with."""
+
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(1, description="Sequences per batch.")
+    sequence_length: Annotated[int, Field(ge=2, le=8192)] = Field(
+        128, description="Tokens per sequence."
+    )
+
+
+class Bound(ApiModel):
+    """A lower bound, an upper bound, or both, inclusive."""
+
+    min: Annotated[float, Field(ge=0, le=1e12)] | None = Field(None, description="Least allowed.")
+    max: Annotated[float, Field(ge=0, le=1e12)] | None = Field(None, description="Most allowed.")
+
+    RULES = (at_least_one("min", "max"), ordered("min", "max"))
+
+
+class FractionBound(ApiModel):
+    """A lower bound, an upper bound, or both, of a score from 0 to 1, inclusive."""
+
+    min: Fraction | None = Field(None, description="Least allowed.")
+    max: Fraction | None = Field(None, description="Most allowed.")
+
+    RULES = (at_least_one("min", "max"), ordered("min", "max"))
+
+
+class CountBound(ApiModel):
+    """A lower bound, an upper bound, or both, of a count, inclusive."""
+
+    min: Annotated[int, Field(ge=0, le=10**12)] | None = Field(None, description="Least allowed.")
+    max: Annotated[int, Field(ge=0, le=10**12)] | None = Field(None, description="Most allowed.")
+
+    RULES = (at_least_one("min", "max"), ordered("min", "max"))
+
+
+class Budgets(ApiModel):
+    """Bounds on what a model may cost on its device."""
+
+    latency_ms: Bound | None = Field(None, description="Latency per sequence in milliseconds.")
+    energy_mj: Bound | None = Field(None, description="Energy per sequence in millijoules.")
+    peak_power_w: Bound | None = Field(None, description="Peak power in watts.")
+    parameters: CountBound | None = Field(None, description="Number of parameters.")
+
+
+class Constraints(Budgets):
+    """Bounds that every winner meets."""
+
+    accuracy: FractionBound | None = Field(
+        None, description="The task's selection metric on validation data."
+    )
+
+
+class MeasureValue(ApiModel):
+    """One measure of a candidate on its device."""
+
+    value: float | None = Field(None, description="The value; none where it is not known.")
+    source: Literal["measured", "predicted", "simulated", "counted"] = Field(
+        description="How the value came about."
+    )
+
+
+class CandidateSummary(ApiModel):
+    """An architecture on a device, and how good it is."""
+
+    id: Annotated[int, Field(ge=0)] = Field(
+        description="Number of the trial or of the tree's node."
+    )
+    architecture: Annotated[str, Field(max_length=32, pattern=r"^[0-9a-f]*$")] = Field(
+        description="The architecture's graph hash."
+    )
+    device: Annotated[str, Field(max_length=20)] = Field(description="Name of the device.")
+    accuracy: float | None = Field(None, description="Selection metric on validation data.")
+    test_accuracy: float | None = Field(None, description="The metric on test data, at the end.")
+    latency_ms: MeasureValue | None = Field(None, description="Latency per sequence.")
+    energy_mj: MeasureValue | None = Field(None, description="Energy per sequence.")
+    peak_power_w: MeasureValue | None = Field(None, description="Peak power.")
+    parameters: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Number of parameters."
+    )
+    objective: float | None = Field(None, description="The weighted objective.")
+
+
+ParetoFront = Annotated[tuple[CandidateSummary, ...], Field(strict=False, max_length=10)]

@@ -1,0 +1,249 @@
+"""A device: where an architecture is to run, with which engine, and how its power is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from edgetran.api.base import ApiModel
+from edgetran.api.common import Reference
+from edgetran.api.rules import Path, Rule, exactly_one, listed, not_together
+from edgetran.api.scalars import DeviceName, FilePath, Labels, LabelValue, Text
+
+EngineName = Literal["torch", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Accelerator = Literal["cpu", "cuda", "gpu", "npu"]
+SimulatedDeviceName = Literal[
+    "raspberry-pi-4-cpu",
+    "raspberry-pi-5-cpu",
+    "jetson-nano-gpu",
+    "jetson-nano-cpu",
+    "jetson-orin-nano-gpu",
+    "intel-ncs2",
+    "apple-m1-pro-cpu",
+    "apple-m1-pro-gpu",
+    "nvidia-a100",
+]
+
+ACCELERATORS: Final[dict[str, tuple[str, ...]]] = {
+    "torch": ("cpu", "cuda"),
+    "onnxruntime": ("cpu", "cuda"),
+    "openvino": ("cpu", "gpu", "npu"),
+}
+"""What each engine can run on."""
+
+PRECISIONS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("torch", "cpu"): ("fp32", "bf16", "int8"),
+    ("torch", "cuda"): ("fp32", "fp16", "bf16"),
+    ("onnxruntime", "cpu"): ("fp32", "int8"),
+    ("onnxruntime", "cuda"): ("fp32", "fp16"),
+    ("openvino", "cpu"): ("fp32", "fp16", "int8"),
+    ("openvino", "gpu"): ("fp32", "fp16", "int8"),
+    ("openvino", "npu"): ("fp16", "int8"),
+}
+"""The precisions of each engine on each accelerator."""
+
+
+class Toleration(ApiModel):
+    """A corev1.Toleration of a device's taint."""
+
+    key: Annotated[str, Field(max_length=316)] | None = Field(
+        None, description="Key of the taint; every key where omitted."
+    )
+    operator: Literal["Exists", "Equal"] = Field(
+        "Equal", description="How the taint's value is compared."
+    )
+    value: LabelValue | None = Field(None, description="Value of the taint.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Effect of the taint; every effect where omitted."
+    )
+    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = Field(
+        None, description="Seconds that NoExecute is tolerated; for ever where omitted."
+    )
+
+    RULES = (
+        Rule(
+            name="valueOnlyWithEqual",
+            fields=("operator", "value"),
+            allowed="a value only with operator Equal",
+            check=lambda toleration: (
+                [(("value",), "given with operator Exists")]
+                if toleration.operator == "Exists" and toleration.value is not None
+                else []
+            ),
+            cel="self.operator == 'Equal' || !has(self.value)",
+        ),
+    )
+
+
+class ExternalMeter(ApiModel):
+    """A power meter beside the device: something that says watts when it is asked."""
+
+    url: (
+        Annotated[str, Field(min_length=8, max_length=1024, pattern=r"^https?://[^\s]+$")] | None
+    ) = Field(None, description="HTTP address that answers with watts.")
+    serial_port: FilePath | None = Field(
+        None, description="Serial port that prints watts, one value a line."
+    )
+    command: (
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...],
+            Field(strict=False, min_length=1, max_length=32),
+        ]
+        | None
+    ) = Field(None, description="Command and arguments that print watts, one value a line.")
+
+    RULES = (exactly_one("url", "serial_port", "command"),)
+
+
+def _meter_for_external(model: Any) -> Iterator[tuple[Path, str]]:
+    if (model.source == "external") != (model.external is not None):
+        given = (
+            "none was given with source external"
+            if model.external is None
+            else f"given with source {model.source}"
+        )
+        yield ("external",), given
+
+
+class EnergySettings(ApiModel):
+    """How the device's power is read."""
+
+    source: Literal[
+        "auto", "none", "rapl", "nvml", "hwmon", "raspberry-pi-pmic", "apple", "external"
+    ] = Field(
+        "auto",
+        description="Power source; auto takes the best one that is found, and without one energy "
+        "and peak power are null with the reason.",
+    )
+    external: ExternalMeter | None = Field(
+        None, description="The meter to ask, for source external only."
+    )
+    peak_window_ms: Annotated[float, Field(ge=1, le=10_000)] = Field(
+        100.0, description="Averaging window of peak power in milliseconds."
+    )
+    host_sensors: bool = Field(
+        False, description="Give the measuring pod a read-only view of the node's sensors (sysfs)."
+    )
+
+    RULES = (
+        Rule(
+            name="externalForSourceExternal",
+            fields=("source", "external"),
+            allowed="external with source external and with no other",
+            check=_meter_for_external,
+            cel="(self.source == 'external') == has(self.external)",
+        ),
+    )
+
+
+def _engine_accelerator(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.accelerator not in ACCELERATORS[model.engine]:
+        yield ("accelerator",), f"{model.accelerator} was given with engine {model.engine}"
+
+
+def _engine_precision(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.simulation is not None:
+        return
+    precisions = PRECISIONS.get((model.engine, model.accelerator))
+    if precisions is not None and model.precision not in precisions:
+        yield (
+            ("precision",),
+            f"{model.precision} was given with engine {model.engine} on {model.accelerator}",
+        )
+
+
+def _simulated_without_engine(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.simulation is not None:
+        for name, default in (("engine", "torch"), ("accelerator", "cpu")):
+            if getattr(model, name) != default:
+                yield (name,), f"{getattr(model, name)} was given with simulation"
+
+
+_ACCELERATOR_WORDS = "; ".join(
+    f"{listed(names, 'or')} with {engine}" for engine, names in ACCELERATORS.items()
+)
+_PRECISION_WORDS = "; ".join(
+    f"{listed(names, 'or')} with {engine} on {accelerator}"
+    for (engine, accelerator), names in PRECISIONS.items()
+)
+
+
+class Device(ApiModel):
+    """One device: this host, a simulated board, or the nodes that carry certain labels."""
+
+    name: DeviceName = Field(
+        description="Name of the device, also the value of its nodes' label edgetran.io/device."
+    )
+    host: Literal[True] | None = Field(None, description="The machine that runs the work.")
+    simulation: SimulatedDeviceName | None = Field(
+        None, description="A board of the catalogue, by calculation; its figures are marked so."
+    )
+    node_selector: Annotated[Labels, Field(min_length=1)] | None = Field(
+        None, description="Labels of the nodes that are this device."
+    )
+    tolerations: Annotated[tuple[Toleration, ...], Field(strict=False, max_length=16)] | None = (
+        Field(None, description="Taints of the device's nodes that its pods tolerate.")
+    )
+    engine: EngineName = Field("torch", description="What runs the model.")
+    accelerator: Accelerator = Field("cpu", description="What the engine runs on.")
+    precision: Precision = Field("fp32", description="Numbers that the model computes in.")
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="CPU threads of the engine; all cores where omitted."
+    )
+    energy: EnergySettings | None = Field(
+        None, description="How power is read; the best source that is found where omitted."
+    )
+    runtime_class_name: Text | None = Field(
+        None, description="RuntimeClass of the measuring pod, such as nvidia."
+    )
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("host", "simulation", "node_selector"),
+        not_together("simulation", "tolerations", "threads", "energy", "runtime_class_name"),
+        not_together("host", "tolerations", "runtime_class_name"),
+        Rule(
+            name="simulationHasNoEngine",
+            fields=("simulation", "engine", "accelerator"),
+            allowed="engine and accelerator only for devices that are measured",
+            check=_simulated_without_engine,
+            cel="!has(self.simulation) || (self.engine == 'torch' && self.accelerator == 'cpu')",
+        ),
+        Rule(
+            name="acceleratorOfEngine",
+            fields=("engine", "accelerator"),
+            allowed=_ACCELERATOR_WORDS,
+            check=_engine_accelerator,
+            cel=" || ".join(
+                f"(self.engine == '{engine}' && self.accelerator in {list(names)})"
+                for engine, names in ACCELERATORS.items()
+            ),
+        ),
+        Rule(
+            name="precisionOfEngine",
+            fields=("simulation", "engine", "accelerator", "precision"),
+            allowed=_PRECISION_WORDS,
+            check=_engine_precision,
+            cel="has(self.simulation) || !("
+            + " || ".join(
+                f"(self.engine == '{engine}' && self.accelerator == '{accelerator}' "
+                f"&& !(self.precision in {list(names)}))"
+                for (engine, accelerator), names in PRECISIONS.items()
+            )
+            + ")",
+        ),
+    )
+
+
+class SearchDevice(Device):
+    """A device that a search may choose."""
+
+    profile_ref: Reference | None = Field(
+        None,
+        description="The ProfilingJob that measures it; one is made where omitted and the device "
+        "is not simulated.",
+    )
+
+    RULES = (*Device.RULES, not_together("simulation", "profile_ref"))

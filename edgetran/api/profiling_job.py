@@ -1,0 +1,175 @@
+"""ProfilingJob: measure architectures on one device until their cost can be predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from edgetran.api.architecture import DesignSpaceSource
+from edgetran.api.base import ApiModel
+from edgetran.api.common import CommonSpec, CommonStatus, Reference, Workload
+from edgetran.api.device import Device
+from edgetran.api.resource import Resource, name_rule
+from edgetran.api.rules import Path, Rule, distinct, exactly_one
+from edgetran.api.scalars import LIST_SET, FilePath, Seed, Text, list_map
+
+
+class Measurement(ApiModel):
+    """How one architecture is measured."""
+
+    mode: Literal["quick", "standard", "reference"] = Field(
+        "standard",
+        description="Length of a measurement: quick (at least 1 s and 10 iterations), standard "
+        "(10 s or 100 iterations, whichever is later), reference (600 s, as MLPerf Inference).",
+    )
+    max_repeats: Annotated[int, Field(ge=0, le=20)] = Field(
+        2, description="How often an unstable measurement is repeated before it is marked so."
+    )
+    max_drift: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Relative drift of successive windows above which a run is unstable; the "
+        "mode's own limit where omitted.",
+    )
+    cool_down_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
+        0.0, description="Pause between measurements in seconds."
+    )
+
+
+def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.initial > model.max_measurements:
+        given = f"{model.initial} was given and maxMeasurements is {model.max_measurements}"
+        yield ("initial",), given
+
+
+class Sampling(ApiModel):
+    """Which architectures of the design space are measured, and when it is enough."""
+
+    method: Literal["hierarchical", "sobol", "lhs", "halton"] = Field(
+        "hierarchical", description="How the first architectures are drawn."
+    )
+    max_measurements: Annotated[int, Field(ge=2, le=100_000)] = Field(
+        64, description="Architectures measured at most."
+    )
+    initial: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        default_factory=lambda given: min(16, given.get("max_measurements", 16)),
+        description="Architectures measured before the first surrogate is fitted; 16, or "
+        "maxMeasurements where that is less, where omitted.",
+    )
+    batch: Annotated[int, Field(ge=1, le=1000)] = Field(
+        8, description="Architectures that each round of active learning measures."
+    )
+    target_error: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.05,
+        description="Cross-validated relative error of predicted latency at which measuring stops.",
+    )
+
+    RULES = (
+        Rule(
+            name="initialUpToMaxMeasurements",
+            fields=("initial", "max_measurements"),
+            allowed="initial up to maxMeasurements",
+            check=_initial_up_to_max,
+            cel="!has(self.initial) || self.initial <= self.maxMeasurements",
+        ),
+    )
+
+
+def _no_sampling_of_models(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.models is not None and model.sampling != Sampling():
+        yield ("sampling",), "given together with models, which are all measured"
+
+
+class ProfilingJobSpec(CommonSpec):
+    """What to measure, where and how."""
+
+    device: Device = Field(description="The device to measure on.")
+    design_space: DesignSpaceSource | None = Field(
+        None, description="The architectures whose cost is to be predicted."
+    )
+    models: (
+        Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1, max_length=256)] | None
+    ) = Field(
+        None,
+        description="Folders of transformers models to measure, every one.",
+        json_schema_extra=LIST_SET,
+    )
+    workload: Workload = Field(Workload(), description="Batch and length to measure with.")
+    measurement: Measurement = Field(Measurement(), description="How one architecture is measured.")
+    sampling: Sampling = Field(
+        Sampling(), description="Which architectures are measured, and when it is enough."
+    )
+    reuse: bool = Field(
+        True, description="Take over measurements that an earlier run made in the same conditions."
+    )
+    warm_start_from: (
+        Annotated[tuple[Reference, ...], Field(strict=False, min_length=1, max_length=16)] | None
+    ) = Field(
+        None,
+        description="ProfilingJobs of other devices whose measurements the surrogate starts from.",
+        json_schema_extra=list_map("name"),
+    )
+    seed: Seed = Field(0, description="What every random choice follows from.")
+
+    RULES = (
+        exactly_one("design_space", "models"),
+        Rule(
+            name="samplingOnlyWithDesignSpace",
+            fields=("models", "sampling"),
+            allowed="sampling only with designSpace",
+            check=_no_sampling_of_models,
+        ),
+        distinct("models"),
+        distinct("warm_start_from", key="name"),
+    )
+
+
+class SurrogateError(ApiModel):
+    """How well one measure can be predicted."""
+
+    measure: Literal["latencyMs", "energyMj", "peakPowerW"] = Field(description="The measure.")
+    error: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Cross-validated relative error; none where it is not predictable."
+    )
+    reason: Text | None = Field(None, description="Why the measure is not predictable.")
+
+
+class ProfilingJobStatus(CommonStatus):
+    """How far measuring is."""
+
+    measured: Annotated[int, Field(ge=0)] = Field(0, description="Architectures measured.")
+    reused: Annotated[int, Field(ge=0)] = Field(
+        0, description="Measurements taken over from earlier runs."
+    )
+    unstable: Annotated[int, Field(ge=0)] = Field(
+        0, description="Measurements that stayed unstable."
+    )
+    failed: Annotated[int, Field(ge=0)] = Field(
+        0, description="Architectures that could not be measured."
+    )
+    errors: Annotated[tuple[SurrogateError, ...], Field(strict=False, max_length=3)] = Field(
+        (),
+        description="How well each measure can be predicted.",
+        json_schema_extra=list_map("measure"),
+    )
+    median_latency_ms: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Median over the architectures measured."
+    )
+    node: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="The node that was measured on."
+    )
+
+    RULES = (*CommonStatus.RULES, distinct("errors", key="measure"))
+
+
+class ProfilingJob(Resource):
+    """Measures architectures on one device and learns to predict their cost."""
+
+    kind: Literal["ProfilingJob"] = Field(description="ProfilingJob.")
+    spec: ProfilingJobSpec = Field(description="What is asked for.")
+    status: ProfilingJobStatus | None = Field(None, description="How it stands.")
+
+    SHORT_NAME = "pj"
+    PLURAL = "profilingjobs"
+    RULES = (name_rule("ProfilingJob"),)

@@ -1,0 +1,179 @@
+"""From plain data to a resource, or to every problem of it at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from edgetran.api.base import RULES_LATER, ApiModel
+from edgetran.api.codesign_search import CoDesignSearch
+from edgetran.api.errors import Problem, SpecError, path_text
+from edgetran.api.explain import explain, field_type, fields_by_alias, given, step, suggestion
+from edgetran.api.gptran_run import GPTranRun
+from edgetran.api.plain import not_plain
+from edgetran.api.profiling_job import ProfilingJob
+from edgetran.api.resource import API_VERSION, Resource
+from edgetran.api.rules import Path
+
+AnyModel = TypeVar("AnyModel", bound=ApiModel)
+
+KINDS: Final[dict[str, type[Resource]]] = {
+    "ProfilingJob": ProfilingJob,
+    "CoDesignSearch": CoDesignSearch,
+    "GPTranRun": GPTranRun,
+}
+"""The kinds, each after those that it may refer to."""
+
+
+def parse_resource(data: Any, source: str = "") -> Resource:
+    """The resource that `data` describes.
+
+    Raises:
+        SpecError: with every problem of it.
+    """
+    found_where = not_plain(data)
+    if found_where is not None:
+        place, message = found_where
+        raise SpecError([Problem(source, label_of(data), path_text(place), message)])
+    problems = list(_envelope_problems(data, source))
+    if problems:
+        raise SpecError(problems)
+    kind = KINDS[data["kind"]]
+    resource, found = _validate(kind, data)
+    if found or resource is None:
+        label = label_of(data)
+        raise SpecError(Problem(source, label, path_text(path), message) for path, message in found)
+    resource._source = source
+    return resource
+
+
+def label_of(data: Any) -> str:
+    """`KIND/NAME` of a document that may be wrong elsewhere; empty where it has neither."""
+    if not isinstance(data, Mapping):
+        return ""
+    metadata = data.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    words = [word[:80] for word in (data.get("kind"), name) if isinstance(word, str) and word]
+    return "/".join(words)
+
+
+def _envelope_problems(data: Any, source: str) -> Iterator[Problem]:
+    """What keeps a document from being one of our kinds at all."""
+    if not isinstance(data, Mapping):
+        yield Problem(
+            source,
+            "",
+            "",
+            f"{given(data)} was given; allowed is a mapping with apiVersion, kind, "
+            "metadata and spec",
+        )
+        return
+    label = label_of(data)
+    version, kind = data.get("apiVersion"), data.get("kind")
+    if version != API_VERSION:
+        said = "missing" if version is None else f"{given(version)} was given"
+        yield Problem(source, label, "apiVersion", f"{said}; allowed is {API_VERSION}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        said = "missing" if kind is None else f"{given(kind)} was given"
+        hint = suggestion(kind, KINDS) if isinstance(kind, str) else ""
+        yield Problem(
+            source, label, "kind", f"{said}{hint or ';'} allowed is one of {', '.join(KINDS)}"
+        )
+
+
+def _validate(
+    model: type[Resource], data: Mapping[Any, Any]
+) -> tuple[Resource | None, list[tuple[Path, str]]]:
+    """The resource and no problems, or every problem of its fields and rules."""
+    try:
+        resource = _construct(model, data)
+    except ValidationError as error:
+        found: dict[Path, str] = {}
+        for details in error.errors(include_url=False):
+            path, message = explain(model, details)
+            found.setdefault(path, message)
+        problems = list(found.items())
+        spoiled = set(found)
+        for path, part in _sound_parts(model, data):
+            problems += _broken_rules(part, path, spoiled)
+        return None, problems
+    return resource, list(_broken_rules(resource, (), set()))
+
+
+def _construct(model: type[AnyModel], data: Any) -> AnyModel:
+    return model.model_validate(data, context=RULES_LATER, by_alias=True, by_name=False)
+
+
+def _broken_rules(model: ApiModel, path: Path, spoiled: set[Path]) -> Iterator[tuple[Path, str]]:
+    """Broken rules of `model` and of all below, but those that read a field in `spoiled`."""
+    for violation in model.violations():
+        reads = {
+            (*path, type(model).model_fields[field].alias or field) for field in violation.fields
+        }
+        if not any(bad[: len(path) + 1] in reads for bad in spoiled):
+            yield (*path, *violation.path), violation.message
+    for name, field in type(model).model_fields.items():
+        yield from _rules_below(getattr(model, name), (*path, field.alias or name), spoiled)
+
+
+def _rules_below(value: Any, path: Path, spoiled: set[Path]) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, ApiModel):
+        yield from _broken_rules(value, path, spoiled)
+    elif isinstance(value, tuple):
+        for index, entry in enumerate(value):
+            yield from _rules_below(entry, (*path, index), spoiled)
+
+
+def _sound_parts(
+    model: type[ApiModel], data: Any, path: Path = ()
+) -> Iterator[tuple[Path, ApiModel]]:
+    """The largest parts of `data` that can be built once wrong fields are left out."""
+    if not isinstance(data, Mapping):
+        return
+    try:
+        yield path, _construct(model, _without_wrong_fields(model, data))
+    except ValidationError:
+        for alias, field in fields_by_alias(model).items():
+            yield from _sound_below(field_type(field), data.get(alias), (*path, alias))
+
+
+def _sound_below(type_: Any, value: Any, path: Path) -> Iterator[tuple[Path, ApiModel]]:
+    annotation = type_[0]
+    if isinstance(annotation, type) and issubclass(annotation, ApiModel):
+        yield from _sound_parts(annotation, value, path)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            below = step(type_, index)
+            if below is not None:
+                yield from _sound_below(below, entry, (*path, index))
+
+
+def _without_wrong_fields(model: type[ApiModel], data: Mapping[Any, Any]) -> Any:
+    """A copy of `data` without the fields that are unknown or have a wrong value."""
+    try:
+        _construct(model, data)
+    except ValidationError as error:
+        trimmed = copy.deepcopy(dict(data))
+        for details in error.errors(include_url=False):
+            if details["type"] != "missing":
+                _remove(trimmed, details["loc"])
+        return trimmed
+    return data
+
+
+def _remove(data: Any, path: tuple[str | int, ...]) -> None:
+    """Delete the mapping key that `path` ends with, or the last one that it goes through."""
+    holder: Any = None
+    key: str | int = ""
+    for part in path:
+        if isinstance(data, dict) and part in data:
+            holder, key, data = data, part, data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            break
+    if isinstance(holder, dict):
+        holder.pop(key, None)
