@@ -1,34 +1,38 @@
 """Exact costs of an architecture: multiply-accumulates, parameters, bytes moved, launches.
 
 One forward pass of a classifier over B sequences of S positions each, P = B·S. Per layer, n heads
-of dimension d, widths f_1 .. f_k (spec of the heads: FlexiBERT, arXiv 2205.11656; `c_k` from
-ConvBERT, arXiv 2008.02496):
+of dimension d, widths f_1 .. f_k. The MACs of each kind of operation (heads of FlexiBERT, arXiv
+2205.11656; `c_k` of ConvBERT, arXiv 2008.02496):
 
-| kind | MACs |
-|---|---|
-| query_key_value | P · h · d · (2 (n_sa + n_c) + n): Q and K only for heads that use them |
-| weighted_query | P · n_wma · d²: Q W |
-| scaled_dot_product | 2 · B · n_sa · S² · d: Q Kᵀ and the weights times V |
-| fourier_transform | B · n_dft · (2 S² d + 2 S d²): C_S (V C_d) − N_S (V N_d), with the cosine |
-|  | matrices C and the sine matrices N |
-| cosine_transform | B · n_dct · (S² d + S d²): D_S V D_dᵀ |
-| dynamic_convolution | P · n_c · (2 d² + 3 k d): depth-wise and point-wise convolution of K, |
-|  | the kernel, the Linear of V, the kernel applied |
-| attention_output | P · n · d · h |
-| feed_forward | P · (h f_1 + f_1 f_2 + … + f_k h) |
-| hidden_projection | P · h_i · h_{i+1}, where they differ |
-| pooler, classifier | B · h², B · h · labels: token 0 alone |
+    query_key_value      P · h · d · (2 (n_sa + n_c) + n), Q and K only for heads that use them
+    weighted_query       P · n_wma · d²
+    scaled_dot_product   2 · B · n_sa · S² · d, for Q Kᵀ and for the weights times V
+    fourier_transform    B · n_dft · (2 S² d + 2 S d²), for C_S V C_d − N_S V N_d with the cosine
+                         matrices C and the sine matrices N
+    cosine_transform     B · n_dct · (S² d + S d²), for D_S V D_dᵀ
+    dynamic_convolution  P · n_c · (2 d² + 3 k d), for the depth-wise and point-wise convolution
+                         of K, the kernel, the Linear of V, and the kernel applied to it
+    attention_output     P · n · d · h
+    feed_forward         P · (h f_1 + f_1 f_2 + … + f_k h)
+    hidden_projection    P · h_i · h_{i+1}, where they differ
+    pooler, classifier   B · h² and B · h · labels, for token 0 alone
 
 A transform of length T > S, whose input is zero past S and whose output is wanted up to S, needs
 the first S rows and columns of its matrices only, so T is not in its cost. Embedding look-up,
 normalisation, activation, softmax and other elementwise work move bytes and count no MACs.
 
-Bytes: each launch reads its inputs and its weights once and writes its output once; attention is
-fused, so its scores are never written. Launches: heads of one type are one batched operation.
+MACs are those that the mathematics needs: zeros that an implementation multiplies so that heads
+of different spans, or blocks of positions, become one product are not counted.
+
+Bytes and launches are those of an eager runtime. Each launch reads its inputs and its weights
+once and writes its output once; attention is fused, so its scores are never written. All `sa`
+heads of a layer are one operation, as are all `c` heads; padding is masked before `l` and `c`
+heads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -211,12 +215,12 @@ def layer_costs(layer: Layer, sequence_length: int, batch_size: int) -> tuple[Co
 def embedding_costs(
     hidden: int, sequence_length: int, batch_size: int, vocab_size: int, max_positions: int
 ) -> tuple[Cost, ...]:
-    """Costs of three look-ups (positions once for the whole batch), two sums and a LayerNorm."""
+    """Costs of two look-ups, the first S positions added to every sequence, a sum, a LayerNorm."""
     positions = sequence_length * batch_size
     rows = vocab_size + max_positions + TOKEN_TYPES
-    moved = (9 * positions + 3 * sequence_length) * hidden
+    moved = (9 * positions + sequence_length) * hidden
     return (
-        Cost("embedding", 0, rows * hidden, moved, 5, ids_moved=2 * positions),
+        Cost("embedding", 0, rows * hidden, moved, 4, ids_moved=2 * positions),
         _normalisation(hidden, positions, adds=0),
     )
 
@@ -243,7 +247,7 @@ def _attention_costs(layer: Layer, sequence_length: int, batch_size: int) -> lis
     hidden, dim = layer.hidden_size, layer.head_dim
     number = {head: layer.head_types.count(head) for head in set(layer.head_types)}
     softmax = number.get("sa_sdp", 0) + number.get("sa_wma", 0)
-    convolutions = {
+    convolutions = {  # number of heads by span
         span: number[head] for head, span in _CONVOLUTION_SPANS.items() if head in number
     }
     with_query = softmax + sum(convolutions.values())
@@ -252,52 +256,50 @@ def _attention_costs(layer: Layer, sequence_length: int, batch_size: int) -> lis
     ]
     if weighted := number.get("sa_wma", 0):
         weights = weighted * dim**2
-        moved = 2 * positions * weighted * dim + weights
-        costs.append(Cost("weighted_query", positions * weights, weights, moved, 1))
+        joined = softmax if "sa_sdp" in number else 0  # with the queries of the other heads
+        moved = 2 * positions * (weighted + joined) * dim + weights
+        launches = 2 if joined else 1
+        costs.append(Cost("weighted_query", positions * weights, weights, moved, launches))
     if softmax:
         values = softmax * positions * dim
         costs.append(Cost("scaled_dot_product", 2 * values * sequence_length, 0, 4 * values, 1))
-    for kind, head, parts in (
-        ("fourier_transform", "l_dft", 2),
-        ("cosine_transform", "l_dct", 1),
-    ):
-        if head in number:
-            costs.append(_transform(kind, parts, number[head], dim, sequence_length, positions))
+    if fourier := number.get("l_dft", 0):
+        costs.append(_fourier_transform(fourier, dim, sequence_length, positions))
+    if cosine := number.get("l_dct", 0):
+        costs.append(_cosine_transform(cosine, dim, sequence_length, positions))
     if convolutions:
         costs.append(_dynamic_convolution(convolutions, dim, positions))
     output = _linear("attention_output", layer.inner_size, hidden, positions)
-    groups = bool(softmax) + len(number.keys() - {"sa_sdp", "sa_wma"})
-    if groups > 1:  # head outputs of several types are put together first
+    groups = (softmax, number.get("l_dft"), number.get("l_dct"), convolutions)
+    if sum(map(bool, groups)) > 1:  # their outputs are concatenated first
         moved = output.values_moved + 2 * positions * layer.inner_size
         output = output._replace(values_moved=moved, launches=2)
     costs.append(output)
     return costs
 
 
-def _transform(
-    kind: str, parts: int, heads: int, dim: int, sequence_length: int, positions: int
-) -> Cost:
-    """Two matrix products per part (cosine and sine, or the DCT matrix), after masking V."""
+def _fourier_transform(heads: int, dim: int, sequence_length: int, positions: int) -> Cost:
+    """V masked, two products over positions, two over the head dimension, their difference."""
     values = heads * positions * dim
-    return Cost(
-        kind,
-        parts * values * (sequence_length + dim),
-        0,
-        (4 + 2 * parts) * values + parts * (sequence_length**2 + dim**2),
-        3,
-    )
+    moved = 13 * values + 2 * (sequence_length**2 + dim**2)
+    return Cost("fourier_transform", 2 * values * (sequence_length + dim), 0, moved, 6)
 
 
-def _dynamic_convolution(heads_by_span: dict[int, int], dim: int, positions: int) -> Cost:
-    """Masking of K and V, two convolutions, times Q, kernel, softmax, Linear of V, application."""
-    multiply, parameters, moved, launches = 0, 0, 0, 0
+def _cosine_transform(heads: int, dim: int, sequence_length: int, positions: int) -> Cost:
+    """V masked, one product over positions, one over the head dimension."""
+    values = heads * positions * dim
+    moved = 6 * values + sequence_length**2 + dim**2
+    return Cost("cosine_transform", values * (sequence_length + dim), 0, moved, 3)
+
+
+def _dynamic_convolution(heads_by_span: Mapping[int, int], dim: int, positions: int) -> Cost:
+    """K and V masked, K convolved twice, times Q, kernel, softmax, Linear of V, kernel applied."""
+    multiply, parameters, values = 0, 0, 0
     for span, heads in heads_by_span.items():
-        weights = heads * (2 * dim**2 + 2 * span * dim + 2 * dim + span)
         multiply += positions * heads * (2 * dim**2 + 3 * span * dim)
-        parameters += weights
-        moved += weights + positions * heads * (16 * dim + 4 * span)
-        launches += 9
-    return Cost("dynamic_convolution", multiply, parameters, moved, launches)
+        parameters += heads * (2 * dim**2 + 2 * span * dim + 2 * dim + span)
+        values += positions * heads * (16 * dim + 4 * span)
+    return Cost("dynamic_convolution", multiply, parameters, values + parameters, 9)
 
 
 @lru_cache(maxsize=1 << 14)
