@@ -1,1 +1,30 @@
-"""To be written."""
+"""GPTran: importance, grow and prune steps, the tree of models, and the loop over it."""
+
+from edgetran.gptran.blocks import GPTranError, Importance, Removal
+from edgetran.gptran.judge import Judge
+from edgetran.gptran.loop import GPTranResult, run_gptran
+from edgetran.gptran.plan import GPTranPlan
+from edgetran.gptran.steps import GROW_STAGES, PRUNE_STAGES, STAGES, Step, StepSizes
+from edgetran.gptran.tree import Node, Round, Tree, read_tree
+from edgetran.gptran.workshop import Evaluation, Workshop
+
+__all__ = [
+    "GROW_STAGES",
+    "PRUNE_STAGES",
+    "STAGES",
+    "Evaluation",
+    "GPTranError",
+    "GPTranPlan",
+    "GPTranResult",
+    "Importance",
+    "Judge",
+    "Node",
+    "Removal",
+    "Round",
+    "Step",
+    "StepSizes",
+    "Tree",
+    "Workshop",
+    "read_tree",
+    "run_gptran",
+]

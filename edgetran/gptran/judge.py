@@ -1,0 +1,115 @@
+"""How models are compared: quality, cost, score, acceptance, and where to go on from.
+
+quality = the validation metric, or minus the validation loss
+cost    = geometric mean of latency, energy and parameters (those that are known), each
+          relative to the root; the root costs 1
+score   = quality - quality(root) - cost_weight · log2(cost)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgetran.devices import HardwareFigures
+from edgetran.gptran.plan import GPTranPlan
+from edgetran.gptran.steps import GROW_STAGES
+from edgetran.gptran.tree import ROOT_ID, Node, Tree
+from edgetran.search import Measures
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Compares nodes with the root and with each other under one plan."""
+
+    plan: GPTranPlan
+    root: Node
+
+    def quality(self, node: Node) -> float:
+        """What training achieved, larger is better; -inf for a node that is not trained."""
+        value = node.metric if self.plan.selection == "metric" else node.loss
+        if node.state != "trained" or value is None:
+            return -math.inf
+        return value if self.plan.selection == "metric" else -value
+
+    def cost(self, parameters: int, hardware: HardwareFigures) -> float:
+        """Cost relative to the root's, 1 being equal."""
+        ratios = [parameters / self.root.parameters]
+        for name in ("latency_ms", "energy_mj"):
+            value = getattr(hardware, name).value
+            reference = getattr(self.root.hardware, name).value
+            if value and reference:
+                ratios.append(value / reference)
+        return math.prod(ratios) ** (1 / len(ratios))
+
+    def score(self, node: Node) -> float:
+        """Gain in quality over the root, and what the cost saved is worth; the root has 0."""
+        saved = -math.log2(self.cost(node.parameters, node.hardware))
+        return self.quality(node) - self.quality(self.root) + self.plan.cost_weight * saved
+
+    def excess(self, measures: Measures) -> tuple[float, str | None]:
+        """By how much figures break the budgets, 0 when they keep them, and how in words.
+
+        An architecture that the device cannot run at all has an infinite excess.
+        """
+        if not measures.hardware.feasible:
+            return math.inf, measures.hardware.infeasible_reason
+        budgets = self.plan.budgets
+        return budgets.excess(measures), "; ".join(budgets.violations(measures)) or None
+
+    def accepts(self, child: Node, parent: Node) -> bool:
+        """Whether a trained child may go on.
+
+        Growth must gain quality; pruning must save cost and lose at most the tolerance.
+        """
+        gain = self.quality(child) - self.quality(parent)
+        if child.stage in GROW_STAGES:
+            return gain > 0
+        saves = self.cost(child.parameters, child.hardware) < self.cost(
+            parent.parameters, parent.hardware
+        )
+        return saves and gain >= -self.plan.tolerance
+
+    def choose(self, children: Sequence[Node], parent: Node) -> Node | None:
+        """The accepted child with the best score, the earliest of equals; None when none is."""
+        accepted = [child for child in children if self.accepts(child, parent)]
+        return max(accepted, key=self.score, default=None)
+
+    def open_nodes(self, tree: Tree, stage: str) -> list[Node]:
+        """Nodes from which a stage can go on, best first.
+
+        A child that the last round accepted comes first. Then, by score, the trained nodes that
+        this stage has not been tried on; then those it has been tried on, which may have further
+        children. Nodes further below the root's quality than the tolerance are never gone on
+        from.
+        """
+        stages = self.plan.rounds()
+        tried = [r.parent for r in tree.rounds.values() if stages[r.number - 1][1] == stage]
+        floor = self.quality(self.root) - self.plan.tolerance
+        accepted = {r.accepted for r in tree.rounds.values()}
+        nodes = [
+            node
+            for node in tree.nodes.values()
+            if node.state == "trained"
+            and (node.id == ROOT_ID or node.id in accepted or self.quality(node) >= floor)
+        ]
+        nodes.sort(key=lambda node: (tried.count(node.id), -self.score(node)))
+        last = tree.rounds[max(tree.rounds)].accepted if tree.rounds else None
+        return sorted(nodes, key=lambda node: node.id != last)
+
+    def best(self, tree: Tree) -> Node:
+        """The result: the best score among those within the budgets and near the root's quality.
+
+        Near is at most the tolerance below it. The root itself may win. Where no node keeps the
+        budgets, the one that breaks them least wins.
+        """
+        floor = self.quality(self.root) - self.plan.tolerance
+        return max(
+            (node for node in tree.nodes.values() if node.state == "trained"),
+            key=lambda node: (
+                -self.excess(node.measures)[0],
+                self.quality(node) >= floor,
+                self.score(node),
+            ),
+        )

@@ -1,0 +1,86 @@
+"""What a GPTran run is asked to do: cycles, stages, budgets, and how children are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from edgetran.gptran.blocks import GPTranError
+from edgetran.gptran.steps import STAGES, StepSizes
+from edgetran.search import Constraints
+
+IMPORTANCES: Final = ("taylor", "magnitude")
+SELECTIONS: Final = ("metric", "loss")
+
+
+@dataclass(frozen=True)
+class GPTranPlan:
+    """A run of GPTran.
+
+    Attributes:
+        stages: the stages of one cycle, in order, from `STAGES`.
+        cycles: how often the stages are gone through.
+        samples_per_stage: children trained in one stage.
+        budgets: bounds that children must keep.
+        selection: what decides: the task's "metric", or the held-out "loss".
+        tolerance: loss of quality, in units of the selection, that pruning may cost, and that the
+            result may lie below the root.
+        cost_weight: quality that halving the cost is worth, in units of the selection. 0.02:
+            two points of accuracy.
+        patience: rounds in a row without an accepted child after which the run stops.
+        importance: "taylor" (gradient x activation) or "magnitude" (mean squared weights).
+        calibration_examples: training examples on which importance is measured.
+        sizes: step sizes and floors.
+        seed: source of all randomness.
+    """
+
+    stages: tuple[str, ...] = ("growHeads", "growFeedForwards", "pruneHeads", "pruneFeedForwards")
+    cycles: int = 1
+    samples_per_stage: int = 5
+    budgets: Constraints = field(default_factory=Constraints)
+    selection: str = "metric"
+    tolerance: float = 0.01
+    cost_weight: float = 0.02
+    patience: int = 5
+    importance: str = "taylor"
+    calibration_examples: int = 128
+    sizes: StepSizes = field(default_factory=StepSizes)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [stage for stage in self.stages if stage not in STAGES]
+        if unknown or not self.stages:
+            raise GPTranError(
+                f"stages: {unknown[0] if unknown else 'none'} given, allowed are "
+                f"{', '.join(STAGES)}"
+            )
+        for name in ("cycles", "samples_per_stage", "patience", "calibration_examples"):
+            if getattr(self, name) < 1:
+                raise GPTranError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
+        for name in ("tolerance", "cost_weight", "seed"):
+            if getattr(self, name) < 0:
+                raise GPTranError(f"{name}: {getattr(self, name)} given, allowed is 0 or more")
+        for name, allowed in (("importance", IMPORTANCES), ("selection", SELECTIONS)):
+            if getattr(self, name) not in allowed:
+                raise GPTranError(
+                    f"{name}: {getattr(self, name)!r} given, allowed are {', '.join(allowed)}"
+                )
+
+    def rounds(self) -> list[tuple[int, str]]:
+        """(cycle, stage) of every round, cycles counted from 1."""
+        return [(cycle, stage) for cycle in range(1, self.cycles + 1) for stage in self.stages]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data, which identifies the run whose tree may be continued."""
+        data: dict[str, Any] = _listed(asdict(self))
+        return data
+
+
+def _listed(value: Any) -> Any:
+    """The value with tuples as lists, as JSON gives it back."""
+    if isinstance(value, Mapping):
+        return {key: _listed(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_listed(each) for each in value]
+    return value
