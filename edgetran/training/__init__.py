@@ -1,1 +1,90 @@
-"""To be written."""
+"""Tasks and data, training and evaluation, and trials in parallel on Ray.
+
+Names that need torch are imported on first use, so that importing this package is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from edgetran.training.cluster import ClusterError, RaySettings
+from edgetran.training.loading import TaskReference, load_task
+from edgetran.training.metrics import compute_metrics, glue_score
+from edgetran.training.plan import PlanError, TrainingPlan
+from edgetran.training.pool import TrialPool
+from edgetran.training.task import Example, Task, TaskError
+from edgetran.training.tokenizer import build_tokenizer, load_tokenizer
+from edgetran.training.trial import (
+    TrialOutcome,
+    TrialSpec,
+    encoded_task,
+    finished_trial,
+    load_model,
+    run_trial,
+    save_model,
+    save_tokenizer,
+)
+
+if TYPE_CHECKING:
+    from edgetran.training.distillation import TeacherSignals, teacher_signals
+    from edgetran.training.encoding import EncodedTask, encode_task
+    from edgetran.training.evaluation import evaluate, predict, predicted_labels
+    from edgetran.training.fine_tuning import TrainingProgress, TrainingResult, train
+    from edgetran.training.optimisation import TrainingDiverged
+
+_HOMES = {
+    "EncodedTask": "encoding",
+    "TeacherSignals": "distillation",
+    "TrainingDiverged": "optimisation",
+    "TrainingProgress": "fine_tuning",
+    "TrainingResult": "fine_tuning",
+    "encode_task": "encoding",
+    "evaluate": "evaluation",
+    "predict": "evaluation",
+    "predicted_labels": "evaluation",
+    "teacher_signals": "distillation",
+    "train": "fine_tuning",
+}
+
+__all__ = [
+    "ClusterError",
+    "EncodedTask",
+    "Example",
+    "PlanError",
+    "RaySettings",
+    "Task",
+    "TaskError",
+    "TaskReference",
+    "TeacherSignals",
+    "TrainingDiverged",
+    "TrainingPlan",
+    "TrainingProgress",
+    "TrainingResult",
+    "TrialOutcome",
+    "TrialPool",
+    "TrialSpec",
+    "build_tokenizer",
+    "compute_metrics",
+    "encode_task",
+    "encoded_task",
+    "evaluate",
+    "finished_trial",
+    "glue_score",
+    "load_model",
+    "load_task",
+    "load_tokenizer",
+    "predict",
+    "predicted_labels",
+    "run_trial",
+    "save_model",
+    "save_tokenizer",
+    "teacher_signals",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,134 @@
+"""Ray, as quiet and small as it can be: a local one on the loopback interface, or a running one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+_OBJECT_STORE_BYTES: Final = 80 * 1024**2
+"""Close to Ray's least: only specs and outcomes travel, models go through folders."""
+
+_FOLDER_PREFIX: Final = "edgetran-ray-"
+_ENVIRONMENT: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_SCHEDULER_EVENTS": "0",
+}
+
+
+class ClusterError(RuntimeError):
+    """Ray is missing, does not start or cannot be reached; one sentence."""
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """Where trials run.
+
+    Attributes:
+        mode: `local` starts Ray on this machine, on loopback only; `cluster` joins a running one;
+            `inline` runs trials in this process, one after another.
+        address: of the running cluster, as `host:port` or `ray://host:port`.
+    """
+
+    mode: str = "local"
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("local", "cluster", "inline"):
+            raise ValueError(f"ray.mode: {self.mode!r}; allowed are local, cluster, inline")
+        if (self.mode == "cluster") != (self.address is not None):
+            raise ValueError("ray.address: needed for mode cluster, and for that mode only")
+
+
+class Cluster:
+    """A connection to Ray, which is shut down again with everything that it started.
+
+    A local Ray belongs to the thread that starts it: the kernel kills Ray's processes when that
+    thread, or its process, ends in whatever way.
+
+    Args:
+        settings: local or cluster.
+        num_cpus: logical CPUs of a local Ray.
+        num_gpus: logical GPUs of a local Ray; None lets Ray look.
+
+    Raises:
+        ClusterError: Ray is not installed, does not start, or the address does not answer.
+    """
+
+    def __init__(
+        self, settings: RaySettings, *, num_cpus: float, num_gpus: float | None = None
+    ) -> None:
+        self.ray = _import_ray()
+        self._folder: Path | None = None
+        self._owned = not self.ray.is_initialized()
+        if not self._owned:
+            return
+        options: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+            "configure_logging": False,
+        }
+        if settings.mode == "cluster":
+            options["address"] = settings.address
+        else:
+            self._folder = _session_folder()
+            options |= {
+                "address": "local",
+                "num_cpus": max(1, round(num_cpus)),
+                "num_gpus": num_gpus,
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE_BYTES,
+                "_node_ip_address": "127.0.0.1",
+                "_temp_dir": str(self._folder),
+            }
+        try:
+            self.ray.init(**options)
+        except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
+            self.close()
+            raise ClusterError(f"ray: {_first_line(error)}") from None
+
+    def close(self) -> None:
+        """Shut Ray down, if this object started it; may be called again."""
+        if self._owned:
+            self.ray.shutdown()
+            self._owned = False
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _import_ray() -> Any:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError:
+        raise ClusterError('ray is not installed: pip install "edgetran[worker]"') from None
+    return ray
+
+
+def _session_folder() -> Path:
+    """A short-named folder for Ray's sockets and logs; those of dead processes are removed.
+
+    Paths of Unix sockets may have 107 characters, of which Ray itself takes about 70.
+    """
+    base = Path(tempfile.gettempdir())
+    if len(str(base)) > 16:
+        base = Path("/tmp")  # noqa: S108 - the only place that is surely short; names are unique
+    for left in base.glob(f"{_FOLDER_PREFIX}*-*"):
+        owner = left.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=base))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

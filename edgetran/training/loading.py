@@ -1,0 +1,120 @@
+"""From a reference (a name, a folder, files or a hub data set) to a checked task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from edgetran.training import movie_reviews
+from edgetran.training.task import Task, TaskError, check_task, limit_examples
+
+
+@dataclass(frozen=True)
+class TaskReference:
+    """Where a task comes from: plain data that travels to workers and into records.
+
+    Exactly one of `name`, `folder`, `files` and `hub` is given.
+
+    Attributes:
+        name: a built-in task: `movie-reviews`.
+        folder: a local folder in GLUE's own TSV layout.
+        glue: which of the nine GLUE tasks the folder is, where its name does not say so.
+        files: CSV or JSON-lines files by part: `train`, and optionally `validation` and `test`,
+            which are otherwise split off by a hash of the text.
+        hub: a GLUE data set of the Hugging Face hub, e.g. `glue/sst2`.
+        text_column: column of the files with the text.
+        text2_column: column with the second text, used where it exists.
+        label_column: column with the label.
+        kind: `classification`, `regression`, or `auto`: regression where labels have fractions.
+        max_examples: at most so many training examples, drawn by `seed`.
+        seed: of the split of files and of `max_examples`.
+    """
+
+    name: str | None = None
+    folder: str | None = None
+    glue: str | None = None
+    files: Mapping[str, str] | None = None
+    hub: str | None = None
+    text_column: str = "text"
+    text2_column: str = "text2"
+    label_column: str = "label"
+    kind: str = "auto"
+    max_examples: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = [k for k in ("name", "folder", "files", "hub") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise TaskError(
+                f"task: {' and '.join(given) or 'nothing'} given; "
+                "allowed is exactly one of name, folder, files, hub"
+            )
+        if self.kind not in ("auto", "classification", "regression"):
+            raise TaskError(
+                f"task: kind {self.kind!r}; allowed are auto, classification, regression"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        data = asdict(self)
+        return data | {"files": None if self.files is None else dict(self.files)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TaskReference:
+        """Read what `to_dict` wrote; absent fields take their defaults.
+
+        Raises:
+            TaskError: an unknown field, or not exactly one source.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise TaskError(
+                f"task: unknown field {unknown[0]!r}; allowed are {', '.join(sorted(known))}"
+            )
+        return cls(**data)
+
+
+def load_task(
+    reference: TaskReference | None = None,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **source: Any,
+) -> Task:
+    """Load and check a task.
+
+    Args:
+        reference: where it comes from; or give its fields directly, as in
+            `load_task(name="movie-reviews")`.
+        cache_dir: where downloads are kept; see `edgetran.training.cache`.
+        **source: fields of `TaskReference`.
+
+    Raises:
+        TaskError: one sentence saying where, what was given and what is allowed.
+    """
+    reference = reference or TaskReference.from_dict(source)
+    task = check_task(_load(reference, cache_dir))
+    if reference.max_examples is not None:
+        task = limit_examples(task, reference.max_examples, reference.seed)
+    return task
+
+
+def _load(reference: TaskReference, cache_dir: str | os.PathLike[str] | None) -> Task:
+    if reference.name is not None:
+        if reference.name != movie_reviews.NAME:
+            raise TaskError(
+                f"task.name: no built-in task {reference.name!r}; allowed is {movie_reviews.NAME}"
+            )
+        return movie_reviews.load_movie_reviews(cache_dir)
+    if reference.folder is not None:
+        from edgetran.training.glue import load_glue_folder
+
+        return load_glue_folder(reference.folder, reference.glue, seed=reference.seed)
+    if reference.hub is not None:
+        from edgetran.training.hub import load_hub_task
+
+        return load_hub_task(reference.hub, cache_dir=cache_dir, seed=reference.seed)
+    from edgetran.training.tables import load_table_task
+
+    return load_table_task(reference)

@@ -1,0 +1,425 @@
+"""One trial: build a model, inherit weights, train it, judge it, keep it; failures are outcomes.
+
+A trial's output folder appears whole or not at all, and running a finished trial again gives back
+what it gave before: a killed search repeats calls without repeating work.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgetran.training.loading import TaskReference, load_task
+from edgetran.training.plan import TrainingPlan
+from edgetran.training.task import TaskError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from edgetran.training.distillation import TeacherSignals
+    from edgetran.training.encoding import EncodedTask
+
+RECORD_NAME: Final = "trial.json"
+"""The file in a trial's folder that holds its outcome."""
+
+DIVERGED: Final = "diverged"
+OUT_OF_MEMORY: Final = "out-of-memory"
+NO_SPACE: Final = "no-space"
+BAD_INPUT: Final = "bad-input"
+WORKER_DIED: Final = "worker-died"
+OTHER: Final = "error"
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """Everything that decides a trial's result, as JSON-able data.
+
+    Attributes:
+        architecture: published model dict.
+        task: where the data comes from.
+        plan: budget and recipe.
+        seed: of fresh weights, order, dropout and masking.
+        output: folder for the trained model.
+        vocab_size: of the tokenizer trained on the task, where no folder is named.
+        tokenizer_folder: a tokenizer to use instead.
+        parent: folder of a trained model from which weights are inherited.
+        transfer_method: `ordered` or `projection`; see `edgetran.models.transfer_weights`.
+        preserve_function: what the child has beyond the parent enters with no effect.
+        initial: folder of a model of this architecture to start from as it is, e.g. one that
+            GPTran has grown or pruned; instead of `parent`.
+        teacher: folder of a trained model to distil from.
+        model_options: further arguments of `FlexiBertConfig`, such as dropout rates or
+            `max_position_embeddings` (the plan's `max_length` by default).
+        threads: of torch on a CPU.
+        pause_at: share of the budget after which to pause, for successive halving: the same spec
+            with a higher share goes on.
+        cache_dir: where downloads and tokenizers are kept.
+    """
+
+    architecture: Mapping[str, Any]
+    task: TaskReference
+    plan: TrainingPlan
+    seed: int
+    output: str
+    vocab_size: int = 4096
+    tokenizer_folder: str | None = None
+    parent: str | None = None
+    transfer_method: str = "ordered"
+    preserve_function: bool = False
+    initial: str | None = None
+    teacher: str | None = None
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    pause_at: float = 1.0
+    cache_dir: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return asdict(replace(self, architecture={}, model_options={})) | {
+            "architecture": dict(self.architecture),
+            "model_options": dict(self.model_options),
+            "task": self.task.to_dict(),
+            "plan": self.plan.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrialSpec:
+        """Read what `to_dict` wrote."""
+        return cls(
+            **{
+                **data,
+                "task": TaskReference.from_dict(data["task"]),
+                "plan": TrainingPlan.from_dict(data["plan"]),
+            }
+        )
+
+    @property
+    def identity(self) -> str:
+        """Sha-256 of what decides the result: not the place, the cache or the pause."""
+        data = self.to_dict()
+        for name in ("output", "cache_dir", "pause_at"):
+            del data[name]
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """What a trial came to; JSON-able.
+
+    Attributes:
+        key: the name under which it was submitted.
+        error: one line saying why it failed; None where it succeeded.
+        error_kind: `diverged`, `out-of-memory`, `no-space`, `bad-input`, `worker-died`, `error`.
+        folder: the trained model's folder.
+        selection_metric: key of `metrics` to maximise.
+        metrics: on the validation split.
+        history: one entry per validation.
+        steps: optimiser steps.
+        seconds: of training.
+        fraction: share of the budget used; less than 1 where paused.
+        parameters: of the whole model, embeddings and classifier included.
+        transfer_ratio: share of them inherited from the parent; None without a parent.
+        attempts: how often it was started, deaths of its worker included.
+    """
+
+    key: str = ""
+    error: str | None = None
+    error_kind: str | None = None
+    folder: str | None = None
+    selection_metric: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[Mapping[str, float], ...] = ()
+    steps: int = 0
+    seconds: float = 0.0
+    fraction: float = 0.0
+    parameters: int = 0
+    transfer_ratio: float | None = None
+    attempts: int = 1
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a model and a score."""
+        return self.error is None
+
+    @property
+    def score(self) -> float | None:
+        """The validation metric to maximise; None where the trial failed."""
+        return self.metrics[self.selection_metric] if self.succeeded else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return asdict(self) | {"history": [dict(entry) for entry in self.history]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrialOutcome:
+        """Read what `to_dict` wrote; fields of a newer version are left out."""
+        known = {field.name for field in fields(cls)}
+        values = {name: value for name, value in data.items() if name in known}
+        return cls(**values | {"history": tuple(data.get("history", ()))})
+
+
+def run_trial(spec: TrialSpec) -> TrialOutcome:
+    """Run a trial in this process, or give back the outcome that its folder already holds.
+
+    Never raises for what may go wrong with one trial: that is an outcome with an `error`.
+    """
+    try:
+        return finished_trial(spec) or _run(spec)
+    except Exception as error:  # noqa: BLE001 - one failed trial must not end a search
+        kind = _kind(error)
+        return TrialOutcome(error=_sentence(error, kind), error_kind=kind)
+
+
+def finished_trial(spec: TrialSpec) -> TrialOutcome | None:
+    """The outcome in the spec's output folder, if it is of this very trial and as far trained."""
+    try:
+        record = json.loads(Path(spec.output, RECORD_NAME).read_text())
+        outcome = TrialOutcome.from_dict(record["outcome"])
+    except (OSError, ValueError, KeyError):
+        return None
+    enough = outcome.fraction >= min(spec.pause_at, 1.0)
+    return outcome if record.get("identity") == spec.identity and enough else None
+
+
+def _run(spec: TrialSpec) -> TrialOutcome:
+    import torch
+
+    from edgetran.training.fine_tuning import train
+
+    if torch.get_num_threads() != spec.threads:
+        torch.set_num_threads(spec.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = encoded_task(
+        spec.task, spec.plan.max_length, spec.vocab_size, spec.tokenizer_folder, spec.cache_dir
+    )
+    model, transfer_ratio = _model(spec, data)
+    model.to(device)
+    output = Path(spec.output)
+    result = train(
+        model,
+        data,
+        spec.plan,
+        spec.seed,
+        teacher=_teacher(spec, data, device),
+        state_path=output.with_name(f".{output.name}.state.safetensors"),
+        pause_at=spec.pause_at,
+    )
+    outcome = TrialOutcome(
+        folder=spec.output,
+        selection_metric=data.task.selection_metric,
+        metrics=result.metrics,
+        history=result.history,
+        steps=result.steps,
+        seconds=result.seconds,
+        fraction=result.fraction,
+        parameters=sum(p.numel() for p in model.parameters()),
+        transfer_ratio=transfer_ratio,
+    )
+    record = {"schema_version": 1, "identity": spec.identity, "outcome": outcome.to_dict()}
+    save_model(model, data, output, {RECORD_NAME: json.dumps(record, indent=1)})
+    return outcome
+
+
+def encoded_task(
+    task: TaskReference,
+    max_length: int,
+    vocab_size: int = 4096,
+    tokenizer_folder: str | None = None,
+    cache_dir: str | None = None,
+) -> EncodedTask:
+    """The task, loaded and tokenised as a trial with these settings does; kept in memory.
+
+    Raises:
+        TaskError: the task or its tokenizer cannot be loaded.
+    """
+    return _encoded_task(
+        json.dumps(task.to_dict()), max_length, vocab_size, tokenizer_folder, cache_dir
+    )
+
+
+@lru_cache(maxsize=2)
+def _encoded_task(
+    task: str, max_length: int, vocab_size: int, tokenizer_folder: str | None, cache_dir: str | None
+) -> EncodedTask:
+    from edgetran.training.encoding import encode_task
+    from edgetran.training.tokenizer import build_tokenizer
+
+    loaded = load_task(TaskReference.from_dict(json.loads(task)), cache_dir=cache_dir)
+    tokenizer = build_tokenizer(
+        loaded, vocab_size=vocab_size, folder=tokenizer_folder, cache_dir=cache_dir
+    )
+    return encode_task(loaded, tokenizer, max_length)
+
+
+def load_model(folder: str | os.PathLike[str]) -> PreTrainedModel:
+    """The sequence classification model in a local folder, in evaluation mode on the CPU.
+
+    Raises:
+        TaskError: the folder holds no model.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    import edgetran.models  # noqa: F401 - registers FlexiBERT with transformers' Auto classes
+
+    if not Path(folder, "config.json").is_file():
+        raise TaskError(f"model: {folder} holds no config.json, so no model")
+    with _no_progress_bars():
+        return AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+
+
+def save_model(
+    model: PreTrainedModel,
+    data: EncodedTask,
+    folder: str | os.PathLike[str],
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Write model (safetensors), tokenizer and further text files as one folder, atomically.
+
+    Raises:
+        OSError: no space, or no right to write there.
+    """
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        with _no_progress_bars():
+            model.save_pretrained(temporary)
+        save_tokenizer(data, temporary)
+        for name, content in (files or {}).items():
+            (temporary / name).write_text(content)
+        readable = (temporary / "config.json").stat().st_mode
+        for path in temporary.iterdir():
+            path.chmod(readable)  # safetensors files are made for their owner alone
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        if folder.exists():
+            replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+            folder.rename(replaced)
+            temporary.rename(folder)
+            shutil.rmtree(replaced)
+        else:
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_tokenizer(data: EncodedTask, folder: str | os.PathLike[str]) -> None:
+    """Write the task's tokenizer, which cuts to the task's length, into a model's folder."""
+    from edgetran.training.tokenizer import plain_copy
+
+    plain_copy(data.tokenizer, data.max_length).save_pretrained(folder)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _model(spec: TrialSpec, data: EncodedTask) -> tuple[PreTrainedModel, float | None]:
+    """The untrained model, and the share of its parameters that the parent gave."""
+    import torch
+
+    from edgetran.models import FlexiBertConfig, FlexiBertForSequenceClassification
+    from edgetran.space import Architecture
+    from edgetran.training.regression import LabelScale, restore_top
+
+    architecture = Architecture.from_model_dict(spec.architecture)
+    if spec.initial is not None:
+        model = load_model(spec.initial)
+        found = model.config.to_architecture()
+        if found.graph_hash != architecture.graph_hash:
+            raise TaskError(f"initial: {spec.initial} holds another architecture than the trial's")
+        _check_vocabulary("initial", spec.initial, data)
+        return model, None
+    names = data.task.label_names or ()
+    config = FlexiBertConfig.from_architecture(
+        architecture,
+        **{
+            "vocab_size": data.vocab_size,
+            "max_position_embeddings": data.max_length,
+            "pad_token_id": data.tokenizer.pad_token_id,
+            "num_labels": data.task.num_labels,
+            **({"id2label": dict(enumerate(names))} if names else {}),
+            **({"label2id": {name: i for i, name in enumerate(names)}} if names else {}),
+            "problem_type": (
+                "regression" if data.task.is_regression else "single_label_classification"
+            ),
+            **spec.model_options,
+        },
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(spec.seed)
+        model = FlexiBertForSequenceClassification(config)
+    if data.task.is_regression:
+        restore_top(model, LabelScale.of(data))
+    if spec.parent is None:
+        return model, None
+    _check_vocabulary("parent", spec.parent, data)
+    from edgetran.models import transfer_weights
+
+    report = transfer_weights(
+        load_model(spec.parent),
+        model,
+        method=spec.transfer_method,
+        preserve_function=spec.preserve_function,
+        seed=spec.seed,
+    )
+    return model, float(report.ratio)
+
+
+def _check_vocabulary(role: str, folder: str, data: EncodedTask) -> None:
+    """Refuse inheriting embeddings that stand for other pieces of words."""
+    from edgetran.training.tokenizer import load_tokenizer, tokenizer_hash
+
+    if tokenizer_hash(load_tokenizer(folder)) != tokenizer_hash(data.tokenizer):
+        raise TaskError(
+            f"{role}: the tokenizer in {folder} is not the task's; name it as tokenizer"
+        )
+
+
+def _teacher(spec: TrialSpec, data: EncodedTask, device: torch.device) -> TeacherSignals | None:
+    from edgetran.training.distillation import teacher_signals
+
+    if spec.teacher is None:
+        return None
+    _check_vocabulary("teacher", spec.teacher, data)
+    return teacher_signals(load_model(spec.teacher).to(device), data)
+
+
+def _kind(error: Exception) -> str:
+    from edgetran.training.optimisation import TrainingDiverged
+
+    text = str(error).lower()
+    if isinstance(error, TrainingDiverged):
+        return DIVERGED
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NO_SPACE
+    if "no space left" in text:
+        return NO_SPACE
+    return BAD_INPUT if isinstance(error, ValueError) else OTHER
+
+
+def _sentence(error: Exception, kind: str) -> str:
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"{type(error).__name__}: {line}" if kind == OTHER else line
