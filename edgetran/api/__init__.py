@@ -14,6 +14,7 @@ from edgetran.api.bundle import (
     references,
     resolve,
 )
+from edgetran.api.changes import refused_changes
 from edgetran.api.codesign_search import (
     Baseline,
     CoDesignSearch,
@@ -45,7 +46,6 @@ from edgetran.api.common import (
 from edgetran.api.device import (
     Device,
     EnergySettings,
-    ExternalMeter,
     SearchDevice,
     SimulatedDeviceName,
     Toleration,
@@ -57,11 +57,11 @@ from edgetran.api.gptran_run import (
     GPTranRun,
     GPTranRunSpec,
     GPTranRunStatus,
-    Importance,
     MinimumSizes,
     Refinement,
     StepSizes,
 )
+from edgetran.api.implied import implied_profiling_jobs, implied_refinement
 from edgetran.api.meta import (
     Condition,
     ObjectMeta,
@@ -83,7 +83,7 @@ from edgetran.api.reasons import ConditionType, Reason
 from edgetran.api.resource import API_VERSION, GROUP, VERSION, Resource
 from edgetran.api.rules import Rule, Violation
 from edgetran.api.settings import apply_settings, parse_setting, set_path
-from edgetran.api.task import MaxExamples, TaskFiles, TaskSource, TokenizerSource, Training
+from edgetran.api.task import MaskedLm, TaskFiles, TaskSource, TokenizerSource, Training
 from edgetran.api.validate import KINDS, parse_resource
 
 __all__ = [
@@ -114,14 +114,12 @@ __all__ = [
     "DeviceStatus",
     "Distillation",
     "EnergySettings",
-    "ExternalMeter",
     "FractionBound",
     "GPTranRun",
     "GPTranRunSpec",
     "GPTranRunStatus",
     "HomogeneousArchitecture",
-    "Importance",
-    "MaxExamples",
+    "MaskedLm",
     "MeasureValue",
     "Measurement",
     "MinimumSizes",
@@ -161,6 +159,8 @@ __all__ = [
     "child_name",
     "dump",
     "find_condition",
+    "implied_profiling_jobs",
+    "implied_refinement",
     "load_bundle",
     "load_resources",
     "load_text",
@@ -168,6 +168,7 @@ __all__ = [
     "parse_setting",
     "profiling_job_name",
     "references",
+    "refused_changes",
     "remove_condition",
     "resolve",
     "same_spec",

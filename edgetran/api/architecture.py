@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -127,6 +127,20 @@ class ArchitectureSource(ApiModel):
 
     RULES = (exactly_one("homogeneous", "model_dict"),)
 
+    def to_model_dict(self) -> dict[str, Any]:
+        """The published form `{l, h, f, o}` as plain lists, ints and strings."""
+        if self.model_dict is not None:
+            return self.model_dict.model_dump(mode="json", by_alias=True)
+        shape = self.homogeneous
+        assert shape is not None  # noqa: S101  (a rule of this model)
+        head = f"{shape.head_type}_{shape.hidden_size // shape.heads}"
+        return {
+            "l": shape.layers,
+            "h": [shape.hidden_size] * shape.layers,
+            "f": [list(shape.feed_forward) for _ in range(shape.layers)],
+            "o": [[head] * shape.heads for _ in range(shape.layers)],
+        }
+
 
 _INLINE = (
     "layers",
@@ -220,7 +234,7 @@ class DesignSpaceSource(ApiModel):
         json_schema_extra=LIST_SET,
     )
     max_feed_forward_stack: Annotated[int, Field(ge=1, le=8)] | None = Field(
-        None, description="Most feed-forward layers in one stack; 3 where omitted."
+        None, description="Most feed-forward layers in one stack; 1 where omitted."
     )
 
     RULES = (
@@ -249,3 +263,11 @@ class DesignSpaceSource(ApiModel):
         distinct("head_types"),
         distinct("feed_forward_widths"),
     )
+
+    def to_mapping(self) -> dict[str, Any]:
+        """`{"preset": NAME}`, or every choice inline with what was omitted filled in."""
+        mapping = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if self.preset is None:
+            mapping.setdefault("headTypes", list(get_args(HeadType)))
+            mapping.setdefault("maxFeedForwardStack", 1)
+        return mapping

@@ -105,9 +105,6 @@ class SearchSettings(ApiModel):
     max_failed_trials: Annotated[int, Field(ge=0, le=100_000)] = Field(
         3, description="Failed trials after which the search has failed: one more than this."
     )
-    seeds_per_trial: Annotated[int, Field(ge=1, le=32)] = Field(
-        1, description="How often each candidate is trained, with seeds of its own."
-    )
 
     RULES = (
         Rule(

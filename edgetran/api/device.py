@@ -10,11 +10,11 @@ from pydantic import Field
 from edgetran.api.base import ApiModel
 from edgetran.api.common import Reference
 from edgetran.api.rules import Path, Rule, exactly_one, listed, not_together
-from edgetran.api.scalars import DeviceName, FilePath, Labels, LabelValue, Text
+from edgetran.api.scalars import Allowed, DeviceName, Labels, LabelValue, Text
 
 EngineName = Literal["torch", "onnxruntime", "openvino"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
-Accelerator = Literal["cpu", "cuda", "gpu", "npu"]
+Accelerator = Literal["cpu", "cuda"]
 SimulatedDeviceName = Literal[
     "raspberry-pi-4-cpu",
     "raspberry-pi-5-cpu",
@@ -30,7 +30,7 @@ SimulatedDeviceName = Literal[
 ACCELERATORS: Final[dict[str, tuple[str, ...]]] = {
     "torch": ("cpu", "cuda"),
     "onnxruntime": ("cpu", "cuda"),
-    "openvino": ("cpu", "gpu", "npu"),
+    "openvino": ("cpu",),
 }
 """What each engine can run on."""
 
@@ -38,10 +38,8 @@ PRECISIONS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("torch", "cpu"): ("fp32", "bf16", "int8"),
     ("torch", "cuda"): ("fp32", "fp16", "bf16"),
     ("onnxruntime", "cpu"): ("fp32", "int8"),
-    ("onnxruntime", "cuda"): ("fp32", "fp16"),
+    ("onnxruntime", "cuda"): ("fp32",),
     ("openvino", "cpu"): ("fp32", "fp16", "int8"),
-    ("openvino", "gpu"): ("fp32", "fp16", "int8"),
-    ("openvino", "npu"): ("fp16", "int8"),
 }
 """The precisions of each engine on each accelerator."""
 
@@ -78,48 +76,48 @@ class Toleration(ApiModel):
     )
 
 
-class ExternalMeter(ApiModel):
-    """A power meter beside the device: something that says watts when it is asked."""
-
-    url: (
-        Annotated[str, Field(min_length=8, max_length=1024, pattern=r"^https?://[^\s]+$")] | None
-    ) = Field(None, description="HTTP address that answers with watts.")
-    serial_port: FilePath | None = Field(
-        None, description="Serial port that prints watts, one value a line."
-    )
-    command: (
-        Annotated[
-            tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...],
-            Field(strict=False, min_length=1, max_length=32),
-        ]
-        | None
-    ) = Field(None, description="Command and arguments that print watts, one value a line.")
-
-    RULES = (exactly_one("url", "serial_port", "command"),)
+MeterAddress = Annotated[
+    str,
+    Field(
+        min_length=8,
+        max_length=1024,
+        pattern=r"^(https?://[^\s]+|serial:[^\x00-\x1f\x7f]+|command:[^\x00-\x1f\x7f]+)$",
+    ),
+    Allowed(
+        "http://ADDRESS[#JSON.PATH], https://ADDRESS[#JSON.PATH], serial:PORT[?baud=N] or "
+        "command:PROGRAM ARGUMENTS"
+    ),
+]
 
 
 def _meter_for_external(model: Any) -> Iterator[tuple[Path, str]]:
-    if (model.source == "external") != (model.external is not None):
-        given = (
-            "none was given with source external"
-            if model.external is None
-            else f"given with source {model.source}"
-        )
-        yield ("external",), given
+    if (model.source == "external") != (model.meter is not None):
+        with_source = f"with source {model.source}"
+        yield ("meter",), f"{'none was ' if model.meter is None else ''}given {with_source}"
 
 
 class EnergySettings(ApiModel):
     """How the device's power is read."""
 
     source: Literal[
-        "auto", "none", "rapl", "nvml", "hwmon", "raspberry-pi-pmic", "apple", "external"
+        "auto",
+        "none",
+        "rapl",
+        "hwmon",
+        "pi5-pmic",
+        "powermetrics",
+        "nvml-energy",
+        "nvml-power",
+        "external",
     ] = Field(
         "auto",
         description="Power source; auto takes the best one that is found, and without one energy "
         "and peak power are null with the reason.",
     )
-    external: ExternalMeter | None = Field(
-        None, description="The meter to ask, for source external only."
+    meter: MeterAddress | None = Field(
+        None,
+        description="Something that says watts when it is asked, for source external only: "
+        "http://…[#JSON.PATH], serial:PORT[?baud=N] or command:PROGRAM ARGUMENTS.",
     )
     peak_window_ms: Annotated[float, Field(ge=1, le=10_000)] = Field(
         100.0, description="Averaging window of peak power in milliseconds."
@@ -130,11 +128,11 @@ class EnergySettings(ApiModel):
 
     RULES = (
         Rule(
-            name="externalForSourceExternal",
-            fields=("source", "external"),
-            allowed="external with source external and with no other",
+            name="meterForSourceExternal",
+            fields=("source", "meter"),
+            allowed="a meter with source external and with no other",
             check=_meter_for_external,
-            cel="(self.source == 'external') == has(self.external)",
+            cel="(self.source == 'external') == has(self.meter)",
         ),
     )
 

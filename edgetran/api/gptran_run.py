@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from edgetran.api.architecture import HeadType
+from edgetran.api.architecture import FeedForwardWidth, HeadType
 from edgetran.api.base import ApiModel
 from edgetran.api.common import (
     COMMON_MUTABLE,
@@ -37,73 +37,77 @@ Stage = Literal[
 ]
 
 
-class Importance(ApiModel):
-    """How the importance of a block is judged before it is pruned."""
-
-    method: Literal["taylor", "magnitude"] = Field(
-        "taylor",
-        description="taylor: gradient times activation over calibration data; magnitude: mean "
-        "squared weight.",
-    )
-    calibration_examples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        256, description="Training examples that taylor looks at."
-    )
-
-
 class StepSizes(ApiModel):
-    """How much one step grows or prunes."""
+    """How far one step grows or prunes, as shares of a layer of any size."""
 
-    grow_heads: Annotated[int, Field(ge=1, le=64)] = Field(1, description="Heads added.")
-    grow_feed_forward: Annotated[int, Field(ge=1, le=65536)] = Field(
-        128, description="Units added to a feed-forward layer."
+    pruned_heads: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Heads that one step removes."
     )
-    prune_heads: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Heads removed.")
-    prune_feed_forward: Annotated[int, Field(ge=1, le=65536)] = Field(
-        128, description="Units removed from a feed-forward layer."
+    narrowed_feed_forwards: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Feed-forward layers that one step narrows."
     )
-    prune_hidden_size: Annotated[int, Field(ge=1, le=8192)] = Field(
-        48, description="Width removed from the hidden size."
+    feed_forward_fraction: Annotated[float, Field(ge=0.01, le=0.9)] = Field(
+        0.25, description="Share of a feed-forward layer's width that one step adds or removes."
     )
+    hidden_size_fraction: Annotated[float, Field(ge=0.01, le=0.9)] = Field(
+        0.0625, description="Share of the hidden size that one step removes."
+    )
+    appended_widths: (
+        Annotated[tuple[FeedForwardWidth, ...], Field(strict=False, min_length=1, max_length=16)]
+        | None
+    ) = Field(
+        None,
+        description="Widths of feed-forward layers that growing appends to a stack; half, one and "
+        "two hidden sizes where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+    head_types: Annotated[tuple[HeadType, ...], Field(strict=False, min_length=1, max_length=7)] | (
+        None
+    ) = Field(
+        None,
+        description="Types of heads that growing adds; all seven where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+    max_feed_forward_stack: Annotated[int, Field(ge=1, le=8)] = Field(
+        3, description="Most feed-forward layers that growing stacks in a layer."
+    )
+
+    RULES = (distinct("appended_widths"), distinct("head_types"))
 
 
 class MinimumSizes(ApiModel):
-    """What pruning never goes below."""
+    """What pruning never goes below; one head and one layer always stay."""
 
-    layers: Annotated[int, Field(ge=1, le=48)] = Field(1, description="Encoder layers.")
-    heads: Annotated[int, Field(ge=1, le=128)] = Field(1, description="Heads in a layer.")
     feed_forward: Annotated[int, Field(ge=1, le=65536)] = Field(
-        64, description="Width of a feed-forward layer."
+        32, description="Width of a feed-forward layer."
     )
     hidden_size: Annotated[int, Field(ge=1, le=8192)] = Field(32, description="Hidden size.")
 
 
 class Distillation(ApiModel):
-    """Children also learn from a trained model's outputs."""
+    """Children also learn from their parent's outputs."""
 
-    teacher: Literal["parent", "root"] = Field(
-        "parent", description="The model to learn from: each child's parent, or the first model."
-    )
-    logits_weight: Annotated[float, Field(ge=0, le=1000)] = Field(
-        1.0, description="Weight of the logits' loss beside the task's."
+    weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="Weight of the parent's logits in the loss: 0 (none) to 1 (alone)."
     )
     hidden_weight: Annotated[float, Field(ge=0, le=1000)] = Field(
-        0.0, description="Weight of the hidden states' loss beside the task's."
+        0.0, description="Weight of the distance to the parent's last hidden state."
     )
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
-        2.0, description="Temperature of the logits."
+        2.0, description="Temperature that softens both distributions."
     )
 
     RULES = (
         Rule(
             name="someDistillationWeight",
-            fields=("logits_weight", "hidden_weight"),
-            allowed="logitsWeight or hiddenWeight above 0",
+            fields=("weight", "hidden_weight"),
+            allowed="weight or hiddenWeight above 0",
             check=lambda model: (
                 [((), "both weights are 0")]
-                if model.logits_weight == 0 and model.hidden_weight == 0
+                if model.weight == 0 and model.hidden_weight == 0
                 else []
             ),
-            cel="self.logitsWeight > 0.0 || self.hiddenWeight > 0.0",
+            cel="self.weight > 0.0 || self.hiddenWeight > 0.0",
         ),
     )
 
@@ -130,17 +134,24 @@ class Refinement(ApiModel):
     selection: Literal["metric", "loss"] = Field(
         "metric", description="Validation figure that children are judged by."
     )
-    importance: Importance = Field(Importance(), description="How blocks are judged for pruning.")
-    step_sizes: StepSizes = Field(StepSizes(), description="How much a step grows or prunes.")
+    tolerance: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01,
+        description="Loss of quality, in units of the selection, that pruning may cost in all.",
+    )
+    cost_weight: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.02, description="Quality that halving the cost is worth, in units of the selection."
+    )
+    importance: Literal["taylor", "magnitude"] = Field(
+        "taylor",
+        description="How blocks are judged for pruning; taylor: gradient times activation over "
+        "calibration data, magnitude: mean squared weight.",
+    )
+    calibration_examples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        128, description="Training examples that taylor looks at."
+    )
+    step_sizes: StepSizes = Field(StepSizes(), description="How far one step grows or prunes.")
     minimum_sizes: MinimumSizes = Field(
         MinimumSizes(), description="What pruning never goes below."
-    )
-    head_types: Annotated[tuple[HeadType, ...], Field(strict=False, min_length=1, max_length=7)] | (
-        None
-    ) = Field(
-        None,
-        description="Types of heads that growing adds; all seven where omitted.",
-        json_schema_extra=LIST_SET,
     )
     budgets: Budgets | None = Field(
         None, description="Bounds that every kept child meets; those of the search where omitted."
@@ -149,10 +160,8 @@ class Refinement(ApiModel):
         Training(learning_rate=2e-4), description="How each child is trained."
     )
     distillation: Distillation | None = Field(
-        None, description="Learn from a trained model too; not where omitted."
+        None, description="Learn from the parent too; not where omitted."
     )
-
-    RULES: ClassVar[tuple[Rule, ...]] = (distinct("head_types"),)
 
 
 _OF_THE_SEARCH = ("task", "device", "workload")
@@ -186,7 +195,6 @@ class GPTranRunSpec(Refinement, CommonSpec):
 
     MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials"})
     RULES = (
-        *Refinement.RULES,
         exactly_one("search_ref", "model"),
         Rule(
             name="modelWithItsSetting",

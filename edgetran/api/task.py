@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from edgetran.api.base import ApiModel
-from edgetran.api.rules import Path, Rule, exactly_one, not_together
+from edgetran.api.rules import Rule, exactly_one
 from edgetran.api.scalars import ColumnName, FilePath, Seed
 
 GlueTask = Literal["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
@@ -25,46 +24,37 @@ HubTask = Literal[
 ]
 
 
-def _test_needs_validation(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.test is not None and model.validation is None:
-        yield ("test",), "given without validation"
-
-
 class TaskFiles(ApiModel):
     """CSV, TSV or JSON lines with a text, perhaps a second one, and a label in each row."""
 
     train: FilePath = Field(
-        description="File to train on; where it is the only one, a fixed tenth of it each becomes "
-        "validation and test data."
+        description="CSV, TSV or JSON-lines file to train on, by its ending; what validation and "
+        "test lack is split off by a hash of the text."
     )
     validation: FilePath | None = Field(None, description="File to select on.")
-    test: FilePath | None = Field(
-        None,
-        description="File that is touched once, at the end; a part of the training file where "
-        "omitted.",
-    )
-    format: Literal["auto", "csv", "tsv", "jsonl"] = Field(
-        "auto", description="Format of the files; auto goes by their endings."
-    )
+    test: FilePath | None = Field(None, description="File that is touched once, at the end.")
     text_column: ColumnName = Field("text", description="Column of the text.")
-    text2_column: ColumnName | None = Field(
-        None, description="Column of a second text, for tasks on pairs."
+    text2_column: ColumnName = Field(
+        "text2", description="Column of a second text; used where it exists."
     )
     label_column: ColumnName = Field("label", description="Column of the class or number.")
-    labels: Literal["auto", "classes", "numbers"] = Field(
+    label_kind: Literal["auto", "classification", "regression"] = Field(
         "auto",
-        description="Whether labels are classes or numbers to be predicted; auto takes numbers "
-        "that are not whole, or more than 20 different ones, as numbers.",
+        description="Whether labels are classes or numbers to be predicted; auto takes labels "
+        "with fractions as numbers.",
     )
 
-    RULES = (
-        Rule(
-            name="testOnlyWithValidation",
-            fields=("test", "validation"),
-            allowed="test only together with validation",
-            check=_test_needs_validation,
-            cel="!has(self.test) || has(self.validation)",
-        ),
+
+class MaskedLm(ApiModel):
+    """Masked-language-model training on the task's texts before fine-tuning."""
+
+    steps: Annotated[int, Field(ge=1, le=10**8)] = Field(description="Optimizer steps.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        5e-4, description="Highest learning rate."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(64, description="Texts per step.")
+    probability: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.15, description="Share of tokens to be predicted, drawn anew in every step."
     )
 
 
@@ -77,20 +67,6 @@ class TokenizerSource(ApiModel):
     )
 
     RULES = (exactly_one("folder", "vocab_size"),)
-
-
-class MaxExamples(ApiModel):
-    """How many examples of each part are used at most."""
-
-    train: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
-        None, description="Examples to train on; all where omitted."
-    )
-    validation: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
-        None, description="Examples to select on; all where omitted."
-    )
-    test: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
-        None, description="Examples of the final test; all where omitted."
-    )
 
 
 class TaskSource(ApiModel):
@@ -115,10 +91,13 @@ class TaskSource(ApiModel):
         description="The tokenizer; a WordPiece one of 4096 entries trained on the task where "
         "omitted.",
     )
-    max_length: Annotated[int, Field(ge=4, le=8192)] = Field(
-        128, description="Tokens that a text is cut to."
+    max_length: Annotated[int, Field(ge=4, le=8192)] | None = Field(
+        None,
+        description="Tokens that a text is cut to; the workload's sequence length where omitted.",
     )
-    max_examples: MaxExamples | None = Field(None, description="Use only a part of the data.")
+    max_training_examples: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        None, description="Examples to train on at most; all where omitted."
+    )
     split_seed: Seed = Field(0, description="Seed of the split into train, validation and test.")
 
     RULES = (
@@ -138,18 +117,20 @@ class TaskSource(ApiModel):
 
 
 class Training(ApiModel):
-    """How one model is trained: AdamW with linear warm-up and decay."""
+    """How one model is trained: AdamW with linear warm-up and decay.
+
+    It ends when the first of `epochs`, `steps` and `maxSeconds` is used up; without any, after 3
+    epochs. Only without `maxSeconds` does the same seed give the same model.
+    """
 
     epochs: Annotated[float, Field(gt=0, le=1000)] | None = Field(
-        None,
-        description="Passes over the training data; 3 where epochs, steps and maxSeconds are all "
-        "omitted.",
+        None, description="Passes over the training data."
     )
     steps: Annotated[int, Field(ge=1, le=10**8)] | None = Field(
-        None, description="Optimizer steps, in place of epochs."
+        None, description="Optimizer steps."
     )
     max_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = Field(
-        None, description="Seconds after which training ends, whatever epochs or steps say."
+        None, description="Seconds of training, validation included."
     )
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
         5e-4, description="Highest learning rate."
@@ -157,10 +138,20 @@ class Training(ApiModel):
     batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(32, description="Examples per step.")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="Weight decay.")
     warmup: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.06, description="Part of training in which the learning rate rises."
+        0.06, description="Share of training in which the learning rate rises."
     )
-    masked_lm_steps: Annotated[int, Field(ge=0, le=10**8)] = Field(
-        0, description="Masked-language-model steps on the task's texts before fine-tuning."
+    max_grad_norm: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        1.0, description="L2 norm that gradients are scaled down to."
     )
-
-    RULES = (not_together("epochs", "steps"),)
+    label_smoothing: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="Label smoothing of classification."
+    )
+    evaluations_per_epoch: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Validations per epoch; the best state is kept."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Numbers to train in; auto takes bf16 on a GPU and fp32 on a CPU."
+    )
+    masked_lm: MaskedLm | None = Field(
+        None, description="Masked-language-model steps before fine-tuning; none where omitted."
+    )

@@ -1,0 +1,37 @@
+"""Which changes of a resource are refused once it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgetran.api.base import ApiModel, immutable_fields
+from edgetran.api.errors import Problem, path_text
+from edgetran.api.resource import Resource
+from edgetran.api.rules import Path
+
+
+def refused_changes(old: Resource, new: Resource) -> list[Problem]:
+    """A problem for each changed field of the spec that running work cannot change.
+
+    The transition rules in the custom resource's schema refuse the same.
+    """
+    return [
+        Problem(new.source, new.label, path_text(path), message)
+        for path, message in _below(_spec(old), _spec(new), ("spec",))
+    ]
+
+
+def _spec(resource: Resource) -> ApiModel:
+    spec: ApiModel = resource.spec  # type: ignore[attr-defined]
+    return spec
+
+
+def _below(old: ApiModel, new: ApiModel, path: Path) -> Iterator[tuple[Path, str]]:
+    fixed = immutable_fields(type(new))
+    for name, field in type(new).model_fields.items():
+        before, after = getattr(old, name), getattr(new, name)
+        place = (*path, field.alias or name)
+        if name in fixed and before != after:
+            yield place, f"{place[-1]} cannot change; allowed is what was given first"
+        elif isinstance(after, ApiModel) and after.MUTABLE is not None:
+            yield from _below(before, after, place)
