@@ -33,6 +33,9 @@ _SHUFFLE_BELOW: Final = 8
 """A space of fewer than this many times `n` architectures is shuffled as a whole; in a larger
 one at most every eighth rank drawn is already taken."""
 
+_BATCH: Final = 1024
+"""Independent draws made at once."""
+
 Points = npt.NDArray[np.float64]
 
 
@@ -135,8 +138,11 @@ def _draws(
     """An endless stream of architectures."""
     dimensions = 1 + _COORDINATES_PER_LAYER * space.max_layers
     fill = _filler(method, dimensions, rng)
-    size = 1 << (n - 1).bit_length()  # Sobol sequences are balanced at powers of two
-    batch = size if method == "sobol" else n
+    batch = n
+    if method == "sobol":
+        batch = 1 << (n - 1).bit_length()  # Sobol sequences are balanced at powers of two
+    elif method == "hierarchical":
+        batch = min(n, _BATCH)
     while True:
         for point in fill(batch):
             yield _architecture_of(space, point)
