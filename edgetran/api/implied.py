@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from edgetran.api.codesign_search import CoDesignSearch
-from edgetran.api.common import CommonSpec, Reference
-from edgetran.api.device import Device, SearchDevice
-from edgetran.api.gptran_run import GPTranRun, GPTranRunSpec
+from typing import Any
+
+from edgetran.api.base import ApiModel
+from edgetran.api.codesign_search import CoDesignSearch, CoDesignSearchSpec
+from edgetran.api.common import Reference
+from edgetran.api.device import Device
+from edgetran.api.gptran_run import GPTranRun, GPTranRunSpec, Refinement
 from edgetran.api.meta import ObjectMeta
 from edgetran.api.names import child_name, profiling_job_name
 from edgetran.api.profiling_job import ProfilingJob, ProfilingJobSpec
@@ -17,19 +20,20 @@ def implied_profiling_jobs(search: CoDesignSearch) -> dict[str, ProfilingJob]:
 
     Each is named `SEARCH-DEVICE` and measures over the search's design space and workload.
     """
+    shared = {
+        **_common(search.spec),
+        "design_space": search.spec.design_space,
+        "workload": search.spec.workload,
+        "measurement": search.spec.profiling.measurement,
+        "sampling": search.spec.profiling.sampling,
+    }
     return {
         device.name: ProfilingJob(
             api_version=API_VERSION,
             kind="ProfilingJob",
             metadata=_child_metadata(search, profiling_job_name(search.name, device.name)),
-            spec=ProfilingJobSpec(
-                **_common(search.spec),
-                device=_plain_device(device),
-                design_space=search.spec.design_space,
-                workload=search.spec.workload,
-                measurement=search.spec.profiling.measurement,
-                sampling=search.spec.profiling.sampling,
-                seed=search.spec.seed,
+            spec=ProfilingJobSpec.model_validate(
+                {**shared, "device": Device.model_validate(_fields(device, Device))}
             ),
         )
         for device in search.spec.devices
@@ -38,24 +42,21 @@ def implied_profiling_jobs(search: CoDesignSearch) -> dict[str, ProfilingJob]:
 
 
 def implied_refinement(search: CoDesignSearch) -> GPTranRun | None:
-    """The GPTranRun `SEARCH-refine` of a search's winner; None where none is asked for.
-
-    The search's constraints are its budgets where it has none of its own.
-    """
+    """The GPTranRun `SEARCH-refine` of a search's winner; None where none is asked for."""
     refine = search.spec.refine
     if refine is None:
         return None
-    settings = {name: getattr(refine, name) for name in type(refine).model_fields}
     return GPTranRun(
         api_version=API_VERSION,
         kind="GPTranRun",
         metadata=_child_metadata(search, child_name(search.name, "refine")),
-        spec=GPTranRunSpec(
-            **_common(search.spec),
-            **settings,
-            search_ref=Reference(name=search.name),
-            ray=search.spec.ray,
-            seed=search.spec.seed,
+        spec=GPTranRunSpec.model_validate(
+            {
+                **_common(search.spec),
+                **_fields(refine, Refinement),
+                "search_ref": Reference(name=search.name),
+                "ray": search.spec.ray,
+            }
         ),
     )
 
@@ -64,15 +65,16 @@ def _child_metadata(parent: Resource, name: str) -> ObjectMeta:
     return ObjectMeta(name=name, namespace=parent.metadata.namespace)
 
 
-def _common(spec: CommonSpec) -> dict[str, object]:
-    """What children take over from their parent's spec; its deadline and TTL stay with it."""
+def _common(spec: CoDesignSearchSpec) -> dict[str, Any]:
+    """What children take over from the search; its deadline and TTL stay with it."""
     return {
         "suspend": spec.suspend,
         "backoff_limit": spec.backoff_limit,
         "pod_template": spec.pod_template,
         "storage": spec.storage,
+        "seed": spec.seed,
     }
 
 
-def _plain_device(device: SearchDevice) -> Device:
-    return Device(**{name: getattr(device, name) for name in Device.model_fields})
+def _fields(model: ApiModel, kind: type[ApiModel]) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in kind.model_fields}

@@ -14,7 +14,7 @@ from edgetran.api.rules import Path, Rule
 
 GROUP: Final = "edgetran.io"
 VERSION: Final = "v1alpha1"
-API_VERSION: Final = f"{GROUP}/{VERSION}"
+API_VERSION: Final = "edgetran.io/v1alpha1"
 
 
 def name_rule(kind: str) -> Rule:
