@@ -36,8 +36,8 @@ _INTEGER_LISTS: Final = {
     "heads": "num_heads",
     "feedForwardWidths": "feed_forward_widths",
 }
-_KEYS: Final = ("layers", "hiddenSizes", "heads", "headTypes", "feedForwardWidths")
-_OPTIONAL_KEYS: Final = ("maxFeedForwardStack", "name")
+_KEYS: Final = ("layers", "hiddenSizes", "heads", "feedForwardWidths")
+_OPTIONAL_KEYS: Final = ("headTypes", "maxFeedForwardStack", "name")
 _PRESETS: Final = ("flexibert-2.0", "tiny")
 
 
@@ -135,8 +135,8 @@ class DesignSpace:
     def from_dict(cls, mapping: Mapping[str, Any]) -> DesignSpace:
         """Read the form that resources use: `{"preset": NAME}`, or the lists inline.
 
-        Inline keys: `layers`, `hiddenSizes`, `heads`, `headTypes`, `feedForwardWidths`, and
-        optionally `maxFeedForwardStack` (1) and `name`.
+        Inline keys: `layers`, `hiddenSizes`, `heads`, `feedForwardWidths`, and optionally
+        `headTypes` (all), `maxFeedForwardStack` (1) and `name`.
 
         Raises:
             DesignSpaceError: naming the key, the value and what is allowed.
@@ -164,7 +164,7 @@ class DesignSpace:
             num_layers=mapping["layers"],
             hidden_sizes=mapping["hiddenSizes"],
             num_heads=mapping["heads"],
-            head_types=mapping["headTypes"],
+            head_types=mapping.get("headTypes", HEAD_TYPES),
             feed_forward_widths=mapping["feedForwardWidths"],
             max_stack=mapping.get("maxFeedForwardStack", 1),
             name=mapping.get("name", "custom"),

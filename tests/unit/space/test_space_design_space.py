@@ -164,9 +164,9 @@ def test_a_design_space_comes_from_a_yaml_file(space, tmp_path):
     assert DesignSpace.from_yaml(path) == space
 
 
-def test_the_inline_form_needs_no_stack_and_no_name_and_a_preset_is_named():
-    space = DesignSpace.from_dict(INLINE)
-    assert (space.max_stack, space.name) == (1, "custom")
+def test_the_inline_form_needs_no_head_types_no_stack_and_no_name_and_a_preset_is_named():
+    space = DesignSpace.from_dict({key: INLINE[key] for key in INLINE if key != "headTypes"})
+    assert (space.head_types, space.max_stack, space.name) == (HEAD_TYPES, 1, "custom")
     assert DesignSpace.from_dict({"preset": "tiny"}) == TINY
     assert TINY.name == "tiny"
 
@@ -213,7 +213,7 @@ def test_an_unknown_preset_is_refused(name):
 def test_a_space_that_is_no_mapping_or_not_whole_is_refused():
     with pytest.raises(DesignSpaceError, match="list given, allowed is a mapping"):
         DesignSpace.from_dict([1])
-    with pytest.raises(DesignSpaceError, match="heads, headTypes, feedForwardWidths missing"):
+    with pytest.raises(DesignSpaceError, match="heads, feedForwardWidths missing"):
         DesignSpace.from_dict({"layers": [1], "hiddenSizes": [64]})
 
 
