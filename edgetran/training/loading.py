@@ -114,7 +114,7 @@ def _load(reference: TaskReference, cache_dir: str | os.PathLike[str] | None) ->
     if reference.hub is not None:
         from edgetran.training.hub import load_hub_task
 
-        return load_hub_task(reference.hub, cache_dir=cache_dir, seed=reference.seed)
+        return load_hub_task(reference, cache_dir=cache_dir)
     from edgetran.training.tables import load_table_task
 
     return load_table_task(reference)
