@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -136,7 +136,7 @@ def _bounds(metadata: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _range(metadata: tuple[Any, ...]) -> str:
-    bounds = _bounds(metadata)
+    bounds = {name: _number(bound) for name, bound in _bounds(metadata).items()}
     low = f" from {bounds['ge']}" if "ge" in bounds else ""
     low = f" above {bounds['gt']}" if "gt" in bounds else low
     if "le" not in bounds:
@@ -144,6 +144,10 @@ def _range(metadata: tuple[Any, ...]) -> str:
     if "gt" in bounds:
         return f"{low} and up to {bounds['le']}"
     return f"{low} to {bounds['le']}" if low else f" up to {bounds['le']}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def _sizes(metadata: tuple[Any, ...], unit: str) -> str:
@@ -194,6 +198,21 @@ def unknown_field(name: Any, model: type[ApiModel]) -> str:
     """What to say about a key that `model` does not have."""
     names = list(fields_by_alias(model))
     return f"unknown field{suggestion(str(name), names) or ';'} allowed is {_choice(names)}"
+
+
+def own_errors(error: ValidationError) -> list[ErrorDetails]:
+    """The errors that a value itself is to blame for, not what follows from another error.
+
+    A list with wrong entries is also reported as too short, since Pydantic counts the good ones.
+    """
+    return [
+        details
+        for details in error.errors(include_url=False)
+        if details["type"] != "default_factory_not_called"
+        and not (
+            details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
+        )
+    ]
 
 
 def explain(model: type[ApiModel], error: ErrorDetails) -> tuple[tuple[str | int, ...], str]:

@@ -168,6 +168,8 @@ _OF_THE_SEARCH = ("task", "device", "workload")
 
 
 def _model_needs_its_setting(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.model is not None and model.search_ref is not None:
+        return  # one of the two goes first; another rule says so
     if model.model is not None:
         missing = [field for field in ("task", "device") if getattr(model, field) is None]
         if missing:

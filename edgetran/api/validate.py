@@ -11,7 +11,15 @@ from pydantic import ValidationError
 from edgetran.api.base import RULES_LATER, ApiModel
 from edgetran.api.codesign_search import CoDesignSearch
 from edgetran.api.errors import Problem, SpecError, path_text
-from edgetran.api.explain import explain, field_type, fields_by_alias, given, step, suggestion
+from edgetran.api.explain import (
+    explain,
+    field_type,
+    fields_by_alias,
+    given,
+    own_errors,
+    step,
+    suggestion,
+)
 from edgetran.api.gptran_run import GPTranRun
 from edgetran.api.plain import not_plain
 from edgetran.api.profiling_job import ProfilingJob
@@ -92,11 +100,12 @@ def _validate(
         resource = _construct(model, data)
     except ValidationError as error:
         found: dict[Path, str] = {}
-        for details in error.errors(include_url=False):
+        spoiled: set[Path] = set()
+        for details in own_errors(error):
             path, message = explain(model, details)
             found.setdefault(path, message)
+            spoiled.add(_key_of(data, details["loc"]))
         problems = list(found.items())
-        spoiled = set(found)
         for path, part in _sound_parts(model, data):
             problems += _broken_rules(part, path, spoiled)
         return None, problems
@@ -108,12 +117,12 @@ def _construct(model: type[AnyModel], data: Any) -> AnyModel:
 
 
 def _broken_rules(model: ApiModel, path: Path, spoiled: set[Path]) -> Iterator[tuple[Path, str]]:
-    """Broken rules of `model` and of all below, but those that read a field in `spoiled`."""
+    """Broken rules of `model` and all below it, but those that read a field left out as wrong."""
     for violation in model.violations():
         reads = {
             (*path, type(model).model_fields[field].alias or field) for field in violation.fields
         }
-        if not any(bad[: len(path) + 1] in reads for bad in spoiled):
+        if not reads & spoiled:
             yield (*path, *violation.path), violation.message
     for name, field in type(model).model_fields.items():
         yield from _rules_below(getattr(model, name), (*path, field.alias or name), spoiled)
@@ -157,23 +166,28 @@ def _without_wrong_fields(model: type[ApiModel], data: Mapping[Any, Any]) -> Any
         _construct(model, data)
     except ValidationError as error:
         trimmed = copy.deepcopy(dict(data))
-        for details in error.errors(include_url=False):
-            if details["type"] != "missing":
-                _remove(trimmed, details["loc"])
+        wrong = {
+            _key_of(data, details["loc"])
+            for details in own_errors(error)
+            if details["type"] != "missing"
+        }
+        for *above, key in sorted(wrong, key=len, reverse=True):
+            holder: Any = trimmed
+            for part in above:
+                holder = holder[part]
+            del holder[key]
         return trimmed
     return data
 
 
-def _remove(data: Any, path: tuple[str | int, ...]) -> None:
-    """Delete the mapping key that `path` ends with, or the last one that it goes through."""
-    holder: Any = None
-    key: str | int = ""
-    for part in path:
+def _key_of(data: Any, path: Path) -> Path:
+    """`path` up to the last key of a mapping that it goes through."""
+    last = 0
+    for depth, part in enumerate(path, start=1):
         if isinstance(data, dict) and part in data:
-            holder, key, data = data, part, data[part]
+            last, data = depth, data[part]
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
         else:
             break
-    if isinstance(holder, dict):
-        holder.pop(key, None)
+    return path[:last]

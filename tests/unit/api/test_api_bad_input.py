@@ -1,0 +1,599 @@
+"""Every mistake is answered with its place, what was given and what is allowed."""
+
+import copy
+import math
+
+import pytest
+
+from edgetran.api import SpecError, parse_resource
+
+PROFILING_JOB = {
+    "apiVersion": "edgetran.io/v1alpha1",
+    "kind": "ProfilingJob",
+    "metadata": {"name": "pj"},
+    "spec": {"device": {"name": "here", "host": True}, "designSpace": {"preset": "tiny"}},
+}
+SEARCH = {
+    "apiVersion": "edgetran.io/v1alpha1",
+    "kind": "CoDesignSearch",
+    "metadata": {"name": "cds"},
+    "spec": {
+        "task": {"name": "movie-reviews"},
+        "designSpace": {"preset": "tiny"},
+        "devices": [
+            {"name": "here", "host": True},
+            {"name": "pi", "simulation": "raspberry-pi-4-cpu"},
+        ],
+    },
+}
+RUN = {
+    "apiVersion": "edgetran.io/v1alpha1",
+    "kind": "GPTranRun",
+    "metadata": {"name": "gpt"},
+    "spec": {"searchRef": {"name": "cds"}},
+}
+INLINE = {"layers": [2], "hiddenSizes": [64], "heads": [2], "feedForwardWidths": [128]}
+MISSING = object()
+
+
+def changed(resource, path, value):
+    data = copy.deepcopy(resource)
+    holder = data
+    *above, last = path
+    for part in above:
+        holder = holder.setdefault(part, {}) if isinstance(holder, dict) else holder[part]
+    if value is MISSING:
+        del holder[last]
+    else:
+        holder[last] = value
+    return data
+
+
+def problems(data):
+    with pytest.raises(SpecError) as caught:
+        parse_resource(data, "file.yaml")
+    return str(caught.value).splitlines()
+
+
+# Each: resource, path to set, value, where the message points, and what it must say.
+CASES = [
+    # The envelope.
+    (SEARCH, ["apiVersion"], "edgetran.io/v1", "apiVersion", "allowed is edgetran.io/v1alpha1"),
+    (SEARCH, ["apiVersion"], MISSING, "apiVersion", "missing; allowed is edgetran.io/v1alpha1"),
+    (SEARCH, ["kind"], "CoDesignSerch", "kind", "did you mean CoDesignSearch?"),
+    (SEARCH, ["kind"], "Job", "kind", "one of ProfilingJob, CoDesignSearch, GPTranRun"),
+    (SEARCH, ["kind"], 3, "kind", "3 was given; allowed is one of ProfilingJob"),
+    (SEARCH, ["metadata"], MISSING, "metadata", "missing; allowed is a mapping with name"),
+    (SEARCH, ["metadata", "name"], "Upper", "metadata.name", "lower-case letters"),
+    (SEARCH, ["metadata", "name"], "a.b", "metadata.name", "'a.b' was given"),
+    (SEARCH, ["metadata", "name"], "-a", "metadata.name", "begins and ends with a letter"),
+    (SEARCH, ["metadata", "name"], "", "metadata.name", "1 to 63"),
+    (SEARCH, ["metadata", "name"], "a" * 31, "metadata.name", "31 characters was given"),
+    (SEARCH, ["metadata", "name"], "a" * 64, "metadata.name", "1 to 63"),
+    (PROFILING_JOB, ["metadata", "name"], "a" * 52, "metadata.name", "at most 51 characters"),
+    (RUN, ["metadata", "name"], "a" * 41, "metadata.name", "at most 40 characters"),
+    (SEARCH, ["metadata", "lables"], {}, "metadata.lables", "did you mean labels?"),
+    (SEARCH, ["metadata", "labels"], {"a b": "c"}, "metadata.labels[a b]", "a label's key"),
+    (SEARCH, ["metadata", "labels"], {"a": "c d"}, "metadata.labels.a", "a label's value"),
+    (SEARCH, ["spec"], MISSING, "spec", "missing; allowed is a mapping with"),
+    (SEARCH, ["spec"], [], "spec", "an empty list was given; allowed is a mapping with"),
+    (SEARCH, ["sepc"], {}, "sepc", "did you mean spec?"),
+    # What all kinds share.
+    (SEARCH, ["spec", "suspend"], "maybe", "spec.suspend", "allowed is true or false"),
+    (SEARCH, ["spec", "suspend"], 1, "spec.suspend", "1 was given; allowed is true or false"),
+    (SEARCH, ["spec", "backoffLimit"], -1, "spec.backoffLimit", "whole number from 0 to 100"),
+    (SEARCH, ["spec", "backoffLimit"], 1.5, "spec.backoffLimit", "1.5 was given"),
+    (SEARCH, ["spec", "backoffLimit"], True, "spec.backoffLimit", "true was given"),
+    (SEARCH, ["spec", "backoffLimit"], "3", "spec.backoffLimit", "'3' was given"),
+    (SEARCH, ["spec", "activeDeadlineSeconds"], 0, "spec.activeDeadlineSeconds", "from 1 to"),
+    (SEARCH, ["spec", "ttlSecondsAfterFinished"], -1, "spec.ttlSecondsAfterFinished", "from 0 to"),
+    (SEARCH, ["spec", "podTemplate"], {"kind": "Pod"}, "spec.podTemplate.kind", "metadata, spec"),
+    (SEARCH, ["spec", "storage"], {}, "spec.storage", "exactly one of claim, newClaim and uri"),
+    (
+        SEARCH,
+        ["spec", "storage"],
+        {"uri": "s3://b/f", "newClaim": {"size": "1Gi"}},
+        "spec.storage",
+        "newClaim and uri were given; allowed is exactly one of",
+    ),
+    (SEARCH, ["spec", "storage"], {"uri": "/tmp"}, "spec.storage.uri", "s3://bucket/folder"),  # noqa: S108
+    (SEARCH, ["spec", "storage"], {"uri": "s3://b/../c"}, "spec.storage.uri", "no '..'"),
+    (
+        SEARCH,
+        ["spec", "storage"],
+        {"newClaim": {"size": "lots"}},
+        "spec.storage.newClaim.size",
+        "a quantity such as 10Gi",
+    ),
+    (
+        SEARCH,
+        ["spec", "storage"],
+        {"claim": {"name": "c", "subPath": "../x"}},
+        "spec.storage.claim.subPath",
+        "'../x' was given; allowed is a path with no '..'",
+    ),
+    (
+        SEARCH,
+        ["spec", "storage"],
+        {"newClaim": {"size": "1Gi"}, "secret": "s"},
+        "spec.storage.secret",
+        "secret only together with uri",
+    ),
+    (SEARCH, ["spec", "seed"], -1, "spec.seed", "a whole number from 0 to 2147483647"),
+    (SEARCH, ["spec", "ray"], {"mode": "slurm"}, "spec.ray.mode", "local, cluster, kuberay"),
+    (SEARCH, ["spec", "ray"], {"mode": "cluster"}, "spec.ray.address", "none was given"),
+    (
+        SEARCH,
+        ["spec", "ray"],
+        {"address": "head:6379"},
+        "spec.ray.address",
+        "given with mode local; allowed is an address with mode cluster",
+    ),
+    (
+        SEARCH,
+        ["spec", "ray"],
+        {"mode": "cluster", "address": "http://head"},
+        "spec.ray.address",
+        "HOST:PORT or ray://HOST:PORT",
+    ),
+    (SEARCH, ["spec", "ray"], {"cpusPerTrial": 0}, "spec.ray.cpusPerTrial", "above 0"),
+    # Devices.
+    (SEARCH, ["spec", "devices"], [], "spec.devices", "a list of 1 to 32 entries"),
+    (SEARCH, ["spec", "devices"], {"name": "x"}, "spec.devices", "allowed is a list"),
+    (SEARCH, ["spec", "devices", 0, "name"], "pi", "spec.devices[1].name", "each name once"),
+    (SEARCH, ["spec", "devices", 0, "name"], "a" * 21, "spec.devices[0].name", "1 to 20"),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "host"],
+        MISSING,
+        "spec.devices[0]",
+        "none was given; allowed is exactly one of host, simulation and nodeSelector",
+    ),
+    (SEARCH, ["spec", "devices", 0, "host"], False, "spec.devices[0].host", "allowed is true"),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "nodeSelector"],
+        {"a": "b"},
+        "spec.devices[0]",
+        "host and nodeSelector were given; allowed is exactly one of",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "nodeSelector"],
+        {},
+        "spec.devices[0].nodeSelector",
+        "an empty mapping was given; allowed is a mapping of 1 to 64 entries",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "nodeSelector"],
+        {"edge": True},
+        "spec.devices[0].nodeSelector.edge",
+        "written in quotes",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 1, "simulation"],
+        "raspberry-pi-3",
+        "spec.devices[1].simulation",
+        "raspberry-pi-4-cpu, raspberry-pi-5-cpu",
+    ),
+    (SEARCH, ["spec", "devices", 1, "threads"], 2, "spec.devices[1].threads", "simulation"),
+    (
+        SEARCH,
+        ["spec", "devices", 1, "profileRef"],
+        {"name": "x"},
+        "spec.devices[1].profileRef",
+        "given together with simulation",
+    ),
+    (SEARCH, ["spec", "devices", 1, "engine"], "openvino", "spec.devices[1].engine", "measured"),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "engine"],
+        "tflite",
+        "spec.devices[0].engine",
+        "one of torch, onnxruntime, openvino",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "precision"],
+        "fp64",
+        "spec.devices[0].precision",
+        "one of fp32, fp16, bf16, int8",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "precision"],
+        "fp16",
+        "spec.devices[0].precision",
+        "fp16 was given with engine torch on cpu; allowed is fp32, bf16 or int8 with torch on cpu",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0],
+        {"name": "here", "host": True, "engine": "openvino", "accelerator": "cuda"},
+        "spec.devices[0].accelerator",
+        "cuda was given with engine openvino",
+    ),
+    (SEARCH, ["spec", "devices", 0, "threads"], 0, "spec.devices[0].threads", "from 1 to 1024"),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "energy"],
+        {"source": "guess"},
+        "spec.devices[0].energy.source",
+        "one of auto, none, rapl",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "energy"],
+        {"source": "external"},
+        "spec.devices[0].energy.meter",
+        "none was given with source external",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "energy"],
+        {"source": "rapl", "meter": "http://meter"},
+        "spec.devices[0].energy.meter",
+        "given with source rapl",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "energy"],
+        {"source": "external", "meter": "ftp://meter"},
+        "spec.devices[0].energy.meter",
+        "http://ADDRESS[#JSON.PATH]",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "tolerations"],
+        [{"key": "a", "operator": "Exists"}],
+        "spec.devices[0].tolerations",
+        "given together with host",
+    ),
+    # The task.
+    (SEARCH, ["spec", "task"], MISSING, "spec.task", "missing; allowed is a mapping with name"),
+    (SEARCH, ["spec", "task"], {}, "spec.task", "exactly one of name, folder, files and hub"),
+    (SEARCH, ["spec", "task", "hub"], "glue/sst2", "spec.task", "name and hub were given"),
+    (SEARCH, ["spec", "task"], {"name": "movies"}, "spec.task.name", "movie-reviews"),
+    (SEARCH, ["spec", "task"], {"hub": "glue/xnli"}, "spec.task.hub", "glue/cola, glue/sst2"),
+    (SEARCH, ["spec", "task"], {"folder": "../x"}, "spec.task.folder", "no '..' in it"),
+    (SEARCH, ["spec", "task"], {"folder": "a\nb"}, "spec.task.folder", "a path of 1 to 1024"),
+    (SEARCH, ["spec", "task"], {"files": {}}, "spec.task.files.train", "missing; allowed is a path"),
+    (
+        SEARCH,
+        ["spec", "task"],
+        {"files": {"train": "a.csv", "lableColumn": "y"}},
+        "spec.task.files.lableColumn",
+        "did you mean labelColumn",
+    ),
+    (SEARCH, ["spec", "task", "glueTask"], "rte", "spec.task.glueTask", "together with folder"),
+    (
+        SEARCH,
+        ["spec", "task", "tokenizer"],
+        {"folder": "a", "vocabSize": 4096},
+        "spec.task.tokenizer",
+        "exactly one of folder and vocabSize",
+    ),
+    (
+        SEARCH,
+        ["spec", "task", "tokenizer"],
+        {"vocabSize": 1},
+        "spec.task.tokenizer.vocabSize",
+        "a whole number from 64 to 262144",
+    ),
+    # The design space.
+    (SEARCH, ["spec", "designSpace", "preset"], "small", "spec.designSpace.preset", "tiny"),
+    (SEARCH, ["spec", "designSpace"], {}, "spec.designSpace", "either preset, or at least layers"),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {"preset": "tiny", **INLINE},
+        "spec.designSpace",
+        "preset and layers, hiddenSizes, heads and feedForwardWidths were given",
+    ),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {"layers": [2]},
+        "spec.designSpace",
+        "layers was given without hiddenSizes, heads and feedForwardWidths",
+    ),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {**INLINE, "hiddenSizes": [8, 64], "heads": [2, 12]},
+        "spec.designSpace.heads[1]",
+        "12 heads of a hidden size of 8 have no dimension; allowed is no more heads than the "
+        "smallest hidden size",
+    ),
+    (SEARCH, ["spec", "designSpace"], {**INLINE, "layers": [0]}, "spec.designSpace.layers[0]", "48"),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {**INLINE, "layers": [2, 2]},
+        "spec.designSpace.layers[1]",
+        "2 was given already at layers[0]; allowed is each value once",
+    ),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {**INLINE, "headTypes": ["sdp"]},
+        "spec.designSpace.headTypes[0]",
+        "one of sa_sdp, sa_wma, l_dft, l_dct, c_5, c_9, c_13",
+    ),
+    # The objective, constraints and search.
+    (
+        SEARCH,
+        ["spec", "objective"],
+        {"weights": {"accuracy": 0}},
+        "spec.objective.weights",
+        "all weights are 0; allowed is at least one of accuracy, latency, energy and peakPower",
+    ),
+    (
+        SEARCH,
+        ["spec", "objective"],
+        {"weights": {"accuracy": -1}},
+        "spec.objective.weights.accuracy",
+        "a number from 0 to 100",
+    ),
+    (
+        SEARCH,
+        ["spec", "objective"],
+        {"normalisers": {"latencyMs": 0}},
+        "spec.objective.normalisers.latencyMs",
+        "a number above 0",
+    ),
+    (
+        SEARCH,
+        ["spec", "constraints"],
+        {"latencyMs": {"min": 60, "max": 50}},
+        "spec.constraints.latencyMs.min",
+        "60 was given and max is 50; allowed is min up to max",
+    ),
+    (
+        SEARCH,
+        ["spec", "constraints"],
+        {"latencyMs": {}},
+        "spec.constraints.latencyMs",
+        "at least one of min and max",
+    ),
+    (
+        SEARCH,
+        ["spec", "constraints"],
+        {"latency": {"max": 5}},
+        "spec.constraints.latency",
+        "did you mean latencyMs?",
+    ),
+    (
+        SEARCH,
+        ["spec", "constraints"],
+        {"accuracy": {"min": 80}},
+        "spec.constraints.accuracy.min",
+        "a number from 0 to 1",
+    ),
+    (
+        SEARCH,
+        ["spec", "constraints"],
+        {"parameters": {"max": 1.5}},
+        "spec.constraints.parameters.max",
+        "a whole number from 0",
+    ),
+    (
+        SEARCH,
+        ["spec", "search"],
+        {"method": "grid"},
+        "spec.search.method",
+        "one of boschcode, random, local, evolution, nsga2, bayesian",
+    ),
+    (
+        SEARCH,
+        ["spec", "search"],
+        {"maxTrials": 4, "initialTrials": 6},
+        "spec.search.initialTrials",
+        "6 was given and maxTrials is 4",
+    ),
+    (SEARCH, ["spec", "search"], {"maxTrials": 0}, "spec.search.maxTrials", "from 1 to 100000"),
+    (
+        SEARCH,
+        ["spec", "training"],
+        {"learningRate": 2},
+        "spec.training.learningRate",
+        "a number above 0 and up to 1",
+    ),
+    (SEARCH, ["spec", "training"], {"epoch": 2}, "spec.training.epoch", "did you mean epochs"),
+    (
+        SEARCH,
+        ["spec", "baseline"],
+        {"architecture": {}},
+        "spec.baseline.architecture",
+        "exactly one of homogeneous and modelDict",
+    ),
+    (
+        SEARCH,
+        ["spec", "baseline"],
+        {
+            "architecture": {
+                "homogeneous": {"layers": 1, "hiddenSize": 4, "heads": 8, "feedForward": [8]}
+            }
+        },
+        "spec.baseline.architecture.homogeneous.heads",
+        "8 heads of a hidden size of 4 have no dimension",
+    ),
+    (
+        SEARCH,
+        ["spec", "baseline"],
+        {"architecture": {"modelDict": {"l": 2, "h": [64], "f": [[64]] * 2, "o": [["c_5_8"]] * 2}}},
+        "spec.baseline.architecture.modelDict.h",
+        "1 entry for 2 layers were given; allowed is one entry per layer",
+    ),
+    (
+        SEARCH,
+        ["spec", "baseline"],
+        {"architecture": {"modelDict": {"l": 1, "h": [64], "f": [[64]], "o": [["c_7_8"]]}}},
+        "spec.baseline.architecture.modelDict.o[0][0]",
+        "TYPE one of sa_sdp, sa_wma",
+    ),
+    (
+        SEARCH,
+        ["spec", "baseline"],
+        {"architecture": {"modelDict": {"l": 1, "h": [64], "f": [[64]], "o": [["c_5_8", "c_5_9"]]}}},
+        "spec.baseline.architecture.modelDict.o[0]",
+        "dimensions 8 and 9 were given; allowed is one head dimension within a layer",
+    ),
+    # Profiling.
+    (PROFILING_JOB, ["spec", "device"], MISSING, "spec.device", "missing"),
+    (PROFILING_JOB, ["spec", "designSpace"], MISSING, "spec", "one of designSpace and models"),
+    (PROFILING_JOB, ["spec", "models"], ["a"], "spec", "designSpace and models were given"),
+    (PROFILING_JOB, ["spec", "workload"], {"batchSize": 0}, "spec.workload.batchSize", "1 to 4096"),
+    (
+        PROFILING_JOB,
+        ["spec", "measurement"],
+        {"mode": "fast"},
+        "spec.measurement.mode",
+        "one of quick, standard, reference",
+    ),
+    (
+        PROFILING_JOB,
+        ["spec", "sampling"],
+        {"initial": 30, "maxMeasurements": 20},
+        "spec.sampling.initial",
+        "30 was given and maxMeasurements is 20",
+    ),
+    (
+        PROFILING_JOB,
+        ["spec", "sampling"],
+        {"targetError": 0},
+        "spec.sampling.targetError",
+        "a number above 0 and up to 1",
+    ),
+    (
+        PROFILING_JOB,
+        ["spec", "device", "profileRef"],
+        {"name": "x"},
+        "spec.device.profileRef",
+        "unknown field",
+    ),
+    # Refining.
+    (RUN, ["spec", "searchRef"], MISSING, "spec", "exactly one of searchRef and model"),
+    (RUN, ["spec", "model"], "folder", "spec", "searchRef and model were given"),
+    (RUN, ["spec"], {"model": "folder"}, "spec", "model was given without task and device"),
+    (
+        RUN,
+        ["spec", "task"],
+        {"name": "movie-reviews"},
+        "spec.task",
+        "given together with searchRef",
+    ),
+    (RUN, ["spec", "stages"], ["growHead"], "spec.stages[0]", "one of growHeads, growFeedForwards"),
+    (RUN, ["spec", "stages"], [], "spec.stages", "an empty list was given"),
+    (RUN, ["spec", "importance"], "l2", "spec.importance", "one of taylor, magnitude"),
+    (RUN, ["spec", "searchRef"], {"name": "x", "kind": "y"}, "spec.searchRef.kind", "name"),
+    (RUN, ["spec", "searchRef"], "cds", "spec.searchRef", "allowed is a mapping with name"),
+    (RUN, ["spec", "minimumSizes"], {"heads": 1}, "spec.minimumSizes.heads", "feedForward"),
+    (
+        RUN,
+        ["spec", "distillation"],
+        {"weight": 0},
+        "spec.distillation",
+        "both weights are 0; allowed is weight or hiddenWeight above 0",
+    ),
+    # Values that no field takes.
+    (SEARCH, ["spec", "seed"], math.nan, "spec.seed", "nan was given; allowed is a finite number"),
+    (SEARCH, ["spec", "seed"], 10**400, "spec.seed", "more than 70 digits was given"),
+    (SEARCH, ["spec", "seed"], b"1", "spec.seed", "a value of type bytes was given"),
+    (SEARCH, ["spec", "task"], {"folder": "\ud800"}, "spec.task.folder", "allowed is Unicode text"),
+    (SEARCH, ["spec", "task"], {1: 2}, "spec.task", "the key 1 is not text"),
+    (SEARCH, ["spec", "max_trials"], 3, "spec.max_trials", "unknown field"),
+    (SEARCH, ["spec", "design_space"], {}, "spec.design_space", "did you mean designSpace?"),
+]
+
+
+@pytest.mark.parametrize(
+    ("resource", "path", "value", "place", "words"),
+    CASES,
+    ids=[f"{number}-{case[3]}" for number, case in enumerate(CASES)],
+)
+def test_a_mistake_is_answered_with_its_place_and_what_is_allowed(
+    resource, path, value, place, words
+):
+    lines = problems(changed(resource, path, value))
+    matching = [line for line in lines if f": {place}: " in line and words in line]
+    assert matching, lines
+    assert len(lines) == 1, lines
+    assert "pydantic" not in lines[0].lower()
+    assert "Input should" not in lines[0]
+
+
+def test_the_table_is_long_enough():
+    assert len(CASES) >= 60
+
+
+def test_a_line_names_the_file_the_resource_the_place_and_both_sides():
+    (line,) = problems(changed(SEARCH, ["spec", "search"], {"maxTrials": 0}))
+    assert line == (
+        "file.yaml: CoDesignSearch/cds: spec.search.maxTrials: 0 was given; "
+        "allowed is a whole number from 1 to 100000"
+    )
+
+
+def test_all_mistakes_are_told_at_once():
+    data = copy.deepcopy(SEARCH)
+    data["metadata"]["name"] = "Big"
+    data["spec"]["seed"] = "zero"
+    data["spec"]["constraints"] = {"latencyMs": {"min": 2, "max": 1}, "energyMj": {"max": -1}}
+    data["spec"]["devices"] = [
+        {"name": "a", "hots": True},
+        {"name": "a", "host": True, "nodeSelector": {"x": "y"}, "threads": 0},
+    ]
+    text = "\n".join(problems(data))
+    for place in (
+        "metadata.name: 'Big'",
+        "spec.seed: 'zero'",
+        "spec.constraints.latencyMs.min: 2",
+        "spec.constraints.energyMj.max: -1",
+        "spec.devices[0].hots: unknown field; did you mean host?",
+        "spec.devices[1]: host and nodeSelector were given",
+        "spec.devices[1].threads: 0",
+        "spec.devices[1].name: a was given already at devices[0]",
+    ):
+        assert place in text, text
+
+
+def test_a_rule_stays_silent_where_one_of_its_own_fields_is_wrong():
+    data = changed(SEARCH, ["spec", "devices", 0, "host"], "yes")
+    assert problems(data) == [
+        "file.yaml: CoDesignSearch/cds: spec.devices[0].host: 'yes' was given; allowed is true"
+    ]
+
+
+def test_messages_stay_on_one_line_and_short_whatever_was_given():
+    (line,) = problems(changed(SEARCH, ["spec", "task", "name"], "a\nb\x1b[31m" * 1000))
+    assert line.isprintable()
+    assert len(line) < 300
+
+
+def test_a_thousand_mistakes_are_summed_up():
+    lines = problems(changed(SEARCH, ["spec", "devices"], [{"nam": 1}] * 32 + [3] * 500))
+    assert len(lines) <= 101
+
+
+def test_null_counts_as_not_given():
+    assert parse_resource(changed(SEARCH, ["spec", "seed"], None)).spec.seed == 0
+    (line,) = problems(changed(SEARCH, ["spec", "task"], None))
+    assert "spec.task: missing" in line
+
+
+@pytest.mark.parametrize("data", [None, 3, "x", [], [1], True])
+def test_what_is_no_mapping_is_no_resource(data):
+    (line,) = problems(data)
+    assert "allowed is a mapping with apiVersion, kind, metadata and spec" in line
+
+
+def test_two_wrong_entries_of_a_list_do_not_hide_other_mistakes():
+    data = changed(SEARCH, ["spec", "designSpace"], {**INLINE, "layers": ["a", "b"], "heads": [99]})
+    text = "\n".join(problems(data))
+    assert "spec.designSpace.layers[0]: 'a'" in text
+    assert "spec.designSpace.layers[1]: 'b'" in text
+    assert "spec.designSpace.heads[0]: 99 heads of a hidden size of 64" in text
+    assert text.count("\n") == 2
