@@ -1,7 +1,17 @@
 """Device catalogue, engines, power sources and simulated devices."""
 
+from edgetran.devices.accelerators import Accelerator
 from edgetran.devices.catalogue import catalogue, simulated_device
-from edgetran.devices.engines import ENGINES, Engine, EngineError, Session, engine, example_inputs
+from edgetran.devices.conditions import Conditions, conditions
+from edgetran.devices.engines import (
+    ENGINES,
+    Engine,
+    EngineError,
+    Session,
+    engine,
+    example_inputs,
+    usable_cores,
+)
 from edgetran.devices.figures import Figure, FigureError, HardwareFigures, Workload
 from edgetran.devices.fit import (
     DeviceFit,
@@ -9,14 +19,17 @@ from edgetran.devices.fit import (
     fit_device,
     read_device_measurements,
 )
+from edgetran.devices.host import HostInfo, host_info
 from edgetran.devices.names import DeviceError
 from edgetran.devices.power import (
+    NoPower,
     PowerMonitor,
     PowerReading,
     PowerSource,
     SensorError,
     best_power_source,
     external_source,
+    measure_update_period,
     power_sources,
 )
 from edgetran.devices.roofline import Roofline, RooflinePoint, roofline, roofline_points
@@ -24,6 +37,8 @@ from edgetran.devices.simulated import SimulatedDevice
 
 __all__ = [
     "ENGINES",
+    "Accelerator",
+    "Conditions",
     "DeviceError",
     "DeviceFit",
     "DeviceMeasurement",
@@ -32,6 +47,8 @@ __all__ = [
     "Figure",
     "FigureError",
     "HardwareFigures",
+    "HostInfo",
+    "NoPower",
     "PowerMonitor",
     "PowerReading",
     "PowerSource",
@@ -43,13 +60,17 @@ __all__ = [
     "Workload",
     "best_power_source",
     "catalogue",
+    "conditions",
     "engine",
     "example_inputs",
     "external_source",
     "fit_device",
+    "host_info",
+    "measure_update_period",
     "power_sources",
     "read_device_measurements",
     "roofline",
     "roofline_points",
     "simulated_device",
+    "usable_cores",
 ]

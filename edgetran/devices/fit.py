@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares, lsq_linear
 
 from edgetran.devices.figures import Workload
 from edgetran.devices.names import DeviceError, unknown_name
@@ -194,6 +193,8 @@ class _Table:
 
 
 def _fitted(device: SimulatedDevice, table: _Table, source: str) -> SimulatedDevice:
+    from scipy.optimize import least_squares
+
     # The prior: the whole machine is slower by one factor than the catalogue has it.
     slowdown = float(np.median(table.latency_ms / np.add(*table.times_ms(device))))
     prior = np.clip(
@@ -255,6 +256,8 @@ def _with_power(device: SimulatedDevice, table: _Table) -> SimulatedDevice:
     Where all rows have nearly the same share of busy time the two cannot be told apart, and the
     ridge draws both to the common mean power.
     """
+    from scipy.optimize import lsq_linear
+
     waiting_ms, busy_ms = table.times_ms(device)
     busy = busy_ms / (waiting_ms + busy_ms)
     mean_w = table.energy_mj / table.latency_ms
