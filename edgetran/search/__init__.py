@@ -9,19 +9,32 @@ from edgetran.search.candidates import (
     SearchError,
 )
 from edgetran.search.constraints import Bound, Constraints
+from edgetran.search.loop import (
+    PROPOSALS_NAME,
+    Pool,
+    SearchFailedError,
+    SearchPlan,
+    read_result,
+    read_trials,
+    run_search,
+)
 from edgetran.search.methods import METHODS, make_method
 from edgetran.search.objective import Objective, Range, Weights
 from edgetran.search.pareto import costs, hypervolume, pareto_front
 from edgetran.search.problem import InfeasibleSearchError, Problem, make_problem
+from edgetran.search.result import SearchResult, front_hypervolume
 from edgetran.search.spaces import FiniteSpace, HardwarePredictor, PairSpace, SearchSpace
+from edgetran.search.trials import Evaluation, PlannedTrial, Trial
 
 __all__ = [
     "HARDWARE_MEASURES",
     "MEASURES",
     "METHODS",
+    "PROPOSALS_NAME",
     "Bound",
     "Candidate",
     "Constraints",
+    "Evaluation",
     "FiniteSpace",
     "HardwarePredictor",
     "InfeasibleSearchError",
@@ -30,15 +43,25 @@ __all__ = [
     "Objective",
     "Observation",
     "PairSpace",
+    "PlannedTrial",
+    "Pool",
     "Problem",
     "Proposal",
     "Range",
     "SearchError",
+    "SearchFailedError",
+    "SearchPlan",
+    "SearchResult",
     "SearchSpace",
+    "Trial",
     "Weights",
     "costs",
+    "front_hypervolume",
     "hypervolume",
     "make_method",
     "make_problem",
     "pareto_front",
+    "read_result",
+    "read_trials",
+    "run_search",
 ]

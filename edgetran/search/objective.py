@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
 from edgetran.devices import HardwareFigures
@@ -58,6 +58,10 @@ class Weights:
         """The weight of a measure, such as `latency_ms`."""
         weight: float = getattr(self, _WEIGHT_OF.get(measure, measure))
         return weight
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain JSON data: the keyword arguments of this class."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +199,8 @@ class Objective:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        weights = {name: getattr(self.weights, name) for name in Weights.__dataclass_fields__}
         return {
-            "weights": weights,
+            "weights": self.weights.to_dict(),
             "ranges": {name: [span.low, span.high] for name, span in self.ranges.items()},
             "left_out": dict(self.left_out),
         }

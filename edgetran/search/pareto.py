@@ -34,7 +34,8 @@ def dominates(points: Costs, other: Costs) -> NDArray[np.bool_]:
     """Which rows of `points` (n, m) dominate `other` (m,): no cost is higher and one is lower."""
     points, other = _worst_where_unknown(points), _worst_where_unknown(other)
     no_higher: NDArray[np.bool_] = np.all(points <= other, axis=1)
-    return no_higher & np.any(points < other, axis=1)
+    one_lower: NDArray[np.bool_] = np.any(points < other, axis=1)
+    return np.logical_and(no_higher, one_lower)
 
 
 def pareto_front(points: Costs) -> list[int]:

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from edgetran.devices import HardwareFigures, Workload
 from edgetran.search.candidates import Candidate, Measures, SearchError
-from edgetran.space import Architecture, DesignSpace, feature_matrix, parameter_count
+from edgetran.space import FEATURE_NAMES, Architecture, DesignSpace, feature_matrix
 
 Encoding = NDArray[np.float64]
 
 _REFERENCE_SIZE: Final = 512
 """Architectures that set the scale of the encoding: enough for stable means and spreads."""
+
+_PARAMETERS: Final = FEATURE_NAMES.index("parameters")
 
 _TABLE_NEIGHBOURS: Final = 8
 """Nearest rows of a table that count as one step away."""
@@ -83,10 +85,11 @@ class PairSpace:
         predictors: one per device.
         workload: sequence length and batch size of the features; vocabulary and labels of the
             parameter count.
-        max_positions: rows of the position embedding in the parameter count.
+        max_positions: rows of the position embedding, at least the workload's sequence length.
 
     Raises:
         SearchError: no predictor, or two of one device.
+        CostError: a workload that no model of the space can run.
     """
 
     accuracy_depends_on_device = False
@@ -111,9 +114,9 @@ class PairSpace:
         self._workload = workload
         self._max_positions = max_positions
         self._known: dict[tuple[str, str], Measures] = {}
-        self._encoded: dict[str, Encoding] = {}
+        self._features: dict[str, Encoding] = {}
         reference = design_space.sample(_REFERENCE_SIZE, np.random.default_rng(0), distinct=False)
-        self._scale = _Scale(self._features(reference))
+        self._scale = _Scale(self._described(reference))
 
     def size(self) -> int:
         """Number of candidates."""
@@ -170,14 +173,7 @@ class PairSpace:
 
     def encode(self, candidates: Sequence[Candidate]) -> Encoding:
         """Standardised log features of the architectures, (n, k)."""
-        wanted = {c.architecture.canonical_json: c.architecture for c in candidates}
-        missing = [a for name, a in wanted.items() if name not in self._encoded]
-        if missing:
-            scaled = self._scale(self._features(missing))
-            for architecture, row in zip(missing, scaled, strict=True):
-                self._encoded[architecture.canonical_json] = row
-        rows = [self._encoded[c.architecture.canonical_json] for c in candidates]
-        return np.array(rows).reshape(len(rows), self._scale.width)
+        return self._scale(self._described([candidate.architecture for candidate in candidates]))
 
     def known(self, candidates: Sequence[Candidate]) -> list[Measures]:
         """The predicted figures on each candidate's device, and its parameter count.
@@ -197,27 +193,29 @@ class PairSpace:
             }
             if not wanted:
                 continue
-            predicted = self._predictors[device].predict(list(wanted.values()))
-            for (identity, architecture), figures in zip(wanted.items(), predicted, strict=True):
-                parameters = self._parameters(architecture)
-                self._known[identity] = Measures.untrained(figures, parameters)
+            architectures = list(wanted.values())
+            predicted = self._predictors[device].predict(architectures)
+            counts = self._described(architectures)[:, _PARAMETERS]
+            for identity, figures, count in zip(wanted, predicted, counts, strict=True):
+                self._known[identity] = Measures.untrained(figures, int(count))
         return [self._known[candidate.identity] for candidate in candidates]
 
-    def _parameters(self, architecture: Architecture) -> int:
-        return parameter_count(
-            architecture,
-            vocab_size=self._workload.vocab_size,
-            max_positions=self._max_positions,
-            num_labels=self._workload.num_labels,
-        )
-
-    def _features(self, architectures: Sequence[Architecture]) -> Encoding:
-        return feature_matrix(
-            list(architectures),
-            self._workload.sequence_length,
-            self._workload.batch_size,
-            vocab_size=self._workload.vocab_size,
-        )
+    def _described(self, architectures: Sequence[Architecture]) -> Encoding:
+        """Features (n, k), each architecture's computed once."""
+        wanted = {a.canonical_json: a for a in architectures}
+        missing = {name: a for name, a in wanted.items() if name not in self._features}
+        if missing:
+            rows = feature_matrix(
+                missing.values(),
+                self._workload.sequence_length,
+                self._workload.batch_size,
+                vocab_size=self._workload.vocab_size,
+                max_positions=self._max_positions,
+                num_labels=self._workload.num_labels,
+            )
+            self._features.update(zip(missing, rows, strict=True))
+        features = [self._features[a.canonical_json] for a in architectures]
+        return np.array(features).reshape(len(features), len(FEATURE_NAMES))
 
 
 class FiniteSpace:
@@ -332,7 +330,6 @@ class _Scale:
         self._kept = np.flatnonzero(spread > 1e-9)
         self._mean = logs.mean(axis=0)[self._kept]
         self._spread = spread[self._kept]
-        self.width = len(self._kept)
 
     def __call__(self, features: Encoding) -> Encoding:
         scaled: Encoding = (self._log(features)[:, self._kept] - self._mean) / self._spread

@@ -84,7 +84,7 @@ class NaturalParameterNetwork(nn.Module):
 
 
 def gaussian_nll(moments: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
-    """Heteroscedastic Gaussian likelihood: mean of ½·(ln s + (y − m)² ÷ s) over moments m, s (n,)."""
+    """Heteroscedastic Gaussian likelihood: mean of ½·(ln s + (y − m)² ÷ s), moments m, s (n,)."""
     mean, variance = moments
     return 0.5 * (variance.log() + (target - mean) ** 2 / variance).mean()
 
@@ -142,7 +142,9 @@ def fit(
     weight_decay: float = 1e-2,
 ) -> None:
     """Minimise `loss` by AdamW on the whole batch, the step size falling to zero by a cosine."""
-    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(
+        parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         optimiser.zero_grad()

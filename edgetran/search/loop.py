@@ -1,0 +1,452 @@
+"""The search loop: propose, train in parallel, judge, log; a killed search goes on from its logs.
+
+Proposal n is made knowing exactly the trials up to n − p, where p trials run in parallel,
+whichever order they finish in. So the proposals depend on the seed and the results alone, not on
+timing, and a search that was killed makes the ones that it would have made.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from edgetran.devices import Figure, Workload
+from edgetran.progress import Progress, SilentProgress
+from edgetran.records import JsonLog, read_records
+from edgetran.search.asktell import Proposal
+from edgetran.search.candidates import Candidate, SearchError
+from edgetran.search.constraints import Constraints
+from edgetran.search.methods import make_method
+from edgetran.search.objective import Objective, Weights
+from edgetran.search.problem import Problem, make_problem, silent_measures
+from edgetran.search.result import SearchResult
+from edgetran.search.spaces import HardwarePredictor, PairSpace
+from edgetran.search.trials import SCHEMA_VERSION, Evaluation, PlannedTrial, Trial
+from edgetran.space import Architecture, DesignSpace
+
+if TYPE_CHECKING:
+    from edgetran.training import TrialOutcome, TrialSpec
+
+STAGE: Final = "Search"
+"""The title under which the loop reports its progress."""
+
+PROPOSALS_NAME: Final = "proposals.jsonl"
+"""The log of proposals, beside the log of trials."""
+
+_NO_SPACE: Final = "no-space"
+
+
+class SearchFailedError(RuntimeError):
+    """A search that had to end without a result, e.g. after too many failed trials."""
+
+
+class Pool(Protocol):
+    """What runs trials; `edgetran.training.TrialPool` is one."""
+
+    def submit(self, key: str, spec: TrialSpec) -> None:
+        """Start a trial, or queue it."""
+
+    def completed(self) -> Iterator[TrialOutcome]:
+        """Outcomes as trials finish, until none is left; more may be submitted meanwhile."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """All that decides a search.
+
+    Attributes:
+        trial: how to train; its architecture, seed, output and parent are filled in per trial.
+        workload: what the devices run.
+        weights: of the objective.
+        normalisers: per hardware measure, where its term is 0; by default the design space's range.
+        constraints: what the winner must satisfy.
+        method: name of the search method.
+        method_options: keyword arguments of its strategy.
+        max_trials: number of trials, failed ones included.
+        initial_trials: how many of them are spread out over the space to begin with.
+        parallel_trials: how many run at a time.
+        max_failed_trials: the search fails when more trials than this have failed.
+        seed: source of all randomness.
+        seed_architectures: architectures to try first, e.g. a baseline.
+
+    Raises:
+        SearchError: for a number out of range.
+    """
+
+    trial: TrialSpec
+    workload: Workload
+    weights: Weights = field(default_factory=Weights)
+    normalisers: Mapping[str, float] = field(default_factory=dict)
+    constraints: Constraints = field(default_factory=Constraints)
+    method: str = "boschcode"
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    max_trials: int = 12
+    initial_trials: int = 6
+    parallel_trials: int = 2
+    max_failed_trials: int = 3
+    seed: int = 0
+    seed_architectures: tuple[Architecture, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("max_trials", "parallel_trials"):
+            if getattr(self, name) < 1:
+                raise SearchError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
+        for name in ("initial_trials", "max_failed_trials", "seed"):
+            if getattr(self, name) < 0:
+                raise SearchError(f"{name}: {getattr(self, name)} given, allowed is 0 or more")
+
+    @property
+    def max_positions(self) -> int:
+        """Positions of the trained models."""
+        options = self.trial.model_options
+        return int(options.get("max_position_embeddings", self.trial.plan.max_length))
+
+
+def run_search(
+    plan: SearchPlan,
+    space: DesignSpace,
+    predictors: Sequence[HardwarePredictor],
+    pool: Pool,
+    *,
+    log_path: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Search the space on the predictors' devices, or go on with the search that the log holds.
+
+    Args:
+        plan: what to do.
+        space: the architectures.
+        predictors: one per device.
+        pool: runs the trials.
+        log_path: trials.jsonl; the proposals go into `PROPOSALS_NAME` beside it.
+        folder: gets one folder per trained model, `trial-0000` and so on.
+        progress: is told of every trial.
+
+    Raises:
+        InfeasibleSearchError: no candidate can satisfy the constraints; nothing was trained.
+        SearchFailedError: more than `plan.max_failed_trials` trials failed.
+        SearchError: the log is of another search, or the plan asks for what cannot be.
+        OSError: no space is left on the disk; the trial counts as not run.
+    """
+    log_path = Path(log_path)
+    pairs = PairSpace(space, predictors, plan.workload, max_positions=plan.max_positions)
+    search = _Search(plan, pairs, pool, log_path, Path(folder), progress or SilentProgress())
+    return search.run()
+
+
+def read_trials(log_path: str | os.PathLike[str]) -> list[Trial]:
+    """The trials of a log, by number.
+
+    Raises:
+        RecordError: the log holds something other than JSON objects.
+        SearchError: a record of another schema version.
+    """
+    trials = [Trial.from_dict(record) for record in read_records(log_path)]
+    return sorted(trials, key=lambda trial: trial.number)
+
+
+def read_result(log_path: str | os.PathLike[str]) -> SearchResult:
+    """The result that the logs of a search hold so far.
+
+    Raises:
+        SearchError: there is no search's header beside the log.
+    """
+    header = _read_header(Path(log_path).with_name(PROPOSALS_NAME))
+    if header is None:
+        raise SearchError(f"{log_path}: no search has begun here")
+    objective = Objective.from_dict(header["objective"])
+    return SearchResult(tuple(read_trials(log_path)), objective, tuple(header["notes"]))
+
+
+class _Search:
+    """A running search: the logs on disk are its state, the rest is rebuilt from them."""
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        space: PairSpace,
+        pool: Pool,
+        log_path: Path,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self._plan, self._space, self._pool = plan, space, pool
+        self._folder, self._progress = folder, progress
+        self._trial_log = JsonLog(log_path)
+        self._proposal_log = JsonLog(log_path.with_name(PROPOSALS_NAME))
+        self._trials = {trial.number: trial for trial in read_trials(log_path)}
+        self._problem, self._notes = self._begin()
+        self._planned = [
+            PlannedTrial.from_dict(record)
+            for record in self._proposal_log
+            if record["record"] == "proposal"
+        ]
+        self._method = make_method(
+            plan.method,
+            space,
+            objective=self._problem.objective,
+            constraints=plan.constraints,
+            seed=plan.seed,
+            initial=plan.initial_trials,
+            **plan.method_options,
+        )
+        for planned in self._planned:
+            self._method.expect(planned.proposal.candidate)
+        self._told = 0
+        self._submitted: set[int] = set(self._trials)
+        self._started: dict[int, str] = {}
+        self._exhausted = False
+
+    def run(self) -> SearchResult:
+        """Run until the trials are used up."""
+        title, total = STAGE, self._plan.max_trials
+        for note in self._notes:
+            self._progress.log(note)
+        self._progress.start(title, total=total, done=len(self._trials))
+        self._check_failures()
+        self._submit()
+        for outcome in self._pool.completed():
+            trial = self._finish(self._planned[int(outcome.key)], outcome)
+            self._trial_log.append(trial.to_dict())
+            self._trials[trial.number] = trial
+            if not trial.succeeded:
+                self._progress.log(f"trial {trial.number} failed: {trial.error}")
+            self._progress.advance(title, note=self._best_so_far())
+            self._check_failures()
+            self._submit()
+        self._progress.finish(title, note=self._best_so_far())
+        return self._result()
+
+    def _begin(self) -> tuple[Problem, list[str]]:
+        """The problem: its objective as the header fixed it, or made now and fixed there."""
+        plan, fingerprint = self._plan, self._fingerprint()
+        header = _read_header(self._proposal_log.path)
+        if header is None:
+            if self._trials:
+                raise SearchError(
+                    f"{self._trial_log.path}: holds trials, but {PROPOSALS_NAME} is not beside it"
+                )
+            problem = make_problem(
+                self._space,
+                weights=plan.weights,
+                normalisers=dict(plan.normalisers),
+                constraints=plan.constraints,
+                seed=plan.seed,
+            )
+            notes = silent_measures(problem)
+            self._proposal_log.append(
+                {
+                    "record": "search",
+                    "schema_version": SCHEMA_VERSION,
+                    "fingerprint": fingerprint,
+                    "objective": problem.objective.to_dict(),
+                    "notes": notes,
+                }
+            )
+            return problem, notes
+        if header["fingerprint"] != fingerprint:
+            raise SearchError(
+                f"{self._trial_log.path}: holds another search (space, devices, objective, "
+                "constraints, method, seed or training differ); allowed is a new folder"
+            )
+        objective = Objective.from_dict(header["objective"])
+        return Problem(self._space, objective, plan.constraints), list(header["notes"])
+
+    def _fingerprint(self) -> str:
+        """Identity of the search: of all that its proposals and results depend on."""
+        plan = self._plan
+        trial = replace(plan.trial, architecture={}, seed=0, output="", parent=None, cache_dir=None)
+        identity = {
+            "space": self._space.design_space.to_dict(),
+            "devices": list(self._space.devices),
+            "workload": plan.workload.to_dict(),
+            "objective": [plan.weights.to_dict(), dict(plan.normalisers)],
+            "constraints": plan.constraints.to_dict(),
+            "method": [plan.method, dict(plan.method_options), plan.initial_trials],
+            "seed": plan.seed,
+            "seeds": [architecture.canonical_json for architecture in plan.seed_architectures],
+            "trial": trial.to_dict(),
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def _submit(self) -> None:
+        """Start trials until all that may run are running: planned ones first, then new ones."""
+        while len(self._submitted) - len(self._trials) < self._plan.parallel_trials:
+            planned = self._next()
+            if planned is None:
+                return
+            self._submitted.add(planned.number)
+            self._started[planned.number] = _now()
+            self._pool.submit(str(planned.number), self._spec(planned))
+
+    def _next(self) -> PlannedTrial | None:
+        """The next trial to start; None where there is none or its knowledge is not there yet."""
+        for planned in self._planned[: self._plan.max_trials]:
+            if planned.number not in self._submitted:
+                return planned
+        number = len(self._planned)
+        if number >= self._plan.max_trials or self._exhausted:
+            return None
+        known = number - self._plan.parallel_trials + 1
+        if any(earlier not in self._trials for earlier in range(known)):
+            return None
+        while self._told < known:
+            self._tell(self._trials[self._told])
+            self._told += 1
+        proposal = self._propose()
+        if proposal is None:
+            self._exhausted = True
+            self._progress.log(f"no new feasible candidate is left after {number} trials")
+            return None
+        planned = self._plan_trial(number, proposal)
+        self._proposal_log.append(planned.to_dict())
+        self._planned.append(planned)
+        return planned
+
+    def _propose(self) -> Proposal | None:
+        """A seed architecture that is not tried yet, then what the method proposes."""
+        tried = {planned.proposal.candidate.architecture.graph_hash for planned in self._planned}
+        for architecture in self._plan.seed_architectures:
+            if architecture.graph_hash in tried:
+                continue
+            candidate = Candidate(architecture, self._space.devices[0])
+            candidate = self._problem.best_siblings([candidate])[0]
+            if self._problem.feasible([candidate]):
+                self._method.expect(candidate)
+                return Proposal(candidate, "seed")
+        return next(iter(self._method.propose(1)), None)
+
+    def _plan_trial(self, number: int, proposal: Proposal) -> PlannedTrial:
+        parent, ratio = self._parent(proposal.candidate.architecture)
+        seed = int(np.random.SeedSequence([self._plan.seed, number]).generate_state(1)[0])
+        return PlannedTrial(number, proposal, parent, ratio, seed)
+
+    def _parent(self, child: Architecture) -> tuple[int | None, float | None]:
+        """The known trained architecture that would give most of its weights, and the share."""
+        from edgetran.models import predicted_transfer_ratio
+
+        ratios = {
+            number: predicted_transfer_ratio(
+                self._trials[number].candidate.architecture,
+                child,
+                vocab_size=self._plan.workload.vocab_size,
+                max_positions=self._plan.max_positions,
+            )
+            for number in range(self._told)
+            if self._trials[number].succeeded and self._checkpoint(number).is_dir()
+        }
+        if not ratios:
+            return None, None
+        parent = max(ratios, key=lambda number: (ratios[number], -number))
+        return parent, float(ratios[parent])
+
+    def _checkpoint(self, number: int) -> Path:
+        return self._folder / f"trial-{number:04d}"
+
+    def _spec(self, planned: PlannedTrial) -> TrialSpec:
+        parent = None if planned.parent is None else str(self._checkpoint(planned.parent))
+        return replace(
+            self._plan.trial,
+            architecture=planned.proposal.candidate.architecture.to_model_dict(),
+            seed=planned.seed,
+            output=str(self._checkpoint(planned.number)),
+            parent=parent,
+        )
+
+    def _finish(self, planned: PlannedTrial, outcome: TrialOutcome) -> Trial:
+        """Judge what a training came to, on every device."""
+        if outcome.error_kind == _NO_SPACE:
+            raise OSError(errno.ENOSPC, f"trial {planned.number}: {outcome.error}")
+        error = outcome.error
+        if error is None and (outcome.score is None or not np.isfinite(outcome.score)):
+            error = f"{outcome.selection_metric}: {outcome.score} is not a finite number"
+        candidate = planned.proposal.candidate
+        evaluations: list[Evaluation] = []
+        if error is None:
+            figure = Figure(float(outcome.score or 0.0), "", "measured")
+            others = [c for c in self._space.siblings(candidate) if c.device != candidate.device]
+            pairs = [candidate, *others]
+            for pair, known in zip(pairs, self._space.known(pairs), strict=True):
+                measures = replace(known, accuracy=figure)
+                if outcome.parameters:
+                    measures = replace(measures, parameters=outcome.parameters)
+                evaluations.append(Evaluation.of(self._problem, pair, measures))
+        return Trial(
+            number=planned.number,
+            candidate=candidate,
+            evaluation=evaluations[0] if evaluations else None,
+            others=tuple(evaluations[1:]),
+            proposed_by=f"{self._plan.method}/{planned.proposal.strategy}",
+            predicted_accuracy=planned.proposal.predicted_accuracy,
+            parent=planned.parent,
+            predicted_transfer_ratio=planned.predicted_transfer_ratio,
+            transfer_ratio=outcome.transfer_ratio,
+            seed=planned.seed,
+            started=self._started[planned.number],
+            finished=_now(),
+            training_seconds=outcome.seconds,
+            attempts=outcome.attempts,
+            error=error,
+            error_kind=outcome.error_kind if outcome.error else error and "not-finite",
+            checkpoint=self._checkpoint(planned.number).name if error is None else None,
+        )
+
+    def _tell(self, trial: Trial) -> None:
+        if not trial.succeeded:
+            self._method.tell_failure(trial.candidate)
+        for evaluation in trial.evaluations:
+            self._method.tell(evaluation.candidate, evaluation.measures)
+
+    def _check_failures(self) -> None:
+        failed = [trial for trial in self._trials.values() if not trial.succeeded]
+        allowed = self._plan.max_failed_trials
+        if len(failed) > allowed:
+            raise SearchFailedError(
+                f"search: {len(failed)} trials failed, allowed are {allowed}; the last one, "
+                f"trial {failed[-1].number}: {failed[-1].error}"
+            )
+
+    def _result(self) -> SearchResult:
+        notes = list(self._notes)
+        trials = tuple(self._trials[number] for number in sorted(self._trials))
+        result = SearchResult(trials, self._problem.objective)
+        if result.best is None:
+            reasons = [e.reason for _, e in result.evaluations if e.reason]
+            last = f"; the last one: {reasons[-1]}" if reasons else ""
+            notes.append(f"no trained candidate satisfies the constraints{last}")
+        return replace(result, notes=tuple(notes))
+
+    def _best_so_far(self) -> str:
+        best = self._result().best
+        if best is None:
+            return "nothing feasible yet"
+        _, evaluation = best
+        accuracy, latency = (evaluation.measures.value(m) for m in ("accuracy", "latency_ms"))
+        text = f"best {evaluation.objective:.3f}: accuracy {accuracy:.3f}"
+        if latency is not None:
+            text += f", {latency:.2f} ms"
+        return f"{text} on {evaluation.candidate.device}"
+
+
+def _read_header(path: Path) -> dict[str, Any] | None:
+    records = read_records(path)
+    if not records:
+        return None
+    header = records[0]
+    if header.get("record") != "search" or header.get("schema_version") != SCHEMA_VERSION:
+        raise SearchError(f"{path}:1: not the header of a search of schema {SCHEMA_VERSION}")
+    return header
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
