@@ -20,10 +20,7 @@ from edgetran.training.trial import (
     TrialSpec,
     encoded_task,
     finished_trial,
-    load_model,
     run_trial,
-    save_model,
-    save_tokenizer,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from edgetran.training.encoding import EncodedTask, encode_task
     from edgetran.training.evaluation import evaluate, predict, predicted_labels
     from edgetran.training.fine_tuning import TrainingProgress, TrainingResult, train
+    from edgetran.training.model_folder import load_model, save_model, save_tokenizer
     from edgetran.training.optimisation import TrainingDiverged
 
 _HOMES = {
@@ -41,8 +39,11 @@ _HOMES = {
     "TrainingResult": "fine_tuning",
     "encode_task": "encoding",
     "evaluate": "evaluation",
+    "load_model": "model_folder",
     "predict": "evaluation",
     "predicted_labels": "evaluation",
+    "save_model": "model_folder",
+    "save_tokenizer": "model_folder",
     "teacher_signals": "distillation",
     "train": "fine_tuning",
 }

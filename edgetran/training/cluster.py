@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ _ENVIRONMENT: Final = {
     "RAY_raylet_start_wait_time_s": "120",
     "RAY_SCHEDULER_EVENTS": "0",
 }
+_LOOPBACK_ONLY: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Ray takes a loopback address for its node only where it may not form clusters; on Linux too."""
 
 
 class ClusterError(RuntimeError):
@@ -52,8 +56,9 @@ class RaySettings:
 class Cluster:
     """A connection to Ray, which is shut down again with everything that it started.
 
-    A local Ray belongs to the thread that starts it: the kernel kills Ray's processes when that
-    thread, or its process, ends in whatever way.
+    A local Ray listens on loopback and answers only to a token that this process makes up, because
+    whoever may talk to Ray may run code. It belongs to the thread that starts it: the kernel kills
+    Ray's processes when that thread, or its process, ends in whatever way.
 
     Args:
         settings: local or cluster.
@@ -67,7 +72,7 @@ class Cluster:
     def __init__(
         self, settings: RaySettings, *, num_cpus: float, num_gpus: float | None = None
     ) -> None:
-        self.ray = _import_ray()
+        self.ray = _import_ray(local=settings.mode == "local")
         self._folder: Path | None = None
         self._owned = not self.ray.is_initialized()
         if not self._owned:
@@ -87,7 +92,6 @@ class Cluster:
                 "num_gpus": num_gpus,
                 "include_dashboard": False,
                 "object_store_memory": _OBJECT_STORE_BYTES,
-                "_node_ip_address": "127.0.0.1",
                 "_temp_dir": str(self._folder),
             }
         try:
@@ -105,9 +109,14 @@ class Cluster:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _import_ray() -> Any:
+def _import_ray(*, local: bool) -> Any:
+    """Import Ray, which reads its settings and its token from the environment when imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if local and "ray" not in sys.modules:
+        os.environ |= _LOOPBACK_ONLY
+        if "RAY_AUTH_MODE" not in os.environ:
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
     except ImportError:

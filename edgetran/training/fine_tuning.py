@@ -176,7 +176,7 @@ class _Training:
         restore_tensors(self.model, self.best)
         if self.data.task.is_regression:
             restore_top(self.model, self.scale)
-        self.model.eval()
+        self.model.train(False)
         if self.state_path and fraction >= 1:
             self.state_path.unlink(missing_ok=True)
         return TrainingResult(
@@ -300,7 +300,7 @@ class _Training:
                 f"the {self.phase} loss became {loss.item()} at step {self.step + 1}"
             )
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), self.plan.max_grad_norm)
         set_learning_rate(optimiser, learning_rate)
         optimiser.step()

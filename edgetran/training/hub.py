@@ -67,9 +67,10 @@ def _download(
         ) from None
     try:
         with _quiet(offline=not _reachable()):
-            return datasets.load_dataset(
+            parts: Mapping[str, Any] = datasets.load_dataset(
                 name, configuration, cache_dir=str(cache_folder(cache_dir) / "hub")
             )
+            return parts
     except Exception as error:  # noqa: BLE001 - the clients below raise dozens of kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise TaskError(

@@ -17,10 +17,11 @@ _NOT_PREDICTED = -100
 
 def masked_lm_model(model: PreTrainedModel) -> PreTrainedModel:
     """A masked-LM model around the very encoder of `model`: training one trains the other."""
-    top = AutoModelForMaskedLM.from_config(model.config)
+    top: PreTrainedModel = AutoModelForMaskedLM.from_config(model.config)  # type: ignore[no-untyped-call]
     setattr(top, top.base_model_prefix, model.base_model)
     top.tie_weights()
-    return top.to(next(model.parameters()).device)
+    nn.Module.to(top, next(model.parameters()).device)
+    return top
 
 
 def mask_tokens(
@@ -60,7 +61,7 @@ def masked_lm_loss(
     """Cross-entropy of the hidden tokens; zero, with a gradient, where none is hidden."""
     device = next(model.parameters()).device
     inputs = batch.inputs(device) | {"input_ids": ids.to(device)}
-    logits = model(**inputs).logits.float()
+    logits: torch.Tensor = model(**inputs).logits.float()
     chosen = labels.to(device) != _NOT_PREDICTED
     if not chosen.any():
         return logits.sum() * 0.0

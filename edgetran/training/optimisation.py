@@ -110,7 +110,8 @@ def read_facts(path: Path) -> dict[str, Any] | None:
     """The facts that `save_state` was given; None where there is no readable state."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["facts"])
+            facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+            return facts
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
 

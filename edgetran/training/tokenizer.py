@@ -65,17 +65,19 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
     Raises:
         TaskError: the folder holds no tokenizer, or one that has no padding token.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     path = Path(folder)
     if not (path / "tokenizer.json").is_file() and not (path / "vocab.txt").is_file():
         raise TaskError(f"tokenizer: {path} holds neither tokenizer.json nor vocab.txt")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
+            path, local_files_only=True
+        )
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         raise TaskError(f"tokenizer: {path} cannot be read ({error})") from None
-    if tokenizer.pad_token_id is None:
-        raise TaskError(f"tokenizer: the one in {path} has no padding token; it needs one")
+    if not isinstance(tokenizer, PreTrainedTokenizerFast) or tokenizer.pad_token_id is None:
+        raise TaskError(f"tokenizer: the one in {path} is not a fast one with a padding token")
     return tokenizer
 
 
@@ -90,7 +92,7 @@ def plain_copy(tokenizer: PreTrainedTokenizerBase, max_length: int) -> PreTraine
     """A copy whose `model_max_length` is given and whose file carries no padding or cutting."""
     copied = copy.deepcopy(tokenizer)
     copied.model_max_length = max_length
-    backend: Tokenizer = copied.backend_tokenizer  # type: ignore[attr-defined]
+    backend: Tokenizer = copied.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
     return copied
@@ -163,7 +165,7 @@ def _fast(path: Path) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     pad, unk, cls, sep, mask = SPECIAL_TOKENS
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_file=str(path),
         pad_token=pad,
         unk_token=unk,

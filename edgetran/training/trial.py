@@ -9,14 +9,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from edgetran.training.loading import TaskReference, load_task
 from edgetran.training.plan import TrainingPlan
@@ -24,8 +21,8 @@ from edgetran.training.task import TaskError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
 
+    from edgetran.models import FlexiBertForSequenceClassification
     from edgetran.training.distillation import TeacherSignals
     from edgetran.training.encoding import EncodedTask
 
@@ -195,6 +192,7 @@ def _run(spec: TrialSpec) -> TrialOutcome:
     import torch
 
     from edgetran.training.fine_tuning import train
+    from edgetran.training.model_folder import save_model
 
     if torch.get_num_threads() != spec.threads:
         torch.set_num_threads(spec.threads)
@@ -203,7 +201,7 @@ def _run(spec: TrialSpec) -> TrialOutcome:
         spec.task, spec.plan.max_length, spec.vocab_size, spec.tokenizer_folder, spec.cache_dir
     )
     model, transfer_ratio = _model(spec, data)
-    model.to(device)
+    torch.nn.Module.to(model, device)
     output = Path(spec.output)
     result = train(
         model,
@@ -261,85 +259,15 @@ def _encoded_task(
     return encode_task(loaded, tokenizer, max_length)
 
 
-def load_model(folder: str | os.PathLike[str]) -> PreTrainedModel:
-    """The sequence classification model in a local folder, in evaluation mode on the CPU.
-
-    Raises:
-        TaskError: the folder holds no model.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    import edgetran.models  # noqa: F401 - registers FlexiBERT with transformers' Auto classes
-
-    if not Path(folder, "config.json").is_file():
-        raise TaskError(f"model: {folder} holds no config.json, so no model")
-    with _no_progress_bars():
-        return AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
-
-
-def save_model(
-    model: PreTrainedModel,
-    data: EncodedTask,
-    folder: str | os.PathLike[str],
-    files: Mapping[str, str] | None = None,
-) -> None:
-    """Write model (safetensors), tokenizer and further text files as one folder, atomically.
-
-    Raises:
-        OSError: no space, or no right to write there.
-    """
-    folder = Path(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        with _no_progress_bars():
-            model.save_pretrained(temporary)
-        save_tokenizer(data, temporary)
-        for name, content in (files or {}).items():
-            (temporary / name).write_text(content)
-        readable = (temporary / "config.json").stat().st_mode
-        for path in temporary.iterdir():
-            path.chmod(readable)  # safetensors files are made for their owner alone
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        if folder.exists():
-            replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-            folder.rename(replaced)
-            temporary.rename(folder)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def save_tokenizer(data: EncodedTask, folder: str | os.PathLike[str]) -> None:
-    """Write the task's tokenizer, which cuts to the task's length, into a model's folder."""
-    from edgetran.training.tokenizer import plain_copy
-
-    plain_copy(data.tokenizer, data.max_length).save_pretrained(folder)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _model(spec: TrialSpec, data: EncodedTask) -> tuple[PreTrainedModel, float | None]:
+def _model(
+    spec: TrialSpec, data: EncodedTask
+) -> tuple[FlexiBertForSequenceClassification, float | None]:
     """The untrained model, and the share of its parameters that the parent gave."""
     import torch
 
     from edgetran.models import FlexiBertConfig, FlexiBertForSequenceClassification
     from edgetran.space import Architecture
+    from edgetran.training.model_folder import load_model
     from edgetran.training.regression import LabelScale, restore_top
 
     architecture = Architecture.from_model_dict(spec.architecture)
@@ -379,7 +307,7 @@ def _model(spec: TrialSpec, data: EncodedTask) -> tuple[PreTrainedModel, float |
     report = transfer_weights(
         load_model(spec.parent),
         model,
-        method=spec.transfer_method,
+        method=cast("Literal['ordered', 'projection']", spec.transfer_method),
         preserve_function=spec.preserve_function,
         seed=spec.seed,
     )
@@ -397,12 +325,16 @@ def _check_vocabulary(role: str, folder: str, data: EncodedTask) -> None:
 
 
 def _teacher(spec: TrialSpec, data: EncodedTask, device: torch.device) -> TeacherSignals | None:
+    import torch
+
     from edgetran.training.distillation import teacher_signals
+    from edgetran.training.model_folder import load_model
 
     if spec.teacher is None:
         return None
     _check_vocabulary("teacher", spec.teacher, data)
-    return teacher_signals(load_model(spec.teacher).to(device), data)
+    teacher = torch.nn.Module.to(load_model(spec.teacher), device)
+    return teacher_signals(teacher, data)
 
 
 def _kind(error: Exception) -> str:
