@@ -75,8 +75,9 @@ class ApiModel(BaseModel):
     ) -> JsonSchemaValue:
         schema = handler(core_schema)
         own = handler.resolve_ref_schema(schema)
-        for field in own.get("properties", {}).values():
-            _const_as_enum(field)
+        properties = own.get("properties", {})
+        for name, field in cls.model_fields.items():
+            _make_structural(properties[field.alias or name], field.description)
         validations = [
             {"rule": rule.cel, "message": f"allowed is {rule.allowed}"}
             for rule in cls.RULES
@@ -118,8 +119,20 @@ def _immutability(model: type[ApiModel]) -> Iterator[tuple[str, str]]:
             yield alias, f"has({now}) == has({then}) && (!has({now}) || {now} == {then})"
 
 
-def _const_as_enum(schema: dict[str, Any]) -> None:
-    """Say `enum: [x]` for `const: x`, which structural schemas do not have."""
+def _make_structural(schema: dict[str, Any], description: str | None) -> None:
+    """Say in `schema` what a structural schema can say: no const, no nulls, no titles."""
+    if description:
+        schema["description"] = description
+    schema.pop("title", None)
+    schema["default"] = _without_nulls(schema.get("default"))
+    if schema["default"] is None:
+        del schema["default"]
     for part in (schema, *schema.get("anyOf", ())):
         if "const" in part:
             part["enum"] = [part.pop("const")]
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -219,7 +219,7 @@ def _reference_problems(resources: Sequence[Resource], broken: set[str]) -> list
                 Problem(resource.source, resource.label, path_text(path), message)
                 for path, message in messages
             )
-    problems += _circles(by_key)
+    problems += _circle_problems(by_key)
     return problems
 
 
@@ -286,56 +286,50 @@ def _said(value: object) -> str:
     return str(value)
 
 
-def _circles(by_key: dict[Key, Resource]) -> Iterator[Problem]:
-    """One problem for each circle of references, told at its first member."""
-    done: set[Key] = set()
-    for start in by_key:
-        path: list[Key] = []
-        trail: list[tuple[Key, Iterator[Key]]] = []
-        if start not in done:
-            trail.append((start, iter(_targets(by_key[start], by_key))))
-            path.append(start)
-        while trail:
-            key, targets = trail[-1]
-            target = next(targets, None)
+def _walk(by_key: Mapping[Key, Resource]) -> tuple[list[Key], list[list[Key]]]:
+    """All keys by kind, each after those that it refers to; and every circle of references."""
+    order: dict[Key, None] = {}
+    circles: list[list[Key]] = []
+    kinds = list(KINDS)
+    for start in sorted(by_key, key=lambda key: kinds.index(key[1])):
+        path = [] if start in order else [start]
+        targets = [iter(_targets(by_key[start], by_key))]
+        while path:
+            target = next(targets[-1], None)
             if target is None:
-                trail.pop()
-                path.pop()
-                done.add(key)
+                targets.pop()
+                order[path.pop()] = None
             elif target in path:
-                circle = [*path[path.index(target) :], target]
-                resource = by_key[target]
-                names = " → ".join(by_key[member].label for member in circle)
-                yield Problem(
-                    resource.source,
-                    resource.label,
-                    path_text(references(resource)[0].path[:2]),
-                    f"references in a circle: {names}; allowed are references that end",
-                )
-            elif target not in done:
+                circles.append([*path[path.index(target) :], target])
+            elif target not in order:
                 path.append(target)
-                trail.append((target, iter(_targets(by_key[target], by_key))))
+                targets.append(iter(_targets(by_key[target], by_key)))
+    return list(order), circles
 
 
-def _targets(resource: Resource, by_key: dict[Key, Resource]) -> list[Key]:
+def _circle_problems(by_key: Mapping[Key, Resource]) -> Iterator[Problem]:
+    for circle in _walk(by_key)[1]:
+        resource = by_key[circle[0]]
+        place = next(
+            reference.path
+            for reference in references(resource)
+            if (reference.kind, reference.name) == circle[1][1:]
+        )
+        names = " → ".join(by_key[member].label for member in circle)
+        yield Problem(
+            resource.source,
+            resource.label,
+            path_text(place),
+            f"references in a circle: {names}; allowed are references that end",
+        )
+
+
+def _targets(resource: Resource, by_key: Mapping[Key, Resource]) -> list[Key]:
     namespace = resource.metadata.namespace or "default"
     keys = [(namespace, reference.kind, reference.name) for reference in references(resource)]
     return [key for key in keys if key in by_key]
 
 
 def _in_order(resources: Sequence[Resource]) -> list[Resource]:
-    """`resources` by kind, each after those that it refers to; else as they were given."""
     by_key = {_key(resource): resource for resource in resources}
-    ordered: dict[Key, Resource] = {}
-
-    def place(key: Key) -> None:
-        if key not in ordered:
-            for target in _targets(by_key[key], by_key):
-                place(target)
-            ordered[key] = by_key[key]
-
-    for kind in KINDS:
-        for key, resource in by_key.items():
-            if resource.kind == kind:
-                place(key)
-    return list(ordered.values())
+    return [by_key[key] for key in _walk(by_key)[0]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
 
@@ -165,7 +165,7 @@ def _without_wrong_fields(model: type[ApiModel], data: Mapping[Any, Any]) -> Any
     try:
         _construct(model, data)
     except ValidationError as error:
-        trimmed = copy.deepcopy(dict(data))
+        trimmed = json.loads(json.dumps(data))  # a copy in which nothing is shared
         wrong = {
             _key_of(data, details["loc"])
             for details in own_errors(error)

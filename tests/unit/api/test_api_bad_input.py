@@ -259,7 +259,13 @@ CASES = [
     (SEARCH, ["spec", "task"], {"hub": "glue/xnli"}, "spec.task.hub", "glue/cola, glue/sst2"),
     (SEARCH, ["spec", "task"], {"folder": "../x"}, "spec.task.folder", "no '..' in it"),
     (SEARCH, ["spec", "task"], {"folder": "a\nb"}, "spec.task.folder", "a path of 1 to 1024"),
-    (SEARCH, ["spec", "task"], {"files": {}}, "spec.task.files.train", "missing; allowed is a path"),
+    (
+        SEARCH,
+        ["spec", "task"],
+        {"files": {}},
+        "spec.task.files.train",
+        "missing; allowed is a path",
+    ),
     (
         SEARCH,
         ["spec", "task"],
@@ -304,10 +310,18 @@ CASES = [
         ["spec", "designSpace"],
         {**INLINE, "hiddenSizes": [8, 64], "heads": [2, 12]},
         "spec.designSpace.heads[1]",
-        "12 heads of a hidden size of 8 have no dimension; allowed is no more heads than the "
-        "smallest hidden size",
+        (
+            "12 heads of a hidden size of 8 have no dimension; allowed is no more heads than the "
+            "smallest hidden size"
+        ),
     ),
-    (SEARCH, ["spec", "designSpace"], {**INLINE, "layers": [0]}, "spec.designSpace.layers[0]", "48"),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {**INLINE, "layers": [0]},
+        "spec.designSpace.layers[0]",
+        "48",
+    ),
     (
         SEARCH,
         ["spec", "designSpace"],
@@ -437,7 +451,11 @@ CASES = [
     (
         SEARCH,
         ["spec", "baseline"],
-        {"architecture": {"modelDict": {"l": 1, "h": [64], "f": [[64]], "o": [["c_5_8", "c_5_9"]]}}},
+        {
+            "architecture": {
+                "modelDict": {"l": 1, "h": [64], "f": [[64]], "o": [["c_5_8", "c_5_9"]]}
+            }
+        },
         "spec.baseline.architecture.modelDict.o[0]",
         "dimensions 8 and 9 were given; allowed is one head dimension within a layer",
     ),
