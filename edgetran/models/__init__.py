@@ -7,6 +7,7 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
+from edgetran.models.alignment import Alignment, LayerAlignment, align
 from edgetran.models.config import FlexiBertConfig, ModelConfigError
 from edgetran.models.modeling import (
     FlexiBertForMaskedLM,
@@ -16,16 +17,29 @@ from edgetran.models.modeling import (
     InputError,
     WeightsError,
 )
+from edgetran.models.transfer import (
+    TransferError,
+    TransferReport,
+    predicted_transfer_ratio,
+    transfer_weights,
+)
 
 __all__ = [
+    "Alignment",
     "FlexiBertConfig",
     "FlexiBertForMaskedLM",
     "FlexiBertForSequenceClassification",
     "FlexiBertModel",
     "FlexiBertPreTrainedModel",
     "InputError",
+    "LayerAlignment",
     "ModelConfigError",
+    "TransferError",
+    "TransferReport",
     "WeightsError",
+    "align",
+    "predicted_transfer_ratio",
+    "transfer_weights",
 ]
 
 AutoConfig.register("flexibert", FlexiBertConfig, exist_ok=True)
