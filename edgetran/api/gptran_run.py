@@ -204,8 +204,9 @@ class GPTranRunSpec(Refinement, CommonSpec):
             allowed="task and device with model, and none of task, device and workload with "
             "searchRef",
             check=_model_needs_its_setting,
-            cel="has(self.model) ? has(self.task) && has(self.device) : "
-            "!has(self.task) && !has(self.device) && !has(self.workload)",
+            cel="has(self.model) == has(self.searchRef) || (has(self.model) "
+            "? has(self.task) && has(self.device) "
+            ": !has(self.task) && !has(self.device) && !has(self.workload))",
         ),
     )
 
