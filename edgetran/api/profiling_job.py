@@ -24,8 +24,10 @@ class Measurement(ApiModel):
         description="Length of a measurement: quick (at least 1 s and 10 iterations), standard "
         "(10 s or 100 iterations, whichever is later), reference (600 s, as MLPerf Inference).",
     )
-    max_repeats: Annotated[int, Field(ge=0, le=20)] = Field(
-        2, description="How often an unstable measurement is repeated before it is marked so."
+    max_repeats: Annotated[int, Field(ge=0, le=20)] | None = Field(
+        None,
+        description="How often an unstable measurement is repeated before it is marked so; the "
+        "mode's own number where omitted.",
     )
     max_drift: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
@@ -47,7 +49,7 @@ class Sampling(ApiModel):
     """Which architectures of the design space are measured, and when it is enough."""
 
     method: Literal["hierarchical", "sobol", "lhs", "halton"] = Field(
-        "hierarchical", description="How the first architectures are drawn."
+        "sobol", description="How the first architectures are drawn."
     )
     max_measurements: Annotated[int, Field(ge=2, le=100_000)] = Field(
         64, description="Architectures measured at most."
@@ -62,7 +64,8 @@ class Sampling(ApiModel):
     )
     target_error: Annotated[float, Field(gt=0, le=1)] = Field(
         0.05,
-        description="Cross-validated relative error of predicted latency at which measuring stops.",
+        description="Mean cross-validated relative error, of every measure that is predictable, at "
+        "which measuring stops.",
     )
 
     RULES = (
