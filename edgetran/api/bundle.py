@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgetran.api.codesign_search import CoDesignSearch
+from edgetran.api.common import Workload
 from edgetran.api.device import Device
 from edgetran.api.errors import Problem, SpecError, path_text
 from edgetran.api.explain import suggestion
@@ -246,8 +247,11 @@ _COMPARED = ("host", "node_selector", "engine", "accelerator", "precision", "thr
 def _mismatches(
     resource: Resource, reference: ResolvedReference, found: Resource
 ) -> Iterator[tuple[Place, str]]:
-    """Where a device of `resource` differs from the ProfilingJob that is to speak for it."""
-    if not isinstance(found, ProfilingJob) or "profileRef" not in reference.path:
+    """Where `resource` differs from the ProfilingJob whose measurements are to count for it."""
+    if not isinstance(found, ProfilingJob):
+        return
+    if isinstance(resource, ProfilingJob):
+        yield from _other_workload(resource.spec.workload, found)
         return
     place = reference.path[:-2]
     device: Device | None = None
@@ -267,11 +271,17 @@ def _mismatches(
             alias = Device.model_fields[field].alias or field
             message = f"{_said(here)} was given, but {found.label} measures with {_said(there)}"
             yield (*place, alias), f"{message}; allowed is the same in both"
-    if workload is not None and workload != found.spec.workload:
+    if workload is not None:
+        yield from _other_workload(workload, found)
+
+
+def _other_workload(workload: Workload, found: ProfilingJob) -> Iterator[tuple[Place, str]]:
+    measured = found.spec.workload
+    if workload != measured:
         message = (
             f"batchSize {workload.batch_size} and sequenceLength {workload.sequence_length} were "
-            f"given, but {found.label} measures with {found.spec.workload.batch_size} and "
-            f"{found.spec.workload.sequence_length}"
+            f"given, but {found.label} measures with {measured.batch_size} and "
+            f"{measured.sequence_length}"
         )
         yield ("spec", "workload"), f"{message}; allowed is the same in both"
 

@@ -130,6 +130,11 @@ def test_a_reference_that_leads_nowhere_is_told(documents, line):
     assert line in error(*documents)
 
 
+def test_a_warm_start_needs_the_same_workload():
+    other = job("q", extra="workload: {batchSize: 8}\n  warmStartFrom: [{name: p}]")
+    assert "ProfilingJob/q: spec.workload: batchSize 8" in error(job(), other)
+
+
 def test_a_circle_of_three_is_told_once():
     text = error(
         job("a", extra="warmStartFrom: [{name: b}]"),
