@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgetran.devices.figures import Workload
 from edgetran.devices.names import DeviceError, unknown_name
 from edgetran.devices.simulated import SimulatedDevice, operations_of
-from edgetran.records import read_records
+from edgetran.records import RecordError, read_records
 from edgetran.space import Architecture, ArchitectureError
 
 Floats = NDArray[np.float64]
@@ -79,8 +79,12 @@ def read_device_measurements(path: Path | str) -> list[DeviceMeasurement]:
     """
     if not Path(path).is_file():
         raise DeviceError(f"{path}: no such file")
+    try:
+        records = read_records(path)
+    except RecordError as error:
+        raise DeviceError(str(error)) from None
     rows = []
-    for number, record in enumerate(read_records(path), start=1):
+    for number, record in enumerate(records, start=1):
         try:
             latency_s = _positive(record, "latency_s_per_sequence")
             if latency_s is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgetran.devices.figures import Workload
+from edgetran.devices.names import unknown_name
 from edgetran.devices.simulated import SimulatedDevice, operations_of
 from edgetran.space import Architecture
 
@@ -56,7 +57,12 @@ class RooflinePoint:
 
 
 def roofline(device: SimulatedDevice, precision: str = "fp32") -> Roofline:
-    """The device's reachable roofline."""
+    """The device's reachable roofline.
+
+    Raises:
+        DeviceError: for a precision that the device lacks.
+    """
+    _check(device, precision)
     return Roofline(
         device.name,
         precision,
@@ -71,7 +77,12 @@ def roofline_points(
     workload: Workload,
     precision: str = "fp32",
 ) -> list[RooflinePoint]:
-    """Where each architecture lies."""
+    """Where each architecture lies.
+
+    Raises:
+        DeviceError: for a precision that the device lacks.
+    """
+    _check(device, precision)
     points = []
     for architecture in architectures:
         steps = operations_of(architecture, workload, precision)
@@ -88,3 +99,8 @@ def roofline_points(
             )
         )
     return points
+
+
+def _check(device: SimulatedDevice, precision: str) -> None:
+    if precision not in device.precisions:
+        raise unknown_name(f"{device.name} precision", precision, device.precisions)

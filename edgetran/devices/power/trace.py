@@ -33,6 +33,9 @@ which no energy is claimed."""
 
 GAP_READINGS: Final = 5
 
+PERIOD_SPAN: Final = 8
+"""Changes over which the update period is averaged."""
+
 PERIOD_TOLERANCE: Final = 1.05
 """A sensor of nominally 100 ms, timed by polling, may show a period of a few per cent more."""
 
@@ -81,14 +84,16 @@ class PowerTrace:
     def update_period_s(self) -> float | None:
         """How often the sensor brings a new value, as seen from here; None below three changes.
 
-        Updates that bring an equal value are invisible, so an interval between changes is a
-        multiple of the period: the mean of the shortest kind of interval is taken.
+        Polling blurs the moment of a change by up to one poll, and updates that bring an equal
+        value are invisible: so the mean interval over `PERIOD_SPAN` changes is taken where the
+        changes lie closest.
         """
-        if len(self._changes) < 3:
+        count = len(self._changes)
+        if count < 3:
             return None
-        intervals = np.diff(self._change_times)
-        shortest = np.quantile(intervals, 0.2)
-        return float(intervals[intervals <= 1.5 * shortest].mean())
+        span = min(PERIOD_SPAN, count - 1)
+        moments = self._change_times
+        return float(np.quantile((moments[span:] - moments[:-span]) / span, 0.25))
 
     def updates(self, start_s: float, end_s: float) -> int:
         """Number of updates seen in the window."""

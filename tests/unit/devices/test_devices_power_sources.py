@@ -1,0 +1,451 @@
+"""Every power source on fake trees, fake programs and real sockets and terminals."""
+
+import http.server
+import os
+import pathlib
+import pty
+import stat
+import sys
+import threading
+import types
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgetran.devices import DeviceError, best_power_source, external_source, power_sources
+from edgetran.devices.power import (
+    AppleSilicon,
+    CounterResetError,
+    Hwmon,
+    NvmlEnergy,
+    NvmlPower,
+    Rapl,
+    RaspberryPiPmic,
+    SensorError,
+)
+from edgetran.devices.power.source import Unwrapper
+
+
+def write(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+
+
+def program(tmp_path, text, name="meter"):
+    path = tmp_path / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+# --- counters that wrap ---------------------------------------------------------------------
+
+
+@given(
+    steps=st.lists(st.floats(0, 120), min_size=1, max_size=50),
+    start=st.floats(0, 261.9),
+)
+def test_a_wrapping_counter_counts_on(steps, start):
+    unwrapper = Unwrapper("rapl", 262.0)
+    truth = start
+    unwrapper.add(start % 262.0)
+    for step in steps:
+        truth += step
+        assert unwrapper.add(truth % 262.0) == pytest.approx(truth - start, abs=1e-6)
+
+
+def test_a_counter_that_steps_back_without_wrapping_says_so_and_counts_on():
+    unwrapper = Unwrapper("rapl", 1000.0)
+    unwrapper.add(100.0)
+    assert unwrapper.add(130.0) == 30.0
+    with pytest.raises(CounterResetError, match=r"went back by 30\.000 J"):
+        unwrapper.add(100.0)
+    assert unwrapper.add(105.0) == 35.0
+    endless = Unwrapper("nvml", None)
+    endless.add(9.0)
+    with pytest.raises(CounterResetError):
+        endless.add(1.0)
+
+
+@pytest.mark.parametrize("garbage", [float("nan"), float("inf"), -1.0])
+def test_a_counter_refuses_what_is_no_energy(garbage):
+    with pytest.raises(SensorError, match="cannot be true"):
+        Unwrapper("rapl", 1000.0).add(garbage)
+
+
+# --- RAPL -----------------------------------------------------------------------------------
+
+
+def rapl_tree(root, energy=1_000_000):
+    zones = "sys/class/powercap"
+    write(
+        root,
+        {
+            f"{zones}/intel-rapl/enabled": 1,
+            f"{zones}/intel-rapl:0/name": "package-0",
+            f"{zones}/intel-rapl:0/energy_uj": energy,
+            f"{zones}/intel-rapl:0/max_energy_range_uj": 262_143_328_850,
+            f"{zones}/intel-rapl:0:0/name": "core",
+            f"{zones}/intel-rapl:0:0/energy_uj": energy,
+            f"{zones}/intel-rapl:0:1/name": "dram",
+            f"{zones}/intel-rapl:0:1/energy_uj": energy,
+            f"{zones}/intel-rapl:0:1/max_energy_range_uj": 65_712_999_613,
+            f"{zones}/intel-rapl:1/name": "psys",
+            f"{zones}/intel-rapl:1/energy_uj": energy,
+        },
+    )
+    return root / zones
+
+
+def test_rapl_sums_packages_and_dram_but_not_the_core_inside_the_package(tmp_path):
+    zones = rapl_tree(tmp_path)
+    rapl = Rapl(tmp_path)
+    assert rapl.available() is None
+    assert rapl.scope == "package-0 + dram"
+    assert rapl.counter() == 0.0
+    (zones / "intel-rapl:0/energy_uj").write_text("6000000")
+    (zones / "intel-rapl:0:0/energy_uj").write_text("5000000")
+    (zones / "intel-rapl:0:1/energy_uj").write_text("1500000")
+    assert rapl.counter() == pytest.approx(5.5)
+
+
+def test_rapl_wraps_each_domain_at_its_own_range(tmp_path):
+    zones = rapl_tree(tmp_path, energy=65_712_000_000)
+    rapl = Rapl(tmp_path)
+    rapl.counter()
+    (zones / "intel-rapl:0/energy_uj").write_text("65713000000")
+    (zones / "intel-rapl:0:1/energy_uj").write_text("387")
+    assert rapl.counter() == pytest.approx(1.0 + 1.0, abs=1e-3)
+
+
+def test_rapl_says_why_it_is_missing(tmp_path):
+    assert "no RAPL package" in Rapl(tmp_path).available()
+    rapl_tree(tmp_path, energy=0)
+    assert "stand at zero" in Rapl(tmp_path).available()
+
+
+def test_rapl_says_that_root_may_read_it(tmp_path, monkeypatch):
+    rapl_tree(tmp_path)
+    rapl = Rapl(tmp_path)
+    opened = pathlib.Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.name == "energy_uj":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(pathlib.Path, "open", refuse)
+    assert rapl.available().endswith("energy_uj: permission denied (root may read it)")
+
+
+def test_rapl_says_when_a_counter_vanishes_or_holds_garbage(tmp_path):
+    zones = rapl_tree(tmp_path)
+    rapl = Rapl(tmp_path)
+    (zones / "intel-rapl:0/energy_uj").write_text("ERR")
+    with pytest.raises(SensorError, match="cannot be read any more"):
+        rapl.counter()
+    (zones / "intel-rapl:0/energy_uj").unlink()
+    with pytest.raises(SensorError, match="cannot be read any more"):
+        rapl.counter()
+    with pytest.raises(SensorError, match="no power reading"):
+        rapl.sample()
+
+
+# --- hwmon ----------------------------------------------------------------------------------
+
+
+def test_a_jetson_orin_multiplies_voltage_and_current_of_its_total_rail(tmp_path):
+    chip = "sys/class/hwmon/hwmon1"
+    write(
+        tmp_path,
+        {
+            f"{chip}/name": "ina3221",
+            f"{chip}/in1_label": "VDD_IN",
+            f"{chip}/in1_input": 5000,
+            f"{chip}/curr1_input": 1200,
+            f"{chip}/in2_label": "VDD_CPU_GPU_CV",
+            f"{chip}/in2_input": 5000,
+            f"{chip}/curr2_input": 300,
+            f"{chip}/in7_label": "sum of shunt voltages",
+            f"{chip}/in7_input": 10,
+            f"{chip}/curr7_input": 999,
+            "sys/class/hwmon/hwmon0/name": "acpitz",
+            "sys/class/hwmon/hwmon0/power1_input": 99_000_000,
+        },
+    )
+    source = Hwmon(tmp_path)
+    assert source.available() is None
+    assert source.scope == "VDD_IN"
+    assert source.sample() == pytest.approx(6.0)
+    assert Hwmon(tmp_path, rails=("VDD_CPU_GPU_CV",)).sample() == pytest.approx(1.5)
+    assert Hwmon(tmp_path, rails=("VDD_GPU",)).available() == "no rail named VDD_GPU"
+
+
+def test_a_jetson_nano_of_jetpack_4_is_read_through_iio(tmp_path):
+    folder = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
+    write(
+        tmp_path,
+        {
+            f"{folder}/rail_name_0": "POM_5V_IN",
+            f"{folder}/in_power0_input": 2345,
+            f"{folder}/rail_name_1": "POM_5V_GPU",
+            f"{folder}/in_power1_input": 400,
+        },
+    )
+    source = Hwmon(tmp_path)
+    assert source.scope == "POM_5V_IN"
+    assert source.sample() == pytest.approx(2.345)
+
+
+def test_an_ina219_reads_microwatts_and_unnamed_rails_add_up(tmp_path):
+    for i, power in enumerate((3_100_000, 400_000)):
+        write(
+            tmp_path,
+            {
+                f"sys/class/hwmon/hwmon{i}/name": "ina219",
+                f"sys/class/hwmon/hwmon{i}/power1_input": power,
+                f"sys/class/hwmon/hwmon{i}/in1_input": 5000,
+                f"sys/class/hwmon/hwmon{i}/curr1_input": 620,
+            },
+        )
+    source = Hwmon(tmp_path)
+    assert source.sample() == pytest.approx(3.5)
+    assert source.scope == "hwmon0/power1_input + hwmon1/power1_input"
+
+
+@pytest.mark.parametrize(
+    ("reading", "words"),
+    [("0", "exactly 0 W"), ("-5", "cannot be true"), ("x", "cannot be read as a number"),
+     ("99000000000000", "cannot be true")],
+)  # fmt: skip
+def test_garbage_and_zeros_are_not_power(tmp_path, reading, words):
+    chip = "sys/class/hwmon/hwmon0"
+    write(tmp_path, {f"{chip}/name": "ina226", f"{chip}/power1_input": reading})
+    source = Hwmon(tmp_path)
+    assert words in source.available()
+    with pytest.raises(SensorError, match=words):
+        source.sample()
+
+
+# --- NVML, with the driver's library replaced ------------------------------------------------
+
+
+class FakeNvml(types.ModuleType):
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, gpu="NVIDIA GeForce RTX 3090", *, has_counter=True):
+        super().__init__("pynvml")
+        self.energy_mj, self.power_mw, self.gpu, self.has_counter = 5_000, 120_000, gpu, has_counter
+
+    def nvmlInit(self):
+        pass
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        if index > 0:
+            raise self.NVMLError("Invalid Argument")
+        return index
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle):
+        if not self.has_counter:
+            raise self.NVMLError("Not Supported")
+        return self.energy_mj
+
+    def nvmlDeviceGetPowerUsage(self, handle):
+        return self.power_mw
+
+    def nvmlDeviceGetName(self, handle):
+        return self.gpu
+
+
+def test_nvml_counts_energy_from_the_first_reading(monkeypatch):
+    fake = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    source = NvmlEnergy()
+    assert source.available() is None
+    assert source.counter() == 0.0
+    fake.energy_mj += 2_500
+    assert source.counter() == pytest.approx(2.5)
+
+
+def test_nvml_prefers_the_counter_and_falls_back_to_power(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+    assert best_power_source("cuda", tmp_path).name == "nvml-energy"
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(has_counter=False))
+    source = best_power_source("cuda", tmp_path)
+    assert source.name == "nvml-power"
+    assert source.sample() == pytest.approx(120.0)
+    assert "Not Supported" in NvmlEnergy().available()
+    assert "Invalid Argument" in NvmlPower(index=3).available()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "coverage"), [("NVIDIA A100-SXM4-40GB", 0.25), (b"NVIDIA H100 PCIe", 0.25), ("T4", 1.0)]
+)
+def test_nvml_power_knows_the_gpus_that_look_a_quarter_of_the_time(monkeypatch, gpu, coverage):
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(gpu))
+    source = NvmlPower()
+    assert source.available() is None
+    assert source.coverage == coverage
+
+
+def test_nvml_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert 'pip install "edgetran[nvidia]"' in NvmlEnergy().available()
+
+
+# --- Raspberry Pi 5 and Apple ----------------------------------------------------------------
+
+PMIC = """cat <<'END'
+     3V7_WL_SW_A current(0)=0.10000000A
+     1V1_SYS_A current(2)=0.20000000A
+   VDD_CORE_A current(7)=2.00000000A
+     3V7_WL_SW_V volt(8)=3.70000000V
+     1V1_SYS_V volt(10)=1.10000000V
+   VDD_CORE_V volt(15)=0.80000000V
+      EXT5V_V volt(24)=5.10000000V
+END"""
+
+
+def test_the_pi5_sums_the_rails_that_have_both_current_and_voltage(tmp_path):
+    source = RaspberryPiPmic((program(tmp_path, PMIC),))
+    assert source.available() is None
+    assert source.sample() == pytest.approx(0.37 + 0.22 + 1.6)
+
+
+def test_the_pi4_is_told_to_use_an_external_meter(tmp_path):
+    source = RaspberryPiPmic((program(tmp_path, "echo 'Command not registered'"),))
+    assert "Raspberry Pi 4 needs an external meter" in source.available()
+    assert "not installed" in RaspberryPiPmic(("/nowhere/vcgencmd",)).available()
+
+
+def test_powermetrics_is_followed_line_by_line_and_marked_as_a_model(tmp_path):
+    text = (
+        "while true; do echo 'CPU Power: 900 mW'; "
+        "echo 'Combined Power (CPU + GPU + ANE): 1234 mW'; sleep 0.05; done"
+    )
+    source = AppleSilicon((program(tmp_path, text),))
+    try:
+        assert source.available() is None
+        assert source.sample() == pytest.approx(1.234)
+        assert source.model_based
+    finally:
+        source.close()
+
+
+def test_powermetrics_that_prints_nothing_says_so(tmp_path):
+    source = AppleSilicon((program(tmp_path, "echo 'must be invoked as the superuser' >&2"),))
+    assert "printed no power (root may run it)" in source.available()
+    assert "not installed" in AppleSilicon(("/nowhere/powermetrics",)).available()
+
+
+# --- external meters -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page():
+    answers = {"/watts": "7.25 W", "/mw": "950 mW", "/json": '{"emeters": [{"power": 3.5}]}',
+               "/bad": "offline"}  # fmt: skip
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path in answers else 404)
+            self.end_headers()
+            self.wfile.write(answers.get(self.path, "").encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_http_meter_answers_with_a_number_or_json(page):
+    assert external_source(f"{page}/watts").sample() == pytest.approx(7.25)
+    assert external_source(f"{page}/mw").sample() == pytest.approx(0.95)
+    assert external_source(f"{page}/json#emeters.0.power").sample() == pytest.approx(3.5)
+
+
+def test_an_http_meter_says_what_is_wrong(page):
+    assert "no number in 'offline'" in external_source(f"{page}/bad").available()
+    assert "404" in external_source(f"{page}/absent").available()
+    assert "no number at 'x.y'" in external_source(f"{page}/json#x.y").available()
+    assert "refused" in external_source("http://127.0.0.1:9").available().lower()
+
+
+def test_a_command_prints_watts(tmp_path):
+    assert external_source(f"command:{program(tmp_path, 'echo $1')} 4.5").sample() == 4.5
+    failing = program(tmp_path, "exit 3", "failing")
+    assert "exited with 3" in external_source(f"command:{failing}").available()
+    assert "No such file" in external_source("command:/nowhere/meter").available()
+
+
+def test_a_serial_meter_gives_its_newest_whole_line():
+    meter, line = pty.openpty()
+    source = external_source(f"serial:{os.ttyname(line)}?baud=9600")
+    try:
+        assert source.available() is None
+        with pytest.raises(SensorError, match="no reading yet"):
+            source.sample()
+        os.write(meter, b"5.10\n5.20\n5.")
+        assert source.sample() == pytest.approx(5.2)
+        os.write(meter, b"30\n")
+        assert source.sample() == pytest.approx(5.3)
+    finally:
+        source.close()
+        os.close(meter)
+        os.close(line)
+
+
+def test_a_serial_line_that_is_absent_says_so():
+    assert "/nowhere/tty: No such file" in external_source("serial:/nowhere/tty").available()
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://meter", "meter", "command:", "serial:", "serial:/dev/x?baud=fast"]
+)
+def test_an_address_of_another_form_is_refused_with_what_is_allowed(address):
+    with pytest.raises(DeviceError, match="allowed"):
+        external_source(address)
+
+
+# --- discovery -------------------------------------------------------------------------------
+
+
+def test_every_source_says_why_it_is_missing(tmp_path):
+    sources = {source.name: source.available() for source in power_sources(tmp_path)}
+    assert list(sources) == [
+        "hwmon", "pi5-pmic", "rapl", "powermetrics", "nvml-energy", "nvml-power",
+    ]  # fmt: skip
+    assert "no INA2xx" in sources["hwmon"]
+    assert "no RAPL" in sources["rapl"]
+
+
+def test_without_any_source_every_reason_is_told(tmp_path):
+    source = best_power_source(root=tmp_path)
+    assert source.name == "none"
+    for name in ("hwmon", "rapl", "pi5-pmic", "powermetrics"):
+        assert name in source.available()
+    assert "nvml" not in source.available(), "a GPU's sensor does not see the processor"
+    with pytest.raises(SensorError):
+        source.sample()
+
+
+def test_board_rails_come_before_the_processors_counters_and_meters_before_both(tmp_path):
+    rapl_tree(tmp_path)
+    assert best_power_source(root=tmp_path).name == "rapl"
+    write(
+        tmp_path,
+        {"sys/class/hwmon/hwmon0/name": "ina219", "sys/class/hwmon/hwmon0/power1_input": 3_000_000},
+    )
+    assert best_power_source(root=tmp_path).name == "hwmon"
+    meter = external_source(f"command:{program(tmp_path, 'echo 4')}")
+    assert best_power_source(root=tmp_path, external=[meter]) is meter
+    broken = external_source("command:/nowhere/meter")
+    assert best_power_source(root=tmp_path, external=[broken]).name == "hwmon"
