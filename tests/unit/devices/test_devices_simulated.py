@@ -218,7 +218,7 @@ def test_architectures_lie_below_the_roofline():
 
 
 def test_a_roofline_of_a_precision_that_the_board_lacks_is_refused():
-    with pytest.raises(DeviceError, match="allowed are fp16"):
+    with pytest.raises(DeviceError, match="Allowed are fp16"):
         roofline(simulated_device("intel-ncs2"), "fp32")
-    with pytest.raises(DeviceError, match="allowed are fp16"):
+    with pytest.raises(DeviceError, match="Allowed are fp16"):
         roofline_points(simulated_device("intel-ncs2"), [bert()], Workload(1, 64), "fp32")
