@@ -1,0 +1,355 @@
+"""Measure architectures on this host: build, load, check the predictions, run the protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edgetran.devices import (
+    Engine,
+    EngineError,
+    Figure,
+    PowerReading,
+    PowerSource,
+    Session,
+    Workload,
+    best_power_source,
+    example_inputs,
+)
+from edgetran.devices.conditions import Conditions, conditions
+from edgetran.profiling.measurement import Measurement, MeasurementError
+from edgetran.profiling.protocol import MODES, Mode, Run, cool_down, run_protocol
+from edgetran.profiling.statistics import OUTLIER_DEVIATIONS, Statistics, outliers
+from edgetran.records import write_atomically
+from edgetran.space import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+AGREEMENT: Final = {"fp32": 1e-3, "fp16": 3e-2, "bf16": 1e-1, "int8": 3e-1}
+"""Largest difference of an engine's logits from PyTorch's fp32 ones, as a share of the largest
+magnitude among these, before the engine is timed."""
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What all measurements of one call share."""
+
+    device: str
+    engine: Engine
+    workload: Workload
+    mode: Mode
+    power_source: PowerSource
+    raw_folder: Path | None
+    seed: int
+
+
+def measure(
+    architectures: Iterable[Architecture],
+    *,
+    device: str,
+    engine: Engine,
+    workload: Workload,
+    mode: str | Mode = "standard",
+    seed: int = 0,
+    power_source: PowerSource | None = None,
+    raw_folder: Path | None = None,
+) -> Iterator[Measurement]:
+    """Measure architectures on this host, in random order; each is yielded when it is done.
+
+    Args:
+        architectures: what to measure, with random weights (latency does not depend on them).
+        device: name of the device in the records.
+        engine: what runs them, with its precision and threads; see `edgetran.devices.engine`.
+        workload: batches to run.
+        mode: quick, standard, reference, or a `Mode` of one's own.
+        seed: of the order, the weights and the inputs.
+        power_source: what senses power; the best one found here by default.
+        raw_folder: where every sample is kept; nowhere by default. The records name the files
+            relative to the folder above it.
+
+    Yields:
+        One measurement per architecture. One that cannot be run, for lack of memory or because
+        the engine does not compute what PyTorch does, is a measurement with a failure.
+
+    Raises:
+        MeasurementError: an unknown mode.
+        edgetran.devices.EngineError: the engine cannot run here.
+    """
+    if isinstance(mode, str):
+        if mode not in MODES:
+            raise MeasurementError(f"mode: {mode!r} given; allowed are {', '.join(MODES)}")
+        mode = MODES[mode]
+    engine.require()
+    source = power_source if power_source is not None else best_power_source(engine.target)
+    bench = _Bench(device, engine, workload, mode, source, raw_folder, seed)
+    start_c = _temperature_c()
+    candidates = list(architectures)
+    with _torch_threads(engine.threads):
+        for index in np.random.default_rng(seed).permutation(len(candidates)):
+            waited_s = cool_down(_temperature_c, start_c=start_c, mode=mode)
+            yield _measure_one(candidates[index], bench, waited_s)
+
+
+def build_model(architecture: Architecture, workload: Workload, seed: int = 0) -> torch.nn.Module:
+    """A classifier of the architecture with random weights, in evaluation mode."""
+    import torch
+
+    from edgetran.models import FlexiBertConfig, FlexiBertForSequenceClassification
+
+    config = FlexiBertConfig.from_architecture(
+        architecture,
+        vocab_size=workload.vocab_size,
+        num_labels=workload.num_labels,
+        max_position_embeddings=max(512, workload.sequence_length),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: torch.nn.Module = FlexiBertForSequenceClassification(config)
+        return model.train(False)
+
+
+def _temperature_c() -> float | None:
+    return conditions().hottest_c
+
+
+def _plain(snapshot: Conditions) -> dict[str, Any]:
+    """The snapshot as JSON reads it back: lists in place of tuples."""
+    data: dict[str, Any] = json.loads(json.dumps(snapshot.to_dict()))
+    return data
+
+
+def _measure_one(architecture: Architecture, bench: _Bench, waited_s: float) -> Measurement:
+    measured_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    begun = time.monotonic()
+    before = conditions(threads=bench.engine.threads)
+    try:
+        with TemporaryDirectory(prefix="edgetran-") as folder:
+            session, cold_start_s, agreement = _load(architecture, bench, Path(folder))
+            inputs = example_inputs(bench.workload, bench.seed)
+            with session:
+                run = run_protocol(
+                    lambda: session.run(inputs),
+                    mode=bench.mode,
+                    power_source=bench.power_source,
+                )
+    except (MeasurementError, EngineError, MemoryError, RuntimeError) as error:
+        return _failed(
+            architecture,
+            bench,
+            str(error) or type(error).__name__,
+            measured_at,
+            time.monotonic() - begun,
+        )
+    after = conditions(threads=bench.engine.threads)
+    return _record(
+        architecture,
+        bench,
+        run,
+        cold_start_ms=cold_start_s * 1e3,
+        conditions={
+            "before": _plain(before),
+            "after": _plain(after),
+            "cool_down_s": round(waited_s, 3),
+            "arithmetic": session.arithmetic,
+            "agreement": agreement,
+        },
+        measured_at=measured_at,
+        duration_s=time.monotonic() - begun,
+    )
+
+
+def _load(
+    architecture: Architecture, bench: _Bench, folder: Path
+) -> tuple[Session, float, dict[str, float]]:
+    """The loaded model, seconds from loading to the first output, and how outputs agree."""
+    model = build_model(architecture, bench.workload, bench.seed)
+    loadable: Any = model
+    if bench.engine.name != "torch":
+        from edgetran.models import export_onnx
+
+        loadable = folder / "model.onnx"
+        export_onnx(model, loadable)
+    inputs = example_inputs(bench.workload, bench.seed)
+    begun = time.monotonic()
+    session = bench.engine.load(loadable, bench.workload)
+    logits = session.run(inputs)
+    cold_start_s = time.monotonic() - begun
+    return session, cold_start_s, _agreement(model, inputs, logits, bench.engine)
+
+
+def _agreement(
+    model: torch.nn.Module, inputs: dict[str, np.ndarray], logits: np.ndarray, engine: Engine
+) -> dict[str, float]:
+    """How far the engine's logits are from PyTorch's in fp32.
+
+    Raises:
+        MeasurementError: further than `AGREEMENT` allows: figures of wrong results mean nothing.
+    """
+    import torch
+
+    with torch.inference_mode():
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        expected = model(**tensors).logits.numpy()
+    scale = float(np.abs(expected).max()) or 1.0
+    difference = float(np.abs(logits - expected).max()) / scale
+    tolerance = AGREEMENT[engine.precision]
+    if not difference <= tolerance:
+        raise MeasurementError(
+            f"{engine.name} {engine.precision}: logits differ from PyTorch's by {difference:.2g} "
+            f"of their size; allowed is {tolerance:g}"
+        )
+    return {"relative_difference": difference, "tolerance": tolerance}
+
+
+def _record(
+    architecture: Architecture,
+    bench: _Bench,
+    run: Run,
+    *,
+    cold_start_ms: float,
+    conditions: dict[str, Any],
+    measured_at: str,
+    duration_s: float,
+) -> Measurement:
+    reported = run.reported
+    batch = Statistics.of(reported.durations_s * 1e3)
+    sequences = bench.workload.batch_size
+    batches = len(reported.durations_s)
+    idle = _idle_power(run)
+    flagged = outliers(reported.durations_s)
+    return Measurement(
+        architecture=architecture,
+        device=bench.device,
+        engine=bench.engine.name,
+        precision=bench.engine.precision,
+        threads=bench.engine.threads,
+        workload=bench.workload,
+        mode=bench.mode.name,
+        versions=bench.engine.versions(),
+        latency_ms=batch.scaled(1 / sequences),
+        batch_latency_ms=batch,
+        energy_mj=_energy(run.power, 0.0, batches * sequences),
+        energy_idle_subtracted_mj=_above_idle(run.power, idle, batches * sequences),
+        batch_energy_mj=_energy(run.power, 0.0, batches),
+        peak_power_w=run.power.peak_power_w,
+        idle_power_w=idle,
+        power=run.power.to_dict(),
+        cold_start_ms=cold_start_ms,
+        stable=run.stable,
+        drift=reported.drift,
+        attempts=len(run.attempts),
+        warm_up={
+            "iterations": len(reported.warm_up_s),
+            "seconds": float(reported.warm_up_s.sum()),
+            "settled": reported.settled,
+        },
+        outliers={
+            "number": len(flagged),
+            "rule": f"further than {OUTLIER_DEVIATIONS:g} robust deviations from the median",
+        },
+        conditions=conditions,
+        raw_samples=_keep_raw(architecture, bench, run, measured_at),
+        measured_at=measured_at,
+        duration_s=duration_s,
+    )
+
+
+def _idle_power(run: Run) -> Figure:
+    """Mean of idle power before and after, W."""
+    if run.idle_before is None or run.idle_after is None:
+        reason = run.power.mean_power_w.reason or "nothing senses power"
+        return Figure.missing("W", "measured", reason)
+    figures = (run.idle_before.mean_power_w, run.idle_after.mean_power_w)
+    for figure in figures:
+        if figure.value is None:
+            return Figure.missing("W", "measured", f"idle power: {figure.reason}")
+    before, after = (figure.value or 0.0 for figure in figures)
+    return Figure((before + after) / 2, "W", "measured", std=abs(after - before) / 2)
+
+
+def _energy(power: PowerReading, idle_w: float, runs: int) -> Figure:
+    """Energy above `idle_w` of one of so many runs in the window, mJ."""
+    if power.energy_j.value is None:
+        return Figure.missing("mJ", "measured", power.energy_j.reason or "")
+    above_idle_j = power.energy_j.value - idle_w * power.duration_s
+    return Figure(above_idle_j * 1e3 / runs, "mJ", "measured")
+
+
+def _above_idle(power: PowerReading, idle: Figure, runs: int) -> Figure:
+    if idle.value is None:
+        return Figure.missing("mJ", "measured", idle.reason or "")
+    return _energy(power, idle.value, runs)
+
+
+def _keep_raw(architecture: Architecture, bench: _Bench, run: Run, measured_at: str) -> str | None:
+    """Write every sample of every attempt; the file's name relative to the log's folder."""
+    if bench.raw_folder is None:
+        return None
+    arrays: dict[str, Any] = {"reported": np.array(run.best), "power": run.power_readings}
+    for index, attempt in enumerate(run.attempts):
+        arrays[f"starts_s_{index}"] = attempt.starts_s
+        arrays[f"durations_s_{index}"] = attempt.durations_s
+        arrays[f"warm_up_s_{index}"] = attempt.warm_up_s
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    moment = measured_at.replace(":", "").replace("+0000", "Z")
+    path = bench.raw_folder / f"{architecture.graph_hash}-{moment}.npz"
+    write_atomically(path, buffer.getvalue())
+    return path.relative_to(bench.raw_folder.parent).as_posix()
+
+
+def _failed(
+    architecture: Architecture, bench: _Bench, reason: str, measured_at: str, duration_s: float
+) -> Measurement:
+    def missing(unit: str) -> Figure:
+        return Figure.missing(unit, "measured", reason)
+
+    return Measurement(
+        architecture=architecture,
+        device=bench.device,
+        engine=bench.engine.name,
+        precision=bench.engine.precision,
+        threads=bench.engine.threads,
+        workload=bench.workload,
+        mode=bench.mode.name,
+        versions=bench.engine.versions(),
+        latency_ms=None,
+        batch_latency_ms=None,
+        energy_mj=missing("mJ"),
+        energy_idle_subtracted_mj=missing("mJ"),
+        batch_energy_mj=missing("mJ"),
+        peak_power_w=missing("W"),
+        idle_power_w=missing("W"),
+        power=None,
+        cold_start_ms=None,
+        stable=False,
+        drift=None,
+        attempts=0,
+        measured_at=measured_at,
+        duration_s=duration_s,
+        failure=reason,
+    )
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """Give torch so many threads for as long as measuring lasts."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

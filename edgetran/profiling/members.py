@@ -1,0 +1,233 @@
+"""The members of a surrogate's ensemble: one log measure as a function of features.
+
+Each member is a base (a constant, the additive physical model, or other devices' predictions)
+plus a Gaussian process on transformed features for what the base leaves over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetran.profiling.additive import Additive, fit_additive
+from edgetran.profiling.gaussian_process import GaussianProcess, fit_gaussian_process
+
+Array = NDArray[np.float64]
+
+_RAW_UP_TO: Final = 12  # columns: so few are raw sizes, which cost by their products
+_REFIT_HYPERPARAMETERS_UP_TO: Final = 24  # rows: in folds of more, a left-out row moves them little
+_SMALLEST_DEVIATION: Final = 1e-3  # of a log measure; intervals are calibrated on top of it
+_PRIOR_RIDGE: Final = 4.0  # rows' worth of belief that devices differ by a factor only
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Other devices' log predictions: functions from inputs (n, k) to mean and deviation (n,)."""
+
+    sources: tuple[Callable[[Array], tuple[Array, Array]], ...]
+
+    def __call__(self, x: Array) -> Array:
+        """Log predictions (n, number of devices)."""
+        return np.stack([source(x)[0] for source in self.sources], axis=1)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Signed logarithm of each column relative to its typical size, then standardised."""
+
+    columns: tuple[int, ...]
+    sizes: Array
+    means: Array
+    deviations: Array
+
+    def __call__(self, x: Array) -> Array:
+        """Inputs (n, k) to comparable columns (n, d)."""
+        return (_signed_log(x[:, self.columns], self.sizes) - self.means) / self.deviations
+
+    @classmethod
+    def of(cls, x: Array) -> Scaling:
+        """Fit to the training rows; constant columns are left out."""
+        magnitude = np.abs(x)
+        varying = np.ptp(x, axis=0) > 1e-9 * magnitude.max(axis=0, initial=0.0)
+        columns = tuple(int(j) for j in np.flatnonzero(varying))
+        chosen = x[:, columns]
+        counts = np.count_nonzero(chosen, axis=0)
+        sizes = np.abs(chosen).sum(axis=0) / np.maximum(counts, 1)
+        logs = _signed_log(chosen, sizes)
+        return cls(columns, sizes, logs.mean(axis=0), logs.std(axis=0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, for JSON."""
+        return {
+            "columns": list(self.columns),
+            "sizes": self.sizes.tolist(),
+            "means": self.means.tolist(),
+            "deviations": self.deviations.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Scaling:
+        """The inverse of `to_dict`."""
+        return cls(
+            tuple(state["columns"]),
+            np.array(state["sizes"]),
+            np.array(state["means"]),
+            np.array(state["deviations"]),
+        )
+
+
+_KNEE: Final = 0.1  # of a typical size: below it the logarithm turns linear, so that 0 stays finite
+
+
+def _signed_log(x: Array, sizes: Array) -> Array:
+    return np.sign(x) * np.log1p(np.abs(x) / (_KNEE * sizes))
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Other devices' log predictions as a linear mean: intercept + Σ slope · prediction."""
+
+    prior: Prior
+    intercept: float
+    slopes: Array
+
+    def predict(self, x: Array) -> Array:
+        """Log mean (n,)."""
+        return self.intercept + self.prior(x) @ self.slopes
+
+    @classmethod
+    def of(cls, prior: Prior, x: Array, z: Array) -> Transfer:
+        """Ridge regression towards equal slopes that add up to one."""
+        logs = prior(x)
+        believed = np.full(logs.shape[1], 1 / logs.shape[1])
+        centre, offset = logs.mean(axis=0), (z - logs @ believed).mean()
+        deviations = logs - centre
+        strength = _PRIOR_RIDGE * max(float(deviations.var(axis=0).mean()), 1e-12)
+        step = np.linalg.solve(
+            deviations.T @ deviations + strength * np.eye(len(believed)),
+            deviations.T @ (z - logs @ believed - offset),
+        )
+        slopes = believed + step
+        return cls(prior, float(z.mean() - centre @ slopes), slopes)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A base plus a process on `scaling(x)`; `kind` names the base."""
+
+    kind: str
+    base: Additive | Transfer | None
+    scaling: Scaling | None
+    process: GaussianProcess | None
+    centre: float = 0.0
+    deviation: float = 0.0
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and deviation (n,) of the log measure."""
+        if self.process is None or self.scaling is None:
+            mean = self.base.predict(x) if self.base else np.full(len(x), self.centre)
+            return mean, np.full(len(x), self.deviation)
+        mean, deviation = self.process.predict(self.scaling(x))
+        return (mean + self.base.predict(x) if self.base else mean), deviation
+
+    def refit(self, x: Array, z: Array, *, seed: int) -> Member:
+        """The same member on other rows, for cross-validation."""
+        theta = self.process.theta if self.process is not None else None
+        prior = self.base.prior if isinstance(self.base, Transfer) else None
+        again = len(z) <= _REFIT_HYPERPARAMETERS_UP_TO
+        member = _fit(self.kind, x, z, prior, seed=seed, theta=theta, search=again)
+        return member or constant(z)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the training rows and the prior, for JSON."""
+        base: dict[str, Any] | None = None
+        if isinstance(self.base, Additive):
+            base = self.base.to_dict()
+        elif isinstance(self.base, Transfer):
+            base = {"intercept": self.base.intercept, "slopes": self.base.slopes.tolist()}
+        return {
+            "kind": self.kind,
+            "base": base,
+            "scaling": self.scaling.to_dict() if self.scaling else None,
+            "process": self.process.to_dict() if self.process else None,
+            "centre": self.centre,
+            "deviation": self.deviation,
+        }
+
+
+def from_dict(state: Mapping[str, Any], x: Array, z: Array, prior: Prior | None) -> Member:
+    """Rebuild a member from `Member.to_dict` and its training rows, without fitting."""
+    base: Additive | Transfer | None = None
+    if state["kind"].startswith(("additive", "products")):
+        base = Additive.from_dict(state["base"])
+    elif state["kind"] == "transfer" and prior is not None:
+        base = Transfer(prior, state["base"]["intercept"], np.array(state["base"]["slopes"]))
+    if state["process"] is None:
+        return Member(state["kind"], base, None, None, state["centre"], state["deviation"])
+    scaling = Scaling.from_dict(state["scaling"])
+    process = GaussianProcess(
+        np.array(state["process"]["theta"]),
+        scaling(x),
+        z - base.predict(x) if base else z,
+        np.array(state["process"]["weights"]),
+    )
+    return Member(state["kind"], base, scaling, process)
+
+
+def constant(z: Array) -> Member:
+    """The same prediction everywhere: the median."""
+    return Member("constant", None, None, None, float(np.median(z)), float(z.std()) or 1e-6)
+
+
+def fit_all(x: Array, z: Array, prior: Prior | None, *, seed: int) -> list[Member]:
+    """Every member that these inputs (n, k) and log measures (n,) allow; at least the constant."""
+    kinds = ["process", "additive", "additive+process"]
+    if x.shape[1] <= _RAW_UP_TO:
+        kinds += ["process-per-column", "products", "products+process"]
+    if prior is not None:
+        kinds.append("transfer")
+    fitted = [_fit(kind, x, z, prior, seed=seed) for kind in kinds]
+    return [member for member in fitted if member is not None] or [constant(z)]
+
+
+def _fit(
+    kind: str,
+    x: Array,
+    z: Array,
+    prior: Prior | None,
+    *,
+    seed: int,
+    theta: Array | None = None,
+    search: bool = True,
+) -> Member | None:
+    scaling = Scaling.of(x)
+    if not scaling.columns:
+        return None
+    base: Additive | Transfer | None = None
+    if kind.startswith(("additive", "products")):
+        base = fit_additive(x, np.exp(z), products=kind.startswith("products"))
+        if base is None:
+            return None
+        if not kind.endswith("+process"):
+            residuals = z - base.predict(x)
+            deviation = max(1.4826 * float(np.median(np.abs(residuals))), _SMALLEST_DEVIATION)
+            return Member(kind, base, None, None, deviation=deviation)
+    elif kind == "transfer" and prior is not None:
+        base = Transfer.of(prior, x, z)
+    inputs = scaling(x)
+    per_column = kind == "process-per-column"
+    if theta is not None and len(theta) != 3 + (inputs.shape[1] if per_column else 1):
+        theta = None  # a column became constant in this fold
+    process = fit_gaussian_process(
+        inputs,
+        z - base.predict(x) if base else z,
+        per_column=per_column,
+        theta=theta,
+        search=search or theta is None,
+        seed=seed,
+    )
+    return Member(kind, base, scaling, process)

@@ -1,0 +1,294 @@
+"""A Profile: the measurements of one device under one set of conditions, and their surrogate.
+
+On disk it is a log of JSON lines, `DEVICE.jsonl`, with records of two kinds: `measurement`, and
+`summary`, which states the error that is claimed. Beside it lie the fitted surrogate,
+`DEVICE.surrogate.json`, and every sample, `raw/DEVICE/*.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from edgetran.profiling.measurement import (
+    KIND,
+    MEASURES,
+    UNITS,
+    Measurement,
+    MeasurementError,
+    MeasurementKey,
+)
+from edgetran.profiling.plan import FEWEST_MEASUREMENTS, ProfilingError
+from edgetran.profiling.protocol import MODES
+from edgetran.profiling.surrogate import Quality, Surrogate, SurrogateError
+from edgetran.records import read_records, write_atomically
+
+SUMMARY_KIND: Final = "summary"
+SUMMARY_VERSION: Final = 1
+CONTRADICTION: Final = 1.5
+"""Two stable latencies of one architecture further apart than this factor contradict each other."""
+
+_RANKS: Final = {mode: rank for rank, mode in enumerate(MODES)}
+
+
+@dataclass
+class Profile:
+    """Measurements that share a key, one per architecture.
+
+    Attributes:
+        key: device, engine, precision, threads, workload and versions of all measurements.
+        measurements: the best record of each architecture: highest mode, then stable, then latest.
+        others: number of records in the log with another key; kept and not mixed in.
+        warnings: sentences about records that contradict each other.
+        summary: the last summary of the key, with the claimed error; None before the first.
+        priors: profiles of other devices that the surrogate starts from.
+        seed: of cross-validation.
+    """
+
+    key: MeasurementKey
+    measurements: tuple[Measurement, ...]
+    others: int = 0
+    warnings: tuple[str, ...] = ()
+    summary: Mapping[str, Any] | None = None
+    priors: Sequence[Profile] = ()
+    seed: int = 0
+    _surrogate: Surrogate | None = field(default=None, repr=False)
+
+    @property
+    def device(self) -> str:
+        """Name of the device."""
+        return self.key.device
+
+    @property
+    def measured(self) -> tuple[Measurement, ...]:
+        """The measurements that did not fail."""
+        return tuple(m for m in self.measurements if m.failure is None)
+
+    @property
+    def failed(self) -> tuple[Measurement, ...]:
+        """The measurements that failed."""
+        return tuple(m for m in self.measurements if m.failure is not None)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures that enough measurements have a value of."""
+        return tuple(
+            name
+            for name, column in zip(MEASURES, self._targets().T, strict=True)
+            if np.isfinite(column).sum() >= FEWEST_MEASUREMENTS
+        )
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why each other measure has no surrogate, in the words of the latest measurement."""
+        reasons = {}
+        for name in MEASURES:
+            if name not in self.measures:
+                figures = [getattr(m.figures, name) for m in self.measured]
+                reason = next((f.reason for f in reversed(figures) if f.reason), None)
+                reasons[name] = reason or (
+                    f"{len(figures)} measurements, at least {FEWEST_MEASUREMENTS} are needed"
+                )
+        return reasons
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """Predicts `measures` in this order, per sequence, for any architecture.
+
+        Raises:
+            ProfilingError: fewer than four architectures were measured.
+        """
+        if self._surrogate is None:
+            self._surrogate = self._fit()
+        return self._surrogate
+
+    @property
+    def quality(self) -> dict[str, Quality]:
+        """Cross-validated quality of each measure in `measures`."""
+        return dict(zip(self.measures, self.surrogate.quality, strict=True))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        key: MeasurementKey | None = None,
+        least_mode: str = "quick",
+        priors: Sequence[Profile] = (),
+        seed: int = 0,
+    ) -> Profile:
+        """Read the log at `path`.
+
+        Args:
+            path: the log.
+            key: which records; those that share the last measurement's key by default.
+            least_mode: records of a less trustworthy mode are left aside.
+            priors: profiles of other devices that the surrogate starts from.
+            seed: of cross-validation.
+
+        Raises:
+            ProfilingError: naming file and line of a record that cannot be read, or saying that
+                the log holds no measurement.
+        """
+        path = Path(path)
+        records, summaries = _read(path)
+        if key is None:
+            if not records:
+                raise ProfilingError(f"{path}: holds no measurement")
+            key = records[-1].key
+        chosen = [
+            record
+            for record in records
+            if record.key == key and _RANKS[record.mode] >= _RANKS[least_mode]
+        ]
+        best, warnings = _best(chosen)
+        summary = next((s for s in reversed(summaries) if s.get("key") == key_to_dict(key)), None)
+        profile = cls(
+            key=key,
+            measurements=best,
+            others=len(records) - len(chosen),
+            warnings=warnings,
+            summary=summary,
+            priors=priors,
+            seed=seed,
+        )
+        if not priors:
+            profile._surrogate = profile._load_surrogate(surrogate_path(path))
+        return profile
+
+    def save_surrogate(self, log_path: str | os.PathLike[str]) -> None:
+        """Write the surrogate beside the log, with what it was fitted to."""
+        state = {
+            "graph_hashes": [m.architecture.graph_hash for m in self.measured],
+            "measured_at": [m.measured_at for m in self.measured],
+            "measures": list(self.measures),
+            "surrogate": self.surrogate.to_dict(),
+        }
+        write_atomically(surrogate_path(log_path), json.dumps(state, allow_nan=False))
+
+    def _load_surrogate(self, path: Path) -> Surrogate | None:
+        """The saved surrogate where it was fitted to exactly these measurements, else None."""
+        try:
+            state = json.loads(path.read_text())
+            same = (
+                state["graph_hashes"] == [m.architecture.graph_hash for m in self.measured]
+                and state["measured_at"] == [m.measured_at for m in self.measured]
+                and state["measures"] == list(self.measures)
+            )
+            return Surrogate.from_dict(state["surrogate"]) if same else None
+        except (OSError, KeyError, TypeError, ValueError):
+            return None  # it is only a cache: fit again
+
+    def _targets(self) -> np.ndarray:
+        """Figures (n, 3) of `measured`, NaN where a figure is null."""
+        rows = [[getattr(m.figures, name).value for name in MEASURES] for m in self.measured]
+        return np.array(rows, dtype=np.float64).reshape(-1, len(MEASURES))
+
+    def _fit(self) -> Surrogate:
+        measures = self.measures
+        if "latency_ms" not in measures:
+            reasons = "; ".join(sorted({m.failure or "" for m in self.failed})[:3])
+            raise ProfilingError(
+                f"{self.key}: {len(self.measured)} architectures measured, at least "
+                f"{FEWEST_MEASUREMENTS} are needed to predict others"
+                + (f"; {len(self.failed)} failed: {reasons}" if self.failed else "")
+            )
+        targets = self._targets()[:, [MEASURES.index(name) for name in measures]]
+        surrogate = Surrogate(
+            sequence_length=self.key.workload.sequence_length,
+            batch_size=self.key.workload.batch_size,
+            vocab_size=self.key.workload.vocab_size,
+            measures=measures,
+            priors=tuple(prior.surrogate for prior in self.priors),
+            seed=self.seed,
+        )
+        try:
+            return surrogate.fit(
+                [m.architecture for m in self.measured],
+                np.ma.masked_invalid(targets),
+            )
+        except SurrogateError as error:
+            raise ProfilingError(f"{self.key}: {error}") from None
+
+
+def surrogate_path(log_path: str | os.PathLike[str]) -> Path:
+    """Where the surrogate of the log at `log_path` is kept."""
+    return Path(log_path).with_suffix(".surrogate.json")
+
+
+def raw_folder(log_path: str | os.PathLike[str]) -> Path:
+    """Where the samples of the log at `log_path` are kept."""
+    path = Path(log_path)
+    return path.parent / "raw" / path.stem
+
+
+def key_to_dict(key: MeasurementKey) -> dict[str, Any]:
+    """The key as plain JSON data."""
+    return {
+        "device": key.device,
+        "engine": key.engine,
+        "precision": key.precision,
+        "threads": key.threads,
+        "workload": key.workload.to_dict(),
+        "versions": dict(key.versions),
+    }
+
+
+def describe(name: str, value: float) -> str:
+    """A measure with its unit, for a sentence."""
+    return f"{value:.3g} {UNITS[name]}"
+
+
+def _read(path: Path) -> tuple[list[Measurement], list[dict[str, Any]]]:
+    """Measurements and summaries of a log, in order."""
+    measurements, summaries = [], []
+    for number, record in enumerate(read_records(path), start=1):
+        kind = record.get("kind")
+        try:
+            if kind == KIND:
+                measurements.append(Measurement.from_dict(record))
+            elif kind == SUMMARY_KIND:
+                if record.get("schema_version") != SUMMARY_VERSION:
+                    raise MeasurementError(
+                        f"schema_version: {record.get('schema_version')!r} given; this version "
+                        f"of edgetran reads {SUMMARY_VERSION}"
+                    )
+                summaries.append(record)
+            else:
+                raise MeasurementError(f"kind: {kind!r} given; allowed are {KIND}, {SUMMARY_KIND}")
+        except MeasurementError as error:
+            raise ProfilingError(f"{path}:{number}: {error}") from None
+    return measurements, summaries
+
+
+def _best(records: Sequence[Measurement]) -> tuple[tuple[Measurement, ...], tuple[str, ...]]:
+    """The best record of each architecture, and sentences about those that disagree."""
+    by_hash: dict[str, list[Measurement]] = {}
+    for record in records:
+        by_hash.setdefault(record.architecture.graph_hash, []).append(record)
+    best, warnings = [], []
+    for graph_hash, same in by_hash.items():
+        order = sorted(
+            enumerate(same),
+            key=lambda pair: (
+                pair[1].failure is None,
+                _RANKS[pair[1].mode],
+                pair[1].stable,
+                pair[0],
+            ),
+        )
+        best.append(order[-1][1])
+        medians = [r.latency_ms.median for r in same if r.latency_ms is not None and r.stable]
+        if medians and max(medians) > CONTRADICTION * min(medians):
+            warnings.append(
+                f"architecture {graph_hash}: {len(medians)} stable records contradict each other "
+                f"({describe('latency_ms', min(medians))} and "
+                f"{describe('latency_ms', max(medians))}); the latest of the best mode is used"
+            )
+    return tuple(best), tuple(warnings)

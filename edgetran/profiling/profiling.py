@@ -1,0 +1,268 @@
+"""Profile a device: measure, fit, choose what to measure next, until the error is small enough."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgetran.devices import PowerSource
+from edgetran.profiling.active import initial_architectures, propose
+from edgetran.profiling.measurement import Measurement
+from edgetran.profiling.measuring import measure
+from edgetran.profiling.plan import FEWEST_MEASUREMENTS, ProfilingError, ProfilingPlan
+from edgetran.profiling.profile import (
+    SUMMARY_KIND,
+    SUMMARY_VERSION,
+    Profile,
+    key_to_dict,
+    raw_folder,
+)
+from edgetran.progress import Progress, SilentProgress
+from edgetran.records import JsonLog
+from edgetran.space import Architecture, DesignSpace
+
+Measurer = Callable[[Sequence[Architecture]], Iterable[Measurement]]
+"""Measures architectures and yields each measurement when it is done."""
+
+
+def profile_device(
+    plan: ProfilingPlan,
+    space: DesignSpace | Sequence[Architecture],
+    log_path: str | os.PathLike[str],
+    progress: Progress | None = None,
+    *,
+    power_source: PowerSource | None = None,
+    warm_start: Sequence[Profile] = (),
+    reuse: bool = True,
+    measurer: Measurer | None = None,
+) -> Profile:
+    """Measure architectures of a space until others can be predicted, and fit the surrogate.
+
+    Every measurement is appended to the log when it is made. Where the log holds measurements
+    with the plan's key already, they count: a killed run continues, and nothing is measured twice.
+
+    Args:
+        plan: what, how, and when it is enough.
+        space: a design space, from which architectures are chosen by active learning, or the
+            architectures themselves, which are all measured.
+        log_path: the log, `DEVICE.jsonl`.
+        progress: where to report.
+        power_source: what senses power; the best one found on this host by default.
+        warm_start: profiles of other devices, measured with the same batch and length.
+        reuse: whether measurements made before by other runs count. A log that holds some is
+            refused where they do not.
+        measurer: measures in place of this host.
+
+    Returns:
+        The profile; its summary states the cross-validated error that it claims.
+
+    Raises:
+        ProfilingError: a log that cannot be read or must not be reused, a warm start from another
+            workload, or too few architectures that could be measured.
+        edgetran.devices.EngineError: the engine cannot run here.
+    """
+    progress = progress or SilentProgress()
+    _check_warm_start(plan, warm_start)
+    run = _Profiling(plan, space, Path(log_path), progress, power_source, warm_start, measurer)
+    if not reuse and run.profile.measurements:
+        raise ProfilingError(
+            f"{log_path}: holds {len(run.profile.measurements)} measurements of {run.key}; allowed "
+            "without reuse is another file"
+        )
+    return run.complete()
+
+
+class _Profiling:
+    """The state of one call of `profile_device`: the plan, the log and the profile so far."""
+
+    def __init__(
+        self,
+        plan: ProfilingPlan,
+        space: DesignSpace | Sequence[Architecture],
+        log_path: Path,
+        progress: Progress,
+        power_source: PowerSource | None,
+        warm_start: Sequence[Profile],
+        measurer: Measurer | None,
+    ) -> None:
+        self.plan = plan
+        self.space = space
+        self.log = JsonLog(log_path)
+        self.progress = progress
+        self.power_source = power_source
+        self.warm_start = warm_start
+        self.measurer = measurer or self._measure_here
+        self.key = plan.key()
+        self.stage = f"profile {plan.device}"
+        self.profile = self._load()
+
+    def complete(self) -> Profile:
+        """Measure what is missing, state the claimed error, keep the surrogate."""
+        total = (
+            self.plan.max_measurements
+            if isinstance(self.space, DesignSpace)
+            else len({a.graph_hash for a in self.space})
+        )
+        done = min(self._counted(), total)
+        self.progress.start(self.stage, total=total, done=done)
+        self._report_log()
+        if isinstance(self.space, DesignSpace):
+            stopped = self._learn(self.space)
+        else:
+            self._measure(self.space)
+            stopped = "all architectures are measured"
+        self._summarise(stopped)
+        self.progress.finish(self.stage, note=stopped)
+        return self.profile
+
+    def _learn(self, space: DesignSpace) -> str:
+        """Measure in batches until it is enough; says why it is."""
+        plan = self.plan
+        rng = np.random.default_rng(plan.seed)
+        self._measure(initial_architectures(space, plan.initial, plan.sampling, rng))
+        while True:
+            counted = self._counted()
+            if len(self.profile.measured) >= FEWEST_MEASUREMENTS and self._error_is_met():
+                return f"the error is at most {plan.target_error:g}"
+            room = min(plan.batch, plan.max_measurements - counted)
+            if room <= 0:
+                return f"{counted} architectures are measured, the maximum"
+            rng = np.random.default_rng([plan.seed, counted])
+            known = [m.architecture for m in self.profile.measurements]
+            batch = (
+                propose(
+                    self.profile.surrogate, space, known, room, pool_size=plan.pool_size, rng=rng
+                )
+                if len(self.profile.measured) >= FEWEST_MEASUREMENTS
+                else space.sample(min(room, space.cardinality()), rng)
+            )
+            self._measure(batch)
+            if self._counted() == counted:
+                return "the design space holds no further architecture"
+
+    def _measure(self, architectures: Sequence[Architecture]) -> None:
+        """Measure those not measured yet; each is in the log as soon as it is done."""
+        known = {m.architecture.graph_hash for m in self.profile.measurements}
+        missing = {a.graph_hash: a for a in architectures if a.graph_hash not in known}
+        room = self.plan.max_measurements - self._counted()
+        wanted = list(missing.values())
+        if isinstance(self.space, DesignSpace):
+            wanted = wanted[: max(room, 0)]
+        if not wanted:
+            return
+        for measurement in self.measurer(wanted):
+            self.log.append(measurement.to_dict())
+            self.progress.advance(self.stage, note=self._note(measurement))
+            if measurement.failure is not None:
+                name = measurement.architecture.graph_hash
+                self.progress.log(f"{self.stage}: architecture {name}: {measurement.failure}")
+        self.profile = self._load()
+
+    def _measure_here(self, architectures: Sequence[Architecture]) -> Iterator[Measurement]:
+        return measure(
+            architectures,
+            device=self.plan.device,
+            engine=self.plan.make_engine(),
+            workload=self.plan.workload,
+            mode=self.plan.make_mode(),
+            seed=self.plan.seed,
+            power_source=self.power_source,
+            raw_folder=raw_folder(self.log.path),
+        )
+
+    def _load(self) -> Profile:
+        return Profile.load(
+            self.log.path,
+            key=self.key,
+            least_mode=self.plan.mode,
+            priors=self.warm_start,
+            seed=self.plan.seed,
+        )
+
+    def _counted(self) -> int:
+        """Measurements, failed ones included, of architectures of the space."""
+        measurements = self.profile.measurements
+        if isinstance(self.space, DesignSpace):
+            return sum(self.space.contains(m.architecture) for m in measurements)
+        wanted = {a.graph_hash for a in self.space}
+        return sum(m.architecture.graph_hash in wanted for m in measurements)
+
+    def _error_is_met(self) -> bool:
+        qualities = [q for q in self.profile.quality.values() if q.predictable]
+        return bool(qualities) and all(
+            quality.mean_error <= self.plan.target_error for quality in qualities
+        )
+
+    def _note(self, measurement: Measurement) -> str:
+        if measurement.latency_ms is None:
+            return "failed"
+        return f"{measurement.latency_ms.median:.3g} ms" + (
+            "" if measurement.stable else ", unstable"
+        )
+
+    def _report_log(self) -> None:
+        profile = self.profile
+        for warning in profile.warnings:
+            self.progress.log(f"{self.stage}: {warning}")
+        if profile.others:
+            self.progress.log(
+                f"{self.stage}: {profile.others} records of other conditions are kept and not used"
+            )
+        outside = len(profile.measurements) - self._counted()
+        if outside:
+            self.progress.log(
+                f"{self.stage}: {outside} measurements are of architectures outside the design "
+                "space; they help to predict and do not count"
+            )
+
+    def _summarise(self, stopped: str) -> None:
+        """Append the claimed error to the log, where it is not the last one there already."""
+        profile = self.profile
+        enough = len(profile.measured) >= FEWEST_MEASUREMENTS
+        if not enough and isinstance(self.space, DesignSpace):
+            _ = profile.surrogate  # raises, naming what failed
+        summary: dict[str, Any] = {
+            "kind": SUMMARY_KIND,
+            "schema_version": SUMMARY_VERSION,
+            "key": key_to_dict(self.key),
+            "measured": len(profile.measured),
+            "failed": len(profile.failed),
+            "unstable": sum(not m.stable for m in profile.measured),
+            "target_error": self.plan.target_error,
+            "stopped": stopped,
+            "claimed_error": {name: q.to_dict() for name, q in profile.quality.items()}
+            if enough
+            else {},
+            "not_predictable": self._not_predictable(enough),
+            "warnings": list(profile.warnings),
+        }
+        if profile.summary != summary:
+            self.log.append(summary)
+            profile.summary = summary
+        if enough:
+            profile.save_surrogate(self.log.path)
+
+    def _not_predictable(self, enough: bool) -> dict[str, str]:
+        reasons = dict(self.profile.missing)
+        if enough:
+            reasons |= {
+                name: quality.reason
+                for name, quality in self.profile.quality.items()
+                if quality.reason is not None
+            }
+        return reasons
+
+
+def _check_warm_start(plan: ProfilingPlan, warm_start: Sequence[Profile]) -> None:
+    for profile in warm_start:
+        theirs, ours = profile.key.workload, plan.workload
+        for name in ("batch_size", "sequence_length"):
+            if getattr(theirs, name) != getattr(ours, name):
+                raise ProfilingError(
+                    f"warm_start: {profile.device} was measured with {name} "
+                    f"{getattr(theirs, name)}; allowed is {getattr(ours, name)}, the plan's"
+                )
