@@ -1,10 +1,12 @@
 """GPTran: importance, grow and prune steps, the tree of models, and the loop over it."""
 
 from edgetran.gptran.blocks import GPTranError, Importance, Removal
+from edgetran.gptran.drawing import draw_tree
 from edgetran.gptran.judge import Judge
 from edgetran.gptran.loop import GPTranResult, run_gptran
 from edgetran.gptran.plan import GPTranPlan
 from edgetran.gptran.steps import GROW_STAGES, PRUNE_STAGES, STAGES, Step, StepSizes
+from edgetran.gptran.task_workshop import TaskWorkshop
 from edgetran.gptran.tree import Node, Round, Tree, read_tree
 from edgetran.gptran.workshop import Evaluation, Workshop
 
@@ -23,8 +25,10 @@ __all__ = [
     "Round",
     "Step",
     "StepSizes",
+    "TaskWorkshop",
     "Tree",
     "Workshop",
+    "draw_tree",
     "read_tree",
     "run_gptran",
 ]

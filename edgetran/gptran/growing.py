@@ -103,10 +103,7 @@ def _type_factors(
 def _appended_widths(layer: Layer, sizes: StepSizes) -> tuple[int, ...]:
     if sizes.appended_widths is not None:
         return sizes.appended_widths
-    multiple = sizes.width_multiple
-    return tuple(
-        -(-round(layer.hidden_size * share) // multiple) * multiple for share in (0.5, 1, 2)
-    )
+    return tuple(sorted({layer.feed_forward[-1], 2 * layer.hidden_size}))
 
 
 def _replaced(widths: tuple[int, ...], matrix: int, width: int) -> tuple[int, ...]:

@@ -65,9 +65,8 @@ class GPTranResult:
 
 def run_gptran(
     plan: GPTranPlan,
-    root: str | os.PathLike[str],
-    *,
     workshop: Workshop,
+    *,
     predictor: HardwarePredictor,
     pool: TrialPool,
     folder: str | os.PathLike[str],
@@ -77,8 +76,7 @@ def run_gptran(
 
     Args:
         plan: what to do.
-        root: folder of the trained model to begin with.
-        workshop: makes and judges models of the task.
+        workshop: holds the model to begin with; makes and judges models of its task.
         predictor: predicts what an architecture costs on the device.
         pool: trains the children of a round in parallel.
         folder: holds `tree.jsonl` and, under `nodes`, every trained child.
@@ -89,18 +87,17 @@ def run_gptran(
             device, or every child of a round failed.
     """
     folder = Path(folder)
-    tree = Tree(folder / "tree.jsonl", plan.to_dict())
-    root_node = tree.root or _plant(plan, tree, Path(root), workshop, predictor)
+    tree = Tree(folder / "tree.jsonl", {**plan.to_dict(), "children": dict(workshop.settings)})
+    root_node = tree.root or _plant(plan, tree, workshop, predictor)
     judge = Judge(plan, root_node)
     proposer = Proposer(judge, workshop, predictor)
     _Run(tree, judge, proposer, pool, progress or SilentProgress()).to_end()
     return _result(judge, tree)
 
 
-def _plant(
-    plan: GPTranPlan, tree: Tree, checkpoint: Path, workshop: Workshop, predictor: HardwarePredictor
-) -> Node:
+def _plant(plan: GPTranPlan, tree: Tree, workshop: Workshop, predictor: HardwarePredictor) -> Node:
     """Judge the model that the run begins with and record it."""
+    checkpoint = workshop.root
     architecture = workshop.architecture(checkpoint)
     parameters = workshop.parameters(architecture)
     hardware = predictor.predict([architecture])[0]

@@ -10,7 +10,6 @@ from edgetran.gptran.blocks import GPTranError
 from edgetran.gptran.steps import STAGES, StepSizes
 from edgetran.search import Constraints
 
-IMPORTANCES: Final = ("taylor", "magnitude")
 SELECTIONS: Final = ("metric", "loss")
 
 
@@ -29,8 +28,6 @@ class GPTranPlan:
         cost_weight: quality that halving the cost is worth, in units of the selection. 0.02:
             two points of accuracy.
         patience: rounds in a row without an accepted child after which the run stops.
-        importance: "taylor" (gradient x activation) or "magnitude" (mean squared weights).
-        calibration_examples: training examples on which importance is measured.
         sizes: step sizes and floors.
         seed: source of all randomness.
     """
@@ -43,8 +40,6 @@ class GPTranPlan:
     tolerance: float = 0.01
     cost_weight: float = 0.02
     patience: int = 5
-    importance: str = "taylor"
-    calibration_examples: int = 128
     sizes: StepSizes = field(default_factory=StepSizes)
     seed: int = 0
 
@@ -55,24 +50,23 @@ class GPTranPlan:
                 f"stages: {unknown[0] if unknown else 'none'} given, allowed are "
                 f"{', '.join(STAGES)}"
             )
-        for name in ("cycles", "samples_per_stage", "patience", "calibration_examples"):
+        for name in ("cycles", "samples_per_stage", "patience"):
             if getattr(self, name) < 1:
                 raise GPTranError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
         for name in ("tolerance", "cost_weight", "seed"):
             if getattr(self, name) < 0:
                 raise GPTranError(f"{name}: {getattr(self, name)} given, allowed is 0 or more")
-        for name, allowed in (("importance", IMPORTANCES), ("selection", SELECTIONS)):
-            if getattr(self, name) not in allowed:
-                raise GPTranError(
-                    f"{name}: {getattr(self, name)!r} given, allowed are {', '.join(allowed)}"
-                )
+        if self.selection not in SELECTIONS:
+            raise GPTranError(
+                f"selection: {self.selection!r} given, allowed are {', '.join(SELECTIONS)}"
+            )
 
     def rounds(self) -> list[tuple[int, str]]:
         """(cycle, stage) of every round, cycles counted from 1."""
         return [(cycle, stage) for cycle in range(1, self.cycles + 1) for stage in self.stages]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, which identifies the run whose tree may be continued."""
+        """Plain JSON data."""
         data: dict[str, Any] = _listed(asdict(self))
         return data
 

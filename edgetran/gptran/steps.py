@@ -37,7 +37,8 @@ class StepSizes:
         width_multiple: widths change by multiples of this many units.
         minimum_width: no feed-forward is narrowed below it.
         maximum_stack: feed-forward matrices that growing may stack in a layer.
-        appended_widths: widths of an appended matrix; None: half, one and two hidden sizes.
+        appended_widths: widths of an appended matrix; None: that of the matrix before it, and
+            twice the hidden size, either of which can pass its input on unchanged.
         head_types: types of the heads that growing adds.
         hidden_fraction: share of the hidden size that one step removes.
         minimum_hidden_size: no hidden size is pruned below it.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgetran.gptran.blocks import Importance
 from edgetran.gptran.steps import Step
@@ -32,6 +32,14 @@ class Evaluation:
 
 class Workshop(Protocol):
     """Makes and judges models; every `checkpoint` is the folder of a saved model."""
+
+    @property
+    def root(self) -> Path:
+        """Folder of the model to refine."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides the children besides GPTran's plan; plain JSON data, no paths."""
 
     def architecture(self, checkpoint: Path) -> Architecture:
         """The architecture of a saved model."""

@@ -10,16 +10,15 @@ from gptran_world import ROOT, ArithmeticPool, ArithmeticPredictor, ArithmeticWo
 
 @pytest.fixture
 def world(tmp_path):
-    """A function that gives fresh (workshop, pool, predictor, root checkpoint) of one world."""
+    """A function that gives a fresh workshop, pool, predictor and folder of one world."""
 
     def make(quality=heads_help, **pool):
-        workshop = ArithmeticWorkshop(quality)
-        root = workshop.save(ROOT, tmp_path / "root")
+        workshop = ArithmeticWorkshop(tmp_path / "root", quality)
+        workshop.save(ROOT, workshop.root)
         return SimpleNamespace(
             workshop=workshop,
             pool=ArithmeticPool(workshop, **pool),
             predictor=ArithmeticPredictor(workshop),
-            root=root,
             folder=tmp_path / "gptran",
         )
 

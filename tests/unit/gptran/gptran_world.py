@@ -23,7 +23,9 @@ class Interrupted(BaseException):
 class ArithmeticWorkshop:
     """Quality is a function of the architecture; a checkpoint is a file with its JSON."""
 
+    root: Path
     quality: Callable[[Architecture], float]
+    settings: dict = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
 
     def save(self, architecture: Architecture, folder: Path) -> Path:

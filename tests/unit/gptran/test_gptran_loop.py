@@ -22,8 +22,7 @@ PLAN = GPTranPlan(cycles=1, samples_per_stage=2, cost_weight=0.02, tolerance=0.0
 def refine(world, plan=PLAN):
     return run_gptran(
         plan,
-        world.root,
-        workshop=world.workshop,
+        world.workshop,
         predictor=world.predictor,
         pool=world.pool,
         folder=world.folder,
@@ -257,7 +256,6 @@ def test_starting_weights_are_cleared_away(world):
         {"cycles": 0},
         {"patience": 0},
         {"tolerance": -0.1},
-        {"importance": "random"},
         {"selection": "training loss"},
     ],
 )

@@ -1,0 +1,97 @@
+"""A real cycle: a trained model is grown and pruned, with real weights, and can be used after."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edgetran.devices import Workload, catalogue
+from edgetran.gptran import GPTranPlan, read_tree, run_gptran
+from edgetran.gptran.task_workshop import TaskWorkshop
+from edgetran.profiling import simulated_predictor
+from edgetran.space import Architecture
+from edgetran.training import (
+    TaskReference,
+    TrainingPlan,
+    TrialPool,
+    TrialSpec,
+    load_model,
+    predict,
+    run_trial,
+)
+
+pytestmark = pytest.mark.integration
+
+ARCHITECTURE = Architecture.homogeneous(
+    num_layers=2, hidden_size=64, num_heads=2, feed_forward=[128]
+)
+WORDS = ["plain", "table", "river", "cloud", "stone", "paper", "green", "early", "north", "quiet"]
+
+
+def write_task(folder):
+    """Sentences whose label says whether a good or a bad word is in them."""
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 240), ("validation", 80), ("test", 40)):
+        with open(folder / f"{name}.jsonl", "w") as file:
+            for index in range(count):
+                label = index % 2
+                words = list(rng.choice(WORDS, 6))
+                words[rng.integers(6)] = ("awful", "lovely")[label]
+                file.write(json.dumps({"text": " ".join(words), "label": label}) + "\n")
+    files = {name: str(folder / f"{name}.jsonl") for name in ("train", "validation", "test")}
+    return TaskReference(files=files)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("gptran")
+
+
+@pytest.fixture(scope="module")
+def workshop(home):
+    task = write_task(home)
+    plan = TrainingPlan(steps=30, learning_rate=1e-3, batch_size=32, max_length=16)
+    spec = TrialSpec(
+        architecture=ARCHITECTURE.to_model_dict(),
+        task=task,
+        plan=plan,
+        seed=0,
+        output=str(home / "root"),
+        vocab_size=120,
+        cache_dir=str(home / "cache"),
+    )
+    outcome = run_trial(spec)
+    assert outcome.error is None
+    return TaskWorkshop(
+        task=task,
+        training=TrainingPlan(steps=8, learning_rate=3e-4, batch_size=32, max_length=16),
+        root=home / "root",
+        vocab_size=120,
+        calibration_examples=64,
+        cache_dir=str(home / "cache"),
+    )
+
+
+def test_a_cycle_grows_and_prunes_a_trained_model(home, workshop):
+    device = catalogue()["raspberry-pi-4-cpu"]
+    predictor = simulated_predictor(device, Workload(1, 16, 120, 2), "fp32")
+    plan = GPTranPlan(samples_per_stage=1, tolerance=0.05)
+    with TrialPool(parallelism=0) as pool:
+        result = run_gptran(plan, workshop, predictor=predictor, pool=pool, folder=home / "gptran")
+    tree = read_tree(home / "gptran" / "tree.jsonl")
+    trained = [node for node in tree.nodes.values() if node.state == "trained"]
+    assert {node.stage for node in trained} == {"root", *plan.stages}
+    for node in trained:
+        model = load_model(tree.checkpoint(node))
+        assert model.config.to_architecture() == node.architecture
+        assert sum(p.numel() for p in model.parameters()) == node.parameters
+        assert node.hardware.latency_ms.source == "simulated"
+        if node.id != "root":
+            assert node.transfer_ratio > 0.8
+            # Eight steps alone teach nothing: what is known comes from the parent.
+            assert node.metric > 0.9
+    assert result.best.metric >= result.root.metric - plan.tolerance
+    logits = predict(load_model(result.checkpoint), workshop.data, "test")
+    assert np.isfinite(logits).all()
