@@ -1,1 +1,14 @@
-"""To be written."""
+"""What a run came to, shown: tables for the terminal and the self-contained HTML report."""
+
+from edgetran.report.page import REPORT_NAME, write_report
+from edgetran.report.reading import ReportError
+from edgetran.report.tables import devices_table, result_table, trials_table
+
+__all__ = [
+    "REPORT_NAME",
+    "ReportError",
+    "devices_table",
+    "result_table",
+    "trials_table",
+    "write_report",
+]

@@ -1,0 +1,128 @@
+"""Numbers and architectures in words: the same rounding and units in every table and plot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from edgetran.devices import Figure
+from edgetran.space import Architecture
+
+MISSING: Final = "—"
+
+MEASURES: Final = {
+    "accuracy": "Test accuracy",
+    "validationAccuracy": "Validation accuracy",
+    "latencyMs": "Latency",
+    "energyMj": "Energy",
+    "peakPowerW": "Peak power",
+    "parameters": "Parameters",
+    "macs": "MACs",
+}
+"""Titles of the figures of a result's row, in the order in which they are shown."""
+
+HOST_MEASURES: Final = {name: MEASURES[name] for name in ("latencyMs", "energyMj", "peakPowerW")}
+
+SOURCES: Final = {
+    "measured": "taken from a run on real hardware or on held-out data",
+    "predicted": "by a surrogate fitted to measurements of this device",
+    "simulated": "by an analytic model of a device that was not there",
+    "counted": "exactly, from the architecture",
+}
+"""What each origin of a figure means, for a legend."""
+
+HEAD_NAMES: Final = {
+    "sa_sdp": "Self-attention, scaled dot product",
+    "sa_wma": "Self-attention, weighted multiplicative",
+    "l_dft": "Fourier transform",
+    "l_dct": "Cosine transform",
+    "c_5": "Convolution, kernel 5",
+    "c_9": "Convolution, kernel 9",
+    "c_13": "Convolution, kernel 13",
+}
+"""Every head type in words."""
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, without exponents for the sizes met here; `MISSING` for None."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e7:
+        return f"{value / 1e9:,.3g} G" if size >= 1e9 else f"{value / 1e6:,.1f} M"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 100:
+        return f"{value:.0f}"
+    return f"{value:#.3g}".rstrip(".") if size >= 0.001 else f"{value:.2g}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with separators of thousands."""
+    return MISSING if value is None else f"{value:,.0f}"
+
+
+def quality(value: float | None) -> str:
+    """A metric between −1 and 1."""
+    return MISSING if value is None else f"{value:.4f}".replace("-", "−")
+
+
+def measure_text(name: str, figure: Figure | None) -> str:
+    """A figure's value with its unit, by the name of its measure; `MISSING` where unknown."""
+    if figure is None or figure.value is None:
+        return MISSING
+    if name in ("accuracy", "validationAccuracy"):
+        return quality(figure.value)
+    if name == "parameters":
+        return count(figure.value)
+    return f"{number(figure.value)} {figure.unit}".strip()
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A duration with a unit that suits its size."""
+    if seconds is None:
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def ratio_text(value: float | None, reference: float | None) -> str:
+    """A ratio, value ÷ reference, such as `0.83×`; `MISSING` where it cannot be."""
+    if value is None or reference is None or reference <= 0:
+        return MISSING
+    ratio = value / reference
+    return f"{ratio:.2f}×" if 0.01 <= ratio < 100 else f"{ratio:.2g}×"
+
+
+def figure(row: Mapping[str, Any], name: str, group: str = "figures") -> Figure | None:
+    """A figure of a result's row; None where the row has none of that name."""
+    data = (row.get(group) or {}).get(name)
+    return None if data is None else Figure.from_dict(data)
+
+
+def metric_title(result: Mapping[str, Any], name: str) -> str:
+    """The title of a measure; that of the quality names the task's own metric."""
+    title = MEASURES[name]
+    metric = str((result.get("task") or {}).get("metric") or "accuracy").replace("_", " ")
+    return title.replace("accuracy", metric)
+
+
+def hardware_word(measure: str) -> str:
+    """A hardware measure in words, such as `peak power` for `peak_power_w`."""
+    return measure.rpartition("_")[0].replace("_", " ")
+
+
+def describe(architecture: Architecture) -> list[str]:
+    """One line per layer: hidden size, heads by type, feed-forward widths."""
+    lines = []
+    for index, layer in enumerate(architecture.layers, start=1):
+        heads = ", ".join(f"{n}×{kind}" for kind, n in Counter(layer.head_types).items())
+        widths = " → ".join(map(str, layer.feed_forward))
+        lines.append(f"{index}: h {layer.hidden_size} · {heads} (d {layer.head_dim}) · ff {widths}")
+    return lines
