@@ -57,8 +57,8 @@ class StepSizes(ApiModel):
         | None
     ) = Field(
         None,
-        description="Widths of feed-forward layers that growing appends to a stack; half, one and "
-        "two hidden sizes where omitted.",
+        description="Widths of feed-forward layers that growing appends to a stack; the width of "
+        "the layer before and twice the hidden size where omitted.",
         json_schema_extra=LIST_SET,
     )
     head_types: Annotated[tuple[HeadType, ...], Field(strict=False, min_length=1, max_length=7)] | (

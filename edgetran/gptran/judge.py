@@ -84,10 +84,9 @@ class Judge:
         children. Nodes further below the root's quality than the tolerance are never gone on
         from.
         """
-        stages = self.plan.rounds()
-        tried = [r.parent for r in tree.rounds.values() if stages[r.number - 1][1] == stage]
+        tried = [each.parent for each in tree.rounds.values() if each.stage == stage]
         floor = self.quality(self.root) - self.plan.tolerance
-        accepted = {r.accepted for r in tree.rounds.values()}
+        accepted = {each.accepted for each in tree.rounds.values()}
         nodes = [
             node
             for node in tree.nodes.values()

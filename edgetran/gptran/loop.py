@@ -87,7 +87,7 @@ def run_gptran(
             device, or every child of a round failed.
     """
     folder = Path(folder)
-    tree = Tree(folder / "tree.jsonl", {**plan.to_dict(), "children": dict(workshop.settings)})
+    tree = Tree(folder / "tree.jsonl", {**plan.identity, "children": dict(workshop.settings)})
     root_node = tree.root or _plant(plan, tree, workshop, predictor)
     judge = Judge(plan, root_node)
     proposer = Proposer(judge, workshop, predictor)
@@ -141,7 +141,7 @@ class _Run:
     def to_end(self) -> None:
         plan = self.judge.plan
         rounds = plan.rounds()
-        ended = sum(each.ended for each in self.tree.rounds.values())
+        ended = min(len(rounds), sum(each.ended for each in self.tree.rounds.values()))
         children = plan.samples_per_stage
         self.progress.start(TITLE, total=len(rounds) * children, done=ended * children)
         for number, (cycle, stage) in enumerate(rounds, start=1):
@@ -154,7 +154,7 @@ class _Run:
                     "no child that is better than its parent"
                 )
                 break
-            self._finish(begun or self._begin(number, stage), cycle, stage)
+            self._finish(begun or self._begin(number, cycle, stage))
         self.progress.finish(TITLE, note=self._note())
 
     def _rounds_without_gain(self) -> int:
@@ -165,26 +165,26 @@ class _Run:
             count += 1
         return count
 
-    def _begin(self, number: int, stage: str) -> Round:
+    def _begin(self, number: int, cycle: int, stage: str) -> Round:
         known = {node.graph_hash for node in self.tree.nodes.values()}
         for node in self.judge.open_nodes(self.tree, stage):
             checkpoint = self.tree.checkpoint(node)
             steps = self.proposer.propose(node, checkpoint, stage, number, known)
             if steps:
                 children = {f"{number}.{i}": step for i, step in enumerate(steps, start=1)}
-                self.tree.start_round(number, node.id, children)
-                return self.tree.rounds[number]
-        self.tree.start_round(number, None, {})
-        return self.tree.rounds[number]
+                return self.tree.start_round(Round(number, cycle, stage, node.id, children))
+        return self.tree.start_round(Round(number, cycle, stage, None))
 
-    def _finish(self, begun: Round, cycle: int, stage: str) -> None:
+    def _finish(self, begun: Round) -> None:
         accepted, reason, trials = None, "no open node can be changed in this way", 0
         if begun.parent is not None:
             parent = self.tree.nodes[begun.parent]
-            trials = self._make_children(begun, parent, cycle)
+            trials = self._make_children(begun, parent)
             accepted, reason = self._choose(begun, parent)
         self.tree.end_round(begun.number, accepted, reason)
-        self.progress.log(f"GPTran round {begun.number}, cycle {cycle}, {stage}: {reason}")
+        self.progress.log(
+            f"GPTran round {begun.number}, cycle {begun.cycle}, {begun.stage}: {reason}"
+        )
         rest = max(0, self.judge.plan.samples_per_stage - trials)
         self.progress.advance(TITLE, steps=rest, note=self._note())
 
@@ -204,7 +204,7 @@ class _Run:
             return None, f"no child of {parent.id} is better than it"
         return None, f"every child of {parent.id} is over the budgets"
 
-    def _make_children(self, begun: Round, parent: Node, cycle: int) -> int:
+    def _make_children(self, begun: Round, parent: Node) -> int:
         """Record every child that is not in the tree; return how many were trained now."""
         states = {self.tree.nodes[child].state for child in begun.steps if child in self.tree.nodes}
         again = "failed" in states and "trained" not in states  # that is what stopped the run
@@ -213,7 +213,7 @@ class _Run:
             present = self.tree.nodes.get(child)
             if present is not None and not (again and present.state == "failed"):
                 continue
-            node = self._dropped(child, step, parent, cycle)
+            node = self._dropped(child, step, parent, begun.cycle)
             if not self.proposer.is_kept(node.measures, parent):
                 self.tree.add_node(node)
                 continue

@@ -65,9 +65,14 @@ class GPTranPlan:
         """(cycle, stage) of every round, cycles counted from 1."""
         return [(cycle, stage) for cycle in range(1, self.cycles + 1) for stage in self.stages]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the tree, as plain JSON data.
+
+        Not `cycles` and `patience`: they say how far it grows, and a tree may be continued further.
+        """
         data: dict[str, Any] = _listed(asdict(self))
+        del data["cycles"], data["patience"]
         return data
 
 

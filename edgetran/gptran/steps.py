@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -157,7 +157,6 @@ def choose_steps(
     count: int,
     rng: np.random.Generator,
     *,
-    known: Collection[str] = (),
     temperature: float = TEMPERATURE,
 ) -> list[Step]:
     """The most valuable step, then others drawn without replacement, better ones more often.
@@ -169,18 +168,16 @@ def choose_steps(
         values: worth of each step on a log scale, shape (len(steps),); -inf is never chosen.
         count: how many to choose; fewer come back when there are fewer.
         rng: source of the draw.
-        known: graph hashes that must not come again.
         temperature: spread of the draw.
 
     Returns:
-        Steps with distinct graph hashes, none in `known`, in order of choice.
+        Steps with distinct graph hashes, in order of choice.
     """
     keys = values / temperature + rng.gumbel(size=len(steps))
     best: dict[str, int] = {}  # of several steps to one architecture, the most valuable
     for index in np.argsort(-values, kind="stable"):
-        graph_hash = steps[index].architecture.graph_hash
-        if np.isfinite(values[index]) and graph_hash not in known:
-            best.setdefault(graph_hash, int(index))
+        if np.isfinite(values[index]):
+            best.setdefault(steps[index].architecture.graph_hash, int(index))
     indexes = list(best.values())
     drawn = sorted(indexes[1:], key=lambda index: -keys[index])
     return [steps[index] for index in (indexes[:1] + drawn)[:count]]

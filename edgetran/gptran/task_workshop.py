@@ -26,9 +26,6 @@ from edgetran.training import (
     TrialOutcome,
     TrialSpec,
     encoded_task,
-    evaluate,
-    load_model,
-    save_model,
 )
 
 if TYPE_CHECKING:
@@ -135,8 +132,10 @@ class TaskWorkshop:
 
     def evaluate(self, checkpoint: Path) -> Evaluation:
         """A saved model's quality on the validation split."""
+        from edgetran.training import evaluate
+
         started = time.monotonic()
-        metrics = evaluate(load_model(checkpoint), self.data, "validation")
+        metrics = evaluate(_load(checkpoint), self.data, "validation")
         seconds = time.monotonic() - started
         return Evaluation(metrics[self.data.task.selection_metric], metrics.get("loss"), seconds)
 
@@ -171,6 +170,7 @@ class TaskWorkshop:
     def start(self, step: Step, parent: Path, folder: Path, seed: int) -> float:
         """Save a child's starting weights, made from its parent's, in `folder`."""
         from edgetran.gptran.surgery import cut, grow
+        from edgetran.training import save_model
 
         model = _load(parent)
         if step.removal is None:
@@ -211,4 +211,6 @@ class TaskWorkshop:
 
 
 def _load(checkpoint: Path) -> FlexiBertForSequenceClassification:
+    from edgetran.training import load_model
+
     return load_model(checkpoint)

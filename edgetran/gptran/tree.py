@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +121,8 @@ class Round:
 
     Attributes:
         number: counted from 1 over all cycles.
+        cycle: counted from 1.
+        stage: what kind of change it makes.
         parent: id of the node whose children it makes; None where nothing could be changed.
         steps: the change that makes each child, by the child's id.
         accepted: id of the child that goes on; None where none does.
@@ -129,6 +131,8 @@ class Round:
     """
 
     number: int
+    cycle: int
+    stage: str
     parent: str | None
     steps: Mapping[str, Step] = field(default_factory=dict)
     accepted: str | None = None
@@ -188,16 +192,19 @@ class Tree:
         """Record a node that has reached its final state."""
         self._write({"type": "node", **node.to_dict()})
 
-    def start_round(self, number: int, parent: str | None, steps: Mapping[str, Step]) -> None:
+    def start_round(self, begun: Round) -> Round:
         """Record what a round will make, before it begins."""
         self._write(
             {
                 "type": "round",
-                "round": number,
-                "parent": parent,
-                "steps": {child: step.to_dict() for child, step in steps.items()},
+                "round": begun.number,
+                "cycle": begun.cycle,
+                "stage": begun.stage,
+                "parent": begun.parent,
+                "steps": {child: step.to_dict() for child, step in begun.steps.items()},
             }
         )
+        return self.rounds[begun.number]
 
     def end_round(self, number: int, accepted: str | None, reason: str) -> None:
         """Record which child of a round goes on, or that none does, and why."""
@@ -219,12 +226,16 @@ class Tree:
 
     def _take_round(self, record: Mapping[str, Any]) -> None:
         steps = {child: Step.from_dict(step) for child, step in record["steps"].items()}
-        self.rounds[record["round"]] = Round(record["round"], record["parent"], steps)
+        self.rounds[record["round"]] = Round(
+            record["round"], record["cycle"], record["stage"], record["parent"], steps
+        )
 
     def _take_choice(self, record: Mapping[str, Any]) -> None:
-        begun = self.rounds[record["round"]]
-        self.rounds[record["round"]] = Round(
-            begun.number, begun.parent, begun.steps, record["accepted"], True, record["reason"]
+        self.rounds[record["round"]] = replace(
+            self.rounds[record["round"]],
+            accepted=record["accepted"],
+            ended=True,
+            reason=record["reason"],
         )
 
 

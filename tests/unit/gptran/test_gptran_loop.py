@@ -242,6 +242,19 @@ def test_another_plan_may_not_continue_the_tree(world):
         refine(world(), replace(PLAN, seed=1, tolerance=0.5))
 
 
+def test_a_finished_tree_is_continued_when_more_cycles_are_asked_for(world):
+    here = world()
+    refine(here)
+    rounds, trained = len(tree_of(here).rounds), set(here.pool.trained)
+    more = world()
+    refine(more, replace(PLAN, cycles=2, patience=50))
+    assert len(tree_of(more).rounds) == 2 * rounds
+    assert not trained & set(more.pool.trained)
+    fewer = world()
+    refine(fewer)
+    assert fewer.pool.trained == []
+
+
 def test_starting_weights_are_cleared_away(world):
     here = world()
     refine(here)

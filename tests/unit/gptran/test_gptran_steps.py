@@ -221,12 +221,11 @@ def test_choices_are_distinct_reproducible_and_led_by_the_best(seed, count):
     assert len({step.architecture for step in chosen}) == len(chosen) == min(count, 8)
 
 
-def test_steps_that_save_nothing_or_lead_back_are_never_chosen():
-    steps = _steps(4)
-    values = np.array([1.0, -np.inf, 0.5, 0.2])
-    known = {steps[0].architecture.graph_hash}
-    chosen = choose_steps(steps, values, 4, np.random.default_rng(0), known=known)
-    assert {step.change for step in chosen} == {"2", "3"}
+def test_steps_that_save_nothing_are_never_chosen_nor_two_to_one_architecture():
+    steps = [*_steps(3), *_steps(1)]
+    values = np.array([0.2, -np.inf, 0.5, 1.0])
+    chosen = choose_steps(steps, values, 4, np.random.default_rng(0))
+    assert chosen == [steps[3], steps[2]]
 
 
 def test_a_better_step_is_drawn_more_often():
