@@ -1,14 +1,15 @@
 """The folder of a run: its layout, its lock, and whose specification it belongs to.
 
-spec.yaml              the resources that were asked for, canonical
-log.jsonl              every event with its time
-profiles/DEVICE.jsonl  measurements of a device
-trials.jsonl           trials of the search
-gptran/tree.jsonl      nodes of GPTran's tree
-checkpoints/           trained weights that later steps start from
-model/, model.onnx     the winner
-result.json            written last: the run is complete when it exists
-report.html            the result to look at
+- `spec.yaml`: the resources that were asked for, canonical
+- `log.jsonl`: every event with its time
+- `profiles/DEVICE.jsonl`: measurements of a device
+- `profiles/final/DEVICE.jsonl`: measurements of winner and baseline beside one another
+- `trials.jsonl`: trials of the search
+- `gptran/tree.jsonl`: nodes of GPTran's tree
+- `checkpoints/`: trained weights that later steps start from
+- `model/`, `model.onnx`: the winner
+- `result.json`: written last: the run is complete when it exists
+- `report.html`: the result to look at
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class RunFolder:
         self.profiles = self.path / "profiles"
         self.trials = self.path / "trials.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.search_checkpoints = self.checkpoints / "search"
         self.gptran = self.path / "gptran"
         self.model = self.path / "model"
         self.onnx = self.path / "model.onnx"
@@ -54,6 +56,10 @@ class RunFolder:
     def profile(self, device: str) -> Path:
         """Where the measurements of `device` stand."""
         return self.profiles / f"{device}.jsonl"
+
+    def final_profile(self, device: str) -> Path:
+        """Where the finalists' measurements on `device` stand."""
+        return self.profiles / "final" / f"{device}.jsonl"
 
     @property
     def complete(self) -> bool:

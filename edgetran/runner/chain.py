@@ -1,0 +1,206 @@
+"""What one machine is asked to do: profiling jobs, then a search, then a refinement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgetran import api
+from edgetran.api import (
+    Bundle,
+    CoDesignSearch,
+    Device,
+    GPTranRun,
+    Problem,
+    ProfilingJob,
+    Resource,
+    SearchDevice,
+    SpecError,
+)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The resources of a run.
+
+    Attributes:
+        resources: as they were given, in order.
+        jobs: profiling jobs, given or implied, in the order in which they run.
+        search: the search; None where the run has none.
+        refinement: the GPTran run, given or implied by the search; None where there is none.
+    """
+
+    resources: tuple[Resource, ...]
+    jobs: tuple[ProfilingJob, ...]
+    search: CoDesignSearch | None
+    refinement: GPTranRun | None
+
+    @property
+    def name(self) -> str:
+        """Name of the run: the search's, else the refinement's, else the first job's."""
+        main = self.search or self.refinement or self.jobs[0]
+        return main.metadata.name
+
+    @property
+    def seed(self) -> int:
+        """The seed of the resource that the run is named after."""
+        main = self.search or self.refinement or self.jobs[0]
+        return main.spec.seed
+
+    @property
+    def devices(self) -> tuple[SearchDevice, ...]:
+        """The devices to choose from; for a refinement alone its own one."""
+        if self.search is not None:
+            return self.search.spec.devices
+        if self.refinement is not None and self.refinement.spec.device is not None:
+            return (self.refinement.spec.device,)
+        return ()
+
+    @property
+    def task(self) -> api.TaskSource | None:
+        """The task; None where nothing is trained."""
+        if self.search is not None:
+            return self.search.spec.task
+        return None if self.refinement is None else self.refinement.spec.task
+
+    @property
+    def workload(self) -> api.Workload:
+        """What the devices run."""
+        if self.search is not None:
+            return self.search.spec.workload
+        if self.refinement is not None:
+            return self.refinement.spec.workload or api.Workload()
+        return self.jobs[0].spec.workload
+
+    def job_for(self, device: SearchDevice) -> ProfilingJob | None:
+        """The job that measures a device of the search; None for a simulated one."""
+        if device.profile_ref is not None:
+            names = {job.metadata.name: job for job in self.jobs}
+            return names[device.profile_ref.name]
+        if device.simulation is not None:
+            return None
+        return next((job for job in self.jobs if job.spec.device.name == device.name), None)
+
+
+def plan_chain(bundle: Bundle) -> Chain:
+    """The chain that a bundle asks for.
+
+    Raises:
+        SpecError: the bundle holds more than one search or refinement, two jobs of one device
+            name, or something that one machine cannot do: a device reached by labels of cluster
+            nodes, a RayJob, suspended work.
+    """
+    problems = [*_too_many(bundle), *_needs_a_cluster(bundle)]
+    searches, refinements = bundle.of_kind(CoDesignSearch), bundle.of_kind(GPTranRun)
+    jobs = bundle.of_kind(ProfilingJob)
+    names: dict[str, ProfilingJob] = {}
+    for job in jobs:
+        first = names.setdefault(job.spec.device.name, job)
+        if first is not job:
+            problems.append(
+                _problem(
+                    job,
+                    "spec.device.name",
+                    f"{job.spec.device.name} is measured by {first.label} too; allowed on one "
+                    "machine is one ProfilingJob per device name",
+                )
+            )
+    if problems:
+        raise SpecError(problems)
+    search = searches[0] if searches else None
+    refinement = refinements[0] if refinements else None
+    implied: tuple[ProfilingJob, ...] = ()
+    if search is not None:
+        implied = tuple(api.implied_profiling_jobs(search).values())
+        refinement = refinement or api.implied_refinement(search)
+        clash = next((job for job in implied if job.spec.device.name in names), None)
+        if clash is not None:
+            name = clash.spec.device.name
+            raise SpecError(
+                [
+                    _problem(
+                        search,
+                        f"spec.devices[{name}]",
+                        f"has no profileRef although {names[name].label} measures a device of this "
+                        f"name; allowed is profileRef: {{name: {names[name].metadata.name}}} or "
+                        "another name",
+                    )
+                ]
+            )
+    return Chain(bundle.resources, (*jobs, *implied), search, refinement)
+
+
+def _too_many(bundle: Bundle) -> list[Problem]:
+    problems = []
+    for kind in (CoDesignSearch, GPTranRun):
+        first, *others = bundle.of_kind(kind) or (None,)
+        problems += [
+            _problem(
+                other,
+                "",
+                f"stands beside {first.label}; allowed in one run is one {other.kind}: run the "
+                "others from files of their own",
+            )
+            for other in others
+            if first is not None and other is not None
+        ]
+    for search in bundle.of_kind(CoDesignSearch):
+        if search.spec.refine is not None and bundle.of_kind(GPTranRun):
+            problems.append(
+                _problem(
+                    search,
+                    "spec.refine",
+                    f"given together with {bundle.of_kind(GPTranRun)[0].label}; allowed in one run "
+                    "is one of them",
+                )
+            )
+    return problems
+
+
+def _needs_a_cluster(bundle: Bundle) -> list[Problem]:
+    problems = []
+    for resource in bundle.resources:
+        spec = getattr(resource, "spec")  # noqa: B009 - each kind has its own
+        if spec.suspend:
+            problems.append(
+                _problem(
+                    resource,
+                    "spec.suspend",
+                    "true was given, so there is nothing to run; allowed is false "
+                    "(--set spec.suspend=false)",
+                )
+            )
+        ray = getattr(spec, "ray", None)
+        if ray is not None and ray.mode == "kuberay":
+            problems.append(
+                _problem(
+                    resource,
+                    "spec.ray.mode",
+                    "kuberay was given, which needs a Kubernetes cluster; allowed on one machine "
+                    "are local and cluster",
+                )
+            )
+        for path, device in _devices(resource):
+            if device.node_selector is not None:
+                problems.append(
+                    _problem(
+                        resource,
+                        f"{path}.nodeSelector",
+                        "given, but there are no cluster nodes here; allowed on one machine is "
+                        "host: true or simulation: NAME (see `edgetran devices`)",
+                    )
+                )
+    return problems
+
+
+def _devices(resource: Resource) -> list[tuple[str, Device]]:
+    if isinstance(resource, ProfilingJob):
+        return [("spec.device", resource.spec.device)]
+    if isinstance(resource, CoDesignSearch):
+        return [(f"spec.devices[{i}]", device) for i, device in enumerate(resource.spec.devices)]
+    if isinstance(resource, GPTranRun) and resource.spec.device is not None:
+        return [("spec.device", resource.spec.device)]
+    return []
+
+
+def _problem(resource: Resource, path: str, message: str) -> Problem:
+    return Problem(resource.source, resource.label, path, message)

@@ -1,0 +1,307 @@
+"""The end of a run: test and measure winner and baseline, export the winner, write the result."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetran import api
+from edgetran.devices import Figure, HardwareFigures, host_info, simulated_device
+from edgetran.devices.host import package_versions
+from edgetran.gptran import GPTranResult, read_tree
+from edgetran.profiling import Profile, profile_device
+from edgetran.progress import Progress
+from edgetran.records import write_atomically
+from edgetran.runner.chain import Chain
+from edgetran.runner.contestant import Contestant
+from edgetran.runner.devices import describe_device, power_source, profiling_plan
+from edgetran.runner.export import export_winner
+from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
+from edgetran.search import SearchResult
+from edgetran.space import Architecture, macs, parameter_count
+from edgetran.training import EncodedTask, TaskError, evaluate, load_model
+
+if TYPE_CHECKING:
+    from edgetran.runner.run import TaskSetting
+
+STAGE = "Test, measure, export"
+
+
+def conclude(
+    chain: Chain,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    task: TaskSetting | None,
+    profiles: Mapping[str, Profile],
+    search: SearchResult | None,
+    gptran: GPTranResult | None,
+    contestants: tuple[Contestant | None, Contestant | None, Contestant | None],
+    seconds: Mapping[str, float],
+    started_at: str,
+) -> dict[str, Any]:
+    """Judge the finalists, write model/, model.onnx and result.json, and give back the result.
+
+    Args:
+        chain: what was asked for.
+        folder: the run's folder.
+        progress: shows how far it is.
+        task: the task; None where nothing was trained.
+        profiles: of the devices of this host, by name.
+        search: what the search came to.
+        gptran: what growing and pruning came to.
+        contestants: the model before GPTran, the winner and the baseline.
+        seconds: busy seconds per phase.
+        started_at: when the run first began.
+    """
+    before, winner, baseline = contestants
+    result: dict[str, Any] = {
+        "schemaVersion": RESULT_SCHEMA_VERSION,
+        "name": chain.name,
+        "seed": chain.seed,
+        "startedAt": started_at,
+        "versions": {"python": platform.python_version(), **package_versions()},
+        "host": host_info().to_dict(),
+        "devices": [describe_device(device, profiles.get(device.name)) for device in _all(chain)],
+        "workload": chain.workload.model_dump(by_alias=True),
+        "task": None if task is None else _describe_task(task.data),
+        "winner": None,
+        "baseline": None,
+        "searchBest": None,
+    }
+    if task is not None and winner is not None:
+        finalists = {"winner": replace(winner, title="Winner")}
+        if before is not None and before != winner:
+            finalists["searchBest"] = before
+        if baseline is not None:
+            finalists["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
+        progress.start(STAGE, total=len(finalists) + 2)
+        final = _Final(chain, folder, progress, task, profiles)
+        result |= final.rows(finalists)
+        agreement = export_winner(winner.checkpoint, task.data, folder)
+        progress.advance(STAGE, note=agreement.sentence)
+        result["agreement"] = agreement.to_dict()
+        progress.finish(STAGE, note=agreement.sentence)
+    result |= _search_part(chain, search)
+    result["counts"] = _counts(folder, profiles, search)
+    result["gptran"] = None if gptran is None else _gptran_part(gptran)
+    result["seconds"] = dict(seconds) | {"total": sum(seconds.values())}
+    result["finishedAt"] = datetime.now(UTC).isoformat()
+    result["files"] = _files(folder, winner is not None)
+    write_atomically(folder.result, _json(result))
+    return result
+
+
+class _Final:
+    """The finalists on the test split and on the devices."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        folder: RunFolder,
+        progress: Progress,
+        task: TaskSetting,
+        profiles: Mapping[str, Profile],
+    ) -> None:
+        self.chain, self.folder, self.progress = chain, folder, progress
+        self.data, self.workload = task.data, task.workload
+        self.max_positions = task.data.max_length
+        self.profiles = profiles
+        self.devices = {device.name: device for device in chain.devices}
+
+    def rows(self, finalists: Mapping[str, Contestant]) -> dict[str, Any]:
+        """One row of the result per finalist, by the finalist's key."""
+        rows: dict[str, dict[str, Any]] = {}
+        architectures: dict[str, Architecture] = {}
+        for key, finalist in finalists.items():
+            rows[key], architectures[key] = self._judge(finalist)
+            self.progress.advance(STAGE, note=f"{finalist.title}: tested")
+        host = next((name for name in self.devices if name in self.profiles), None)
+        measured = {} if host is None else self._measure(host, list(architectures.values()))
+        for key, finalist in finalists.items():
+            architecture = architectures[key]
+            here = measured.get(architecture.canonical_json)
+            figures = (
+                here
+                if finalist.device == host and here is not None
+                else self._figures(finalist.device, architecture)
+            )
+            rows[key]["figures"] |= _hardware(figures)
+            rows[key]["onHost"] = None if here is None else {"device": host, **_hardware(here)}
+        self.progress.advance(STAGE, note="measured")
+        return rows
+
+    def _judge(self, finalist: Contestant) -> tuple[dict[str, Any], Architecture]:
+        """A row without hardware figures, and the architecture."""
+        model = load_model(finalist.checkpoint)
+        architecture = model.config.to_architecture()
+        metric = self.data.task.selection_metric
+        validation = evaluate(model, self.data, "validation")
+        try:
+            test = evaluate(model, self.data, "test")
+            accuracy = Figure(test[metric], "", "measured")
+        except TaskError as error:
+            test = {}
+            accuracy = Figure.missing("", "measured", str(error))
+        parameters = sum(p.numel() for p in model.parameters())
+        row = {
+            "title": finalist.title,
+            "architecture": architecture.to_model_dict(),
+            "graphHash": architecture.graph_hash,
+            "device": finalist.device,
+            "deviceKind": "simulated" if self.devices[finalist.device].simulation else "host",
+            "trainingSeconds": finalist.lineage.seconds,
+            "trainingSteps": finalist.lineage.steps,
+            "lineage": list(finalist.lineage.words),
+            "figures": {
+                "accuracy": accuracy.to_dict(),
+                "validationAccuracy": Figure(validation[metric], "", "measured").to_dict(),
+                "parameters": Figure(float(parameters), "", "counted").to_dict(),
+                "macs": Figure(
+                    float(macs(architecture, self.workload.sequence_length)), "", "counted"
+                ).to_dict(),
+            },
+            "otherMetrics": {name: value for name, value in test.items() if name != metric},
+        }
+        counted = parameter_count(
+            architecture,
+            vocab_size=self.workload.vocab_size,
+            max_positions=self.max_positions,
+            num_labels=self.workload.num_labels,
+        )
+        if counted != parameters:
+            self.progress.log(
+                f"{finalist.title}: has {parameters} parameters, its architecture {counted}"
+            )
+        return row, architecture
+
+    def _measure(self, host: str, architectures: Sequence[Architecture]) -> dict[str, Any]:
+        """Figures of the finalists, measured beside one another on this host."""
+        device = self.devices[host]
+        job = self._job(device)
+        plan = profiling_plan(job, self.workload)
+        distinct = list({each.canonical_json: each for each in architectures}.values())
+        profile = profile_device(
+            replace(plan, initial=2, max_measurements=max(2, len(distinct))),
+            distinct,
+            self.folder.final_profile(host),
+            self.progress,
+            power_source=power_source(device),
+        )
+        return {m.architecture.canonical_json: m.figures for m in profile.measurements}
+
+    def _job(self, device: api.SearchDevice) -> api.ProfilingJob:
+        job = self.chain.job_for(device)
+        if job is not None:
+            return job
+        fields = {name: getattr(device, name) for name in api.Device.model_fields}
+        return api.ProfilingJob(
+            api_version=api.API_VERSION,
+            kind="ProfilingJob",
+            metadata=api.ObjectMeta(name=device.name),
+            spec=api.ProfilingJobSpec(
+                device=api.Device.model_validate(fields),
+                design_space=api.DesignSpaceSource(preset="tiny"),
+            ),
+        )
+
+    def _figures(self, name: str, architecture: Architecture) -> HardwareFigures:
+        device = self.devices[name]
+        if device.simulation is not None:
+            return simulated_device(device.simulation).estimate(
+                architecture, self.workload, device.precision
+            )
+        return self._measure(name, [architecture])[architecture.canonical_json]  # type: ignore[no-any-return]
+
+
+def _all(chain: Chain) -> list[Any]:
+    """The devices of the search, then those that are only profiled."""
+    names = {device.name for device in chain.devices}
+    return [
+        *chain.devices,
+        *(job.spec.device for job in chain.jobs if job.spec.device.name not in names),
+    ]
+
+
+def _describe_task(data: EncodedTask) -> dict[str, Any]:
+    task = data.task
+    return {
+        "name": task.name,
+        "source": task.source,
+        "licence": task.licence,
+        "metric": task.selection_metric,
+        "labelNames": None if task.label_names is None else list(task.label_names),
+        "examples": {part: len(split) for part, split in data.splits.items()},
+        "vocabSize": data.vocab_size,
+        "maxLength": data.max_length,
+    }
+
+
+def _hardware(figures: HardwareFigures) -> dict[str, Any]:
+    return {
+        "latencyMs": figures.latency_ms.to_dict(),
+        "energyMj": figures.energy_mj.to_dict(),
+        "peakPowerW": figures.peak_power_w.to_dict(),
+    }
+
+
+def _search_part(chain: Chain, search: SearchResult | None) -> dict[str, Any]:
+    if search is None or chain.search is None:
+        return {"objective": None, "constraints": None, "pareto": [], "notes": []}
+    spec = chain.search.spec
+    return {
+        "objective": {
+            "weights": spec.objective.weights.model_dump(by_alias=True),
+            "normalisers": search.objective.to_dict(),
+        },
+        "constraints": None
+        if spec.constraints is None
+        else spec.constraints.model_dump(by_alias=True, exclude_none=True),
+        "pareto": [
+            {"trial": trial.number, "device": evaluation.candidate.device}
+            for trial, evaluation in search.front
+        ],
+        "hypervolume": search.hypervolume_history[-1] if search.trials else None,
+        "notes": list(search.notes),
+    }
+
+
+def _gptran_part(gptran: GPTranResult) -> dict[str, Any]:
+    return {
+        "improved": gptran.improved,
+        "best": gptran.best.id,
+        "steps": [node.id for node in gptran.steps],
+        "reductions": dict(gptran.reductions),
+        "metricGain": gptran.metric_gain,
+        "reason": gptran.reason,
+    }
+
+
+def _counts(
+    folder: RunFolder, profiles: Mapping[str, Profile], search: SearchResult | None
+) -> dict[str, int]:
+    tree = folder.gptran / "tree.jsonl"
+    return {
+        "trials": 0 if search is None else len(search.trials),
+        "failedTrials": 0 if search is None else len(search.failed),
+        "measurements": sum(len(profile.measured) for profile in profiles.values()),
+        "gptranNodes": len(read_tree(tree).nodes) if tree.exists() else 0,
+    }
+
+
+def _files(folder: RunFolder, trained: bool) -> dict[str, str]:
+    paths: dict[str, Path] = {"spec": folder.spec, "log": folder.log, "report": folder.report}
+    if folder.trials.exists():
+        paths["trials"] = folder.trials
+    if trained:
+        paths |= {"model": folder.model, "onnx": folder.onnx}
+    return {name: path.relative_to(folder.path).as_posix() for name, path in paths.items()}
+
+
+def _json(result: Mapping[str, Any]) -> str:
+    return json.dumps(result, indent=2, allow_nan=False) + "\n"

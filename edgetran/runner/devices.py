@@ -1,0 +1,115 @@
+"""The devices of a run: what measures them, what predicts them, and how results describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgetran.api import Device, ProfilingJob, SearchDevice
+from edgetran.devices import (
+    NoPower,
+    PowerSource,
+    Workload,
+    best_power_source,
+    external_source,
+    power_sources,
+    simulated_device,
+)
+from edgetran.profiling import (
+    Predictor,
+    Profile,
+    ProfilingPlan,
+    predictor,
+    simulated_predictor,
+)
+
+
+def profiling_plan(job: ProfilingJob, workload: Workload) -> ProfilingPlan:
+    """What a profiling job measures on this host.
+
+    Raises:
+        ProfilingError: a field that is out of its range.
+    """
+    spec = job.spec
+    sampling, measurement = spec.sampling, spec.measurement
+    return ProfilingPlan(
+        device=spec.device.name,
+        workload=workload,
+        engine=spec.device.engine,
+        precision=spec.device.precision,
+        threads=spec.device.threads,
+        target=spec.device.accelerator,
+        mode=measurement.mode,
+        max_repeats=measurement.max_repeats,
+        max_drift=measurement.max_drift,
+        pause_seconds=measurement.cool_down_seconds,
+        sampling=sampling.method,
+        initial=sampling.initial,
+        batch=sampling.batch,
+        max_measurements=sampling.max_measurements,
+        target_error=sampling.target_error,
+        seed=spec.seed,
+    )
+
+
+def power_source(device: Device) -> PowerSource:
+    """What senses the power of this host, as the device's settings say."""
+    energy = device.energy
+    if energy is None or energy.source == "auto":
+        return best_power_source(device.accelerator)
+    if energy.source == "none":
+        return NoPower(f"{device.name}: energy.source is none")
+    source = (
+        external_source(energy.meter or "")
+        if energy.source == "external"
+        else next(source for source in power_sources() if source.name == energy.source)
+    )
+    reason = source.available()
+    return source if reason is None else NoPower(f"{energy.source}: {reason}")
+
+
+def predictors(
+    devices: tuple[SearchDevice, ...], profiles: Mapping[str, Profile], workload: Workload
+) -> list[Predictor]:
+    """One predictor per device: of its profile, or of the simulation.
+
+    Raises:
+        ProfilingError: too little was measured on a device.
+        DeviceError: a precision that a simulated device does not have.
+    """
+    return [
+        predictor(profiles[device.name])
+        if device.simulation is None
+        else simulated_predictor(
+            simulated_device(device.simulation), workload, device.precision, name=device.name
+        )
+        for device in devices
+    ]
+
+
+def describe_device(device: Device, profile: Profile | None) -> dict[str, Any]:
+    """A device as result.json tells of it."""
+    entry: dict[str, Any] = {
+        "name": device.name,
+        "kind": "simulated" if device.simulation is not None else "host",
+        "simulation": device.simulation,
+        "precision": device.precision,
+        "engine": None if device.simulation is not None else device.engine,
+        "accelerator": None if device.simulation is not None else device.accelerator,
+        "threads": None if profile is None else profile.key.threads,
+    }
+    if profile is None:
+        return entry | {"profile": {"source": "simulated", "records": 0}}
+    summary = dict(profile.summary or {})
+    return entry | {
+        "profile": {
+            "source": "measured",
+            "records": len(profile.measured),
+            "failed": len(profile.failed),
+            "unstable": sum(not m.stable for m in profile.measured),
+            "stopped": summary.get("stopped"),
+            "error": summary.get("claimed_error", {}),
+            "notPredictable": summary.get("not_predictable", {}),
+            "warnings": list(profile.warnings),
+        }
+    }

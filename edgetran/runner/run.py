@@ -1,0 +1,444 @@
+"""Run a chain of resources on one machine: measure, search, refine, conclude.
+
+All state is in the run's folder. Each step continues what the folder holds, so a run that was
+interrupted or killed at any moment goes on where it stopped when it is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edgetran import api
+from edgetran.api import CoDesignSearch, GPTranRun, ProfilingJob
+from edgetran.devices import Workload
+from edgetran.gptran import GPTranResult, run_gptran
+from edgetran.gptran.task_workshop import TaskWorkshop
+from edgetran.profiling import Predictor, Profile, profile_device
+from edgetran.progress import Progress
+from edgetran.records import JsonLog, read_records
+from edgetran.runner import translate
+from edgetran.runner.adoption import adopt_model, space_around
+from edgetran.runner.chain import Chain
+from edgetran.runner.conclusion import conclude
+from edgetran.runner.contestant import Contestant
+from edgetran.runner.devices import power_source, predictors, profiling_plan
+from edgetran.runner.folder import RunFolder
+from edgetran.runner.lineage import Lineage
+from edgetran.search import SearchPlan, SearchResult, run_search
+from edgetran.space import Architecture, DesignSpace
+from edgetran.training import (
+    EncodedTask,
+    TrainingPlan,
+    TrialPool,
+    TrialSpec,
+    encoded_task,
+)
+
+
+class RunFailedError(RuntimeError):
+    """A run that ended without a result; one sentence, and what is done is kept."""
+
+
+@dataclass(frozen=True)
+class TaskSetting:
+    """The task as trials see it.
+
+    Attributes:
+        trial: a trial's specification but for its architecture, seed and output.
+        data: the task, loaded and tokenised.
+        workload: what the devices run, with the task's vocabulary and labels.
+    """
+
+    trial: TrialSpec
+    data: EncodedTask
+    workload: Workload
+
+
+def run_chain(chain: Chain, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+    """Do all that the chain asks for, or what of it is not done yet.
+
+    Args:
+        chain: what to do.
+        folder: a claimed folder.
+        progress: shows how far it is.
+
+    Returns:
+        The content of result.json, which is written last.
+
+    Raises:
+        SpecError, TaskError, DesignSpaceError and other ValueErrors: bad input.
+        RunFailedError, SearchFailedError, ClusterError: a run that failed.
+        OSError: e.g. no space is left on the disk.
+    """
+    return _Run(chain, folder, progress).complete()
+
+
+class _Run:
+    def __init__(self, chain: Chain, folder: RunFolder, progress: Progress) -> None:
+        self.chain, self.folder, self.progress = chain, folder, progress
+        self.log = JsonLog(folder.log)
+        self.base = Path.cwd()
+
+    def complete(self) -> dict[str, Any]:
+        self.log.append({"time": _now(), "event": "session"})
+        task = self._task()
+        workload = task.workload if task else Workload(**self.chain.workload.model_dump())
+        with self._phase("profiling", *self.chain.jobs):
+            profiles = self._profile(workload)
+        contestant: Contestant | None = None
+        winner: Contestant | None = None
+        baseline: Contestant | None = None
+        search: SearchResult | None = None
+        gptran: GPTranResult | None = None
+        if task is not None:
+            devices = predictors(self.chain.devices, profiles, workload)
+            with self._pool() as pool:
+                if self.chain.search is not None:
+                    with self._phase("search", self.chain.search):
+                        search = self._search(self.chain.search, task, devices, pool)
+                        contestant = self._search_winner(search)
+                if self.chain.refinement is not None:
+                    with self._phase("gptran", self.chain.refinement):
+                        contestant = contestant or self._given_model(self.chain.refinement)
+                        gptran = self._refine(
+                            self.chain.refinement, task, devices, pool, contestant
+                        )
+                winner = self._refined(contestant, gptran)
+                with self._phase("baseline"):
+                    baseline = self._baseline(task, winner, pool)
+        with self._phase("conclusion"):
+            return conclude(
+                self.chain,
+                self.folder,
+                self.progress,
+                task=task,
+                profiles=profiles,
+                search=search,
+                gptran=gptran,
+                contestants=(contestant, winner, baseline),
+                seconds=phase_seconds(self.folder.log),
+                started_at=_first_time(self.folder.log),
+            )
+
+    def _task(self) -> TaskSetting | None:
+        """Load the task first: bad data is found before anything is measured or trained."""
+        source = self.chain.task
+        if source is None:
+            return None
+        workload = self.chain.workload
+        length = translate.max_length(source, workload)
+        main = self.chain.search or self.chain.refinement
+        assert main is not None  # noqa: S101 - they alone have a task
+        reference = translate.task_reference(source, self.base)
+        vocab_size, tokenizer_folder = 4096, None
+        refinement = self.chain.refinement
+        if self.chain.search is None and refinement is not None and refinement.spec.model:
+            tokenizer_folder = str(self.base / refinement.spec.model)
+        elif source.tokenizer.folder is not None:
+            tokenizer_folder = str(self.base / source.tokenizer.folder)
+        else:
+            vocab_size = source.tokenizer.vocab_size or vocab_size
+        trial = TrialSpec(
+            architecture={},
+            task=reference,
+            plan=translate.training_plan(main.spec.training, length),
+            seed=main.spec.seed,
+            output="",
+            vocab_size=vocab_size,
+            tokenizer_folder=tokenizer_folder,
+            threads=max(1, int(main.spec.ray.cpus_per_trial)),
+        )
+        self.progress.start("Load the task", total=1)
+        data = encoded_task(reference, length, vocab_size, tokenizer_folder)
+        sizes = {part: len(split) for part, split in data.splits.items()}
+        self.progress.advance("Load the task")
+        self.progress.finish(
+            "Load the task",
+            note=f"{data.task.name}: {sizes['train']:,} to train on, {sizes['validation']:,} to "
+            f"select on, {sizes['test']:,} to test on",
+        )
+        return TaskSetting(
+            trial,
+            data,
+            translate.workload(
+                workload, vocab_size=data.vocab_size, num_labels=data.task.num_labels
+            ),
+        )
+
+    def _profile(self, workload: Workload) -> dict[str, Profile]:
+        """Measure every device of this host, in the order of the resources."""
+        profiles: dict[str, Profile] = {}
+        by_job: dict[str, Profile] = {}
+        for job in self.chain.jobs:
+            if job.spec.device.simulation is not None:
+                continue
+            warm = [
+                by_job[reference.name]
+                for reference in job.spec.warm_start_from or ()
+                if reference.name in by_job
+            ]
+            profile = profile_device(
+                profiling_plan(job, self._job_workload(job, workload)),
+                self._architectures(job),
+                self.folder.profile(job.spec.device.name),
+                self.progress,
+                power_source=power_source(job.spec.device),
+                warm_start=warm,
+                reuse=job.spec.reuse,
+            )
+            profiles[job.spec.device.name] = by_job[job.metadata.name] = profile
+        return profiles | self._profile_refined_device(workload, profiles)
+
+    def _job_workload(self, job: ProfilingJob, workload: Workload) -> Workload:
+        """The job's own batch and length, with the vocabulary and labels of the run's task."""
+        return translate.workload(
+            job.spec.workload, vocab_size=workload.vocab_size, num_labels=workload.num_labels
+        )
+
+    def _architectures(self, job: ProfilingJob) -> DesignSpace | Sequence[Architecture]:
+        if job.spec.design_space is not None:
+            return translate.design_space(job.spec.design_space)
+        return [
+            adopt_model(self.base / path, self.folder.checkpoints)[1]
+            for path in job.spec.models or ()
+        ]
+
+    def _profile_refined_device(
+        self, workload: Workload, profiles: dict[str, Profile]
+    ) -> dict[str, Profile]:
+        """A refinement of a given model on this host needs a profile around that model."""
+        refinement = self.chain.refinement
+        if self.chain.search is not None or refinement is None or refinement.spec.device is None:
+            return {}
+        device = refinement.spec.device
+        if device.simulation is not None or device.name in profiles:
+            return {}
+        _, architecture = adopt_model(
+            self.base / (refinement.spec.model or ""), self.folder.checkpoints
+        )
+        job = api.ProfilingJob(
+            api_version=api.API_VERSION,
+            kind="ProfilingJob",
+            metadata=api.ObjectMeta(name=device.name),
+            spec=api.ProfilingJobSpec.model_validate(
+                {
+                    "device": api.Device.model_validate(
+                        {name: getattr(device, name) for name in api.Device.model_fields}
+                    ),
+                    "design_space": {"preset": "tiny"},
+                    "sampling": {"initial": 12, "max_measurements": 24},
+                    "workload": self.chain.workload,
+                    "measurement": {"mode": "quick"},
+                    "seed": refinement.spec.seed,
+                }
+            ),
+        )
+        return {
+            device.name: profile_device(
+                profiling_plan(job, workload),
+                space_around(architecture),
+                self.folder.profile(device.name),
+                self.progress,
+                power_source=power_source(device),
+            )
+        }
+
+    def _pool(self) -> TrialPool:
+        main = self.chain.search or self.chain.refinement
+        assert main is not None  # noqa: S101 - trials belong to them
+        ray = main.spec.ray
+        parallel = 1
+        if self.chain.search is not None:
+            parallel = self.chain.search.spec.search.parallel_trials
+        if self.chain.refinement is not None:
+            parallel = max(parallel, self.chain.refinement.spec.parallel_trials)
+        return TrialPool(
+            parallel,
+            ray.cpus_per_trial,
+            gpus_per_trial=ray.gpus_per_trial,
+            ray=translate.ray_settings(ray),
+        )
+
+    def _search(
+        self,
+        search: CoDesignSearch,
+        task: TaskSetting,
+        devices: list[Predictor],
+        pool: TrialPool,
+    ) -> SearchResult:
+        spec = search.spec
+        plan = SearchPlan(
+            trial=task.trial,
+            workload=task.workload,
+            weights=translate.weights(spec.objective),
+            normalisers=spec.objective.normalisers.model_dump(exclude_none=True),
+            constraints=translate.constraints(spec.constraints),
+            method=spec.search.method,
+            max_trials=spec.search.max_trials,
+            initial_trials=spec.search.initial_trials,
+            parallel_trials=spec.search.parallel_trials,
+            max_failed_trials=spec.search.max_failed_trials,
+            seed=spec.seed,
+        )
+        return run_search(
+            plan,
+            translate.design_space(spec.design_space),
+            devices,
+            pool,
+            log_path=self.folder.trials,
+            folder=self.folder.search_checkpoints,
+            progress=self.progress,
+        )
+
+    def _search_winner(self, result: SearchResult) -> Contestant:
+        if result.best is None:
+            raise RunFailedError("search: " + "; ".join(result.notes))
+        trial, evaluation = result.best
+        return Contestant(
+            title="Search's best",
+            device=evaluation.candidate.device,
+            checkpoint=self.folder.search_checkpoints / (trial.checkpoint or ""),
+            lineage=Lineage.of_trial(trial, result.trials, self.folder.search_checkpoints),
+        )
+
+    def _given_model(self, refinement: GPTranRun) -> Contestant:
+        checkpoint, _ = adopt_model(
+            self.base / (refinement.spec.model or ""), self.folder.checkpoints
+        )
+        assert refinement.spec.device is not None  # noqa: S101 - required with a model
+        return Contestant("Given model", refinement.spec.device.name, checkpoint, Lineage())
+
+    def _refine(
+        self,
+        refinement: GPTranRun,
+        task: TaskSetting,
+        devices: list[Predictor],
+        pool: TrialPool,
+        root: Contestant,
+    ) -> GPTranResult:
+        spec = refinement.spec
+        length = task.trial.plan.max_length
+        workshop = TaskWorkshop(
+            task=task.trial.task,
+            training=translate.training_plan(spec.training, length, spec.distillation),
+            root=root.checkpoint,
+            vocab_size=task.trial.vocab_size,
+            tokenizer_folder=task.trial.tokenizer_folder,
+            importance_by=spec.importance,
+            calibration_examples=spec.calibration_examples,
+            seed=spec.seed,
+            teacher=str(root.checkpoint) if spec.distillation is not None else None,
+            threads=max(1, int(spec.ray.cpus_per_trial)),
+        )
+        search = self.chain.search
+        budgets = None if search is None else search.spec.constraints
+        return run_gptran(
+            translate.gptran_plan(spec, budgets, spec.seed),
+            workshop,
+            predictor=next(p for p in devices if p.device == root.device),
+            pool=pool,
+            folder=self.folder.gptran,
+            progress=self.progress,
+        )
+
+    def _refined(self, root: Contestant | None, gptran: GPTranResult | None) -> Contestant:
+        """Who goes into the final: the refined model, else the search's best."""
+        assert root is not None  # noqa: S101 - a task means a search or a refinement
+        if gptran is None or not gptran.improved:
+            return root
+        return Contestant(
+            title="Winner",
+            device=root.device,
+            checkpoint=gptran.checkpoint,
+            lineage=root.lineage.with_nodes(gptran.steps, self.folder.gptran),
+        )
+
+    def _baseline(
+        self, task: TaskSetting, winner: Contestant, pool: TrialPool
+    ) -> Contestant | None:
+        """Train the baseline as long as the winner and all its ancestors were trained."""
+        search = self.chain.search
+        if search is None or search.spec.baseline is None:
+            return None
+        architecture = translate.architecture(search.spec.baseline.architecture)
+        output = self.folder.checkpoints / "baseline"
+        stage = "Baseline"
+        self.progress.start(stage, total=1)
+        spec = replace(
+            task.trial,
+            architecture=architecture.to_model_dict(),
+            plan=_equally_long(task.trial.plan, winner.lineage),
+            output=str(output),
+        )
+        pool.submit("baseline", spec)
+        (outcome,) = pool.completed()
+        if outcome.error is not None:
+            raise RunFailedError(f"baseline: {outcome.error}")
+        self.progress.advance(stage)
+        self.progress.finish(stage, note=f"validation {outcome.score:.3f}")
+        return Contestant(
+            title="Baseline",
+            device=winner.device,
+            checkpoint=output,
+            lineage=Lineage(outcome.seconds, outcome.steps, ("trained from scratch",)),
+        )
+
+    @contextmanager
+    def _phase(self, name: str, *resources: api.Resource) -> Iterator[None]:
+        """Mark a phase in the log; refuse to begin it when its resource's time is used up."""
+        for resource in resources:
+            limit = getattr(resource, "spec").active_deadline_seconds  # noqa: B009
+            spent = phase_seconds(self.folder.log).get(name, 0.0)
+            if limit is not None and spent > limit:
+                raise RunFailedError(
+                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s are used up, "
+                    f"allowed are {limit}"
+                )
+        self.log.append({"time": _now(), "event": "phase", "phase": name})
+        yield
+        self.log.append({"time": _now(), "event": "phase-end", "phase": name})
+
+
+def phase_seconds(log: Path) -> dict[str, float]:
+    """Busy seconds per phase over all sessions: from a phase's beginning to its last event."""
+    seconds: dict[str, float] = {}
+    phase: str | None = None
+    begun = last = 0.0
+
+    def close() -> None:
+        if phase is not None:
+            seconds[phase] = seconds.get(phase, 0.0) + last - begun
+
+    for record in read_records(log):
+        event = record.get("event")
+        moment = datetime.fromisoformat(record["time"]).timestamp()
+        if event in ("session", "phase"):
+            close()
+            phase = record.get("phase")
+            begun = moment
+        last = moment
+        if event == "phase-end":
+            close()
+            phase = None
+    close()
+    return seconds
+
+
+def _equally_long(plan: TrainingPlan, lineage: Lineage) -> TrainingPlan:
+    """The plan with the lineage's budget: its seconds, or its steps where time is no limit."""
+    if plan.max_seconds is None and lineage.steps:
+        return replace(plan, epochs=None, steps=lineage.steps, max_seconds=None)
+    return replace(plan, epochs=None, steps=None, max_seconds=max(1.0, lineage.seconds))
+
+
+def _first_time(log: Path) -> str:
+    return str(next(iter(read_records(log)))["time"])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

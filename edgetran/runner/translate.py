@@ -1,0 +1,155 @@
+"""From the fields of a resource to the plans of the library's rooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetran import api
+from edgetran.devices import Workload
+from edgetran.gptran import GPTranPlan
+from edgetran.gptran.steps import StepSizes
+from edgetran.search import Constraints, Weights
+from edgetran.space import Architecture, DesignSpace
+from edgetran.training import RaySettings, TaskReference, TrainingPlan
+
+if TYPE_CHECKING:
+    from edgetran.api import Refinement
+
+
+def design_space(source: api.DesignSpaceSource) -> DesignSpace:
+    """The design space of a resource.
+
+    Raises:
+        DesignSpaceError: an impossible combination.
+    """
+    return DesignSpace.from_dict(source.to_mapping())
+
+
+def architecture(source: api.ArchitectureSource) -> Architecture:
+    """One architecture of a resource.
+
+    Raises:
+        ArchitectureError: a model dict that cannot be.
+    """
+    if source.homogeneous is not None:
+        shape = source.homogeneous
+        return Architecture.homogeneous(
+            num_layers=shape.layers,
+            hidden_size=shape.hidden_size,
+            num_heads=shape.heads,
+            feed_forward=shape.feed_forward,
+            head_type=shape.head_type,
+        )
+    assert source.model_dict is not None  # noqa: S101 - the model allows exactly one
+    return Architecture.from_model_dict(source.model_dict.model_dump(by_alias=True))
+
+
+def task_reference(source: api.TaskSource, base: Path) -> TaskReference:
+    """Where a task comes from; relative paths are taken from `base`.
+
+    Raises:
+        TaskError: not exactly one source.
+    """
+    fields: dict[str, Any] = {
+        "name": source.name,
+        "hub": source.hub,
+        "glue": source.glue_task,
+        "max_examples": source.max_training_examples,
+        "seed": source.split_seed,
+    }
+    if source.folder is not None:
+        fields["folder"] = str(base / source.folder)
+    if source.files is not None:
+        files = source.files
+        parts = {"train": files.train, "validation": files.validation, "test": files.test}
+        fields |= {
+            "files": {part: str(base / path) for part, path in parts.items() if path is not None},
+            "text_column": files.text_column,
+            "text2_column": files.text2_column,
+            "label_column": files.label_column,
+            "kind": files.label_kind,
+        }
+    return TaskReference(**fields)
+
+
+def max_length(task: api.TaskSource, workload: api.Workload) -> int:
+    """Tokens that texts are cut to: the task's own choice, else the workload's length."""
+    return task.max_length or workload.sequence_length
+
+
+def training_plan(
+    training: api.Training, length: int, distillation: api.Distillation | None = None
+) -> TrainingPlan:
+    """Budget and recipe of a trial, for texts of at most `length` tokens."""
+    fields = training.model_dump(exclude={"masked_lm"}, exclude_none=True)
+    if training.masked_lm is not None:
+        fields |= {f"mlm_{name}": value for name, value in training.masked_lm.model_dump().items()}
+    if distillation is not None:
+        fields |= {
+            "distillation_weight": distillation.weight,
+            "distillation_hidden_weight": distillation.hidden_weight,
+            "distillation_temperature": distillation.temperature,
+        }
+    return TrainingPlan(max_length=length, **fields)
+
+
+def workload(source: api.Workload, *, vocab_size: int, num_labels: int) -> Workload:
+    """What a device is asked to run, with the task's vocabulary and labels."""
+    return Workload(
+        batch_size=source.batch_size,
+        sequence_length=source.sequence_length,
+        vocab_size=vocab_size,
+        num_labels=num_labels,
+    )
+
+
+def constraints(source: api.Budgets | None) -> Constraints:
+    """Bounds on the measures; none where the resource has none."""
+    if source is None:
+        return Constraints()
+    return Constraints.from_mapping(source.model_dump(exclude_none=True))
+
+
+def weights(source: api.Objective) -> Weights:
+    """Weights of the objective's terms."""
+    return Weights(**source.weights.model_dump())
+
+
+def ray_settings(source: api.RaySettings) -> RaySettings:
+    """Where trials run on one machine.
+
+    Raises:
+        SpecError: for mode kuberay, which needs a Kubernetes cluster.
+    """
+    return RaySettings(mode=source.mode, address=source.address)
+
+
+def gptran_plan(spec: Refinement, budgets: api.Budgets | None, seed: int) -> GPTranPlan:
+    """The plan of a GPTran run; `budgets` stand where the resource gives none of its own."""
+    sizes, floors = spec.step_sizes, spec.minimum_sizes
+    optional: dict[str, Any] = {}
+    if sizes.head_types is not None:
+        optional["head_types"] = sizes.head_types
+    return GPTranPlan(
+        stages=spec.stages,
+        cycles=spec.cycles,
+        samples_per_stage=spec.samples_per_stage,
+        budgets=constraints(spec.budgets or budgets),
+        selection=spec.selection,
+        tolerance=spec.tolerance,
+        cost_weight=spec.cost_weight,
+        patience=spec.patience,
+        sizes=StepSizes(
+            pruned_heads=sizes.pruned_heads,
+            narrowed_matrices=sizes.narrowed_feed_forwards,
+            narrow_fraction=sizes.feed_forward_fraction,
+            minimum_width=floors.feed_forward,
+            maximum_stack=sizes.max_feed_forward_stack,
+            appended_widths=sizes.appended_widths,
+            hidden_fraction=sizes.hidden_size_fraction,
+            minimum_hidden_size=floors.hidden_size,
+            **optional,
+        ),
+        seed=seed,
+    )
