@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -70,7 +73,7 @@ class OnnxRuntimeEngine(Engine):
                 session = onnxruntime.InferenceSession(str(path), options, providers=providers)
             else:
                 with tempfile.TemporaryDirectory() as folder:
-                    quantized = _quantize(path, Path(folder) / "int8.onnx")
+                    quantized = _quantize(path, Path(folder))
                     session = onnxruntime.InferenceSession(
                         str(quantized), options, providers=providers
                     )
@@ -90,13 +93,45 @@ class _OnnxRuntimeSession(Session):
         return np.asarray(self._session.run(["logits"], dict(inputs))[0], dtype=np.float32)
 
 
-def _quantize(source: Path, target: Path) -> Path:
+def _quantize(source: Path, folder: Path) -> Path:
+    """Write the model with int8 weights, one scale per output; activations follow at run time.
+
+    Weights of more than two dimensions, such as one matrix per head, stay as they are: the
+    runtime's kernels take no scale per channel there.
+    """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    target = folder / "int8.onnx"
+    model = onnx.load(source)
+    dimensions = {weights.name: len(weights.dims) for weights in model.graph.initializer}
+    kept = [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and dimensions.get(node.input[1], 2) != 2
+    ]
     # Without VNNI, the 8-bit products of x86 saturate in 16 bits unless weights keep to 7 bits.
     sets = instruction_sets()
     saturates = "avx2" in sets and not {"avx512_vnni", "avx_vnni"} & set(sets)
-    quantize_dynamic(
-        source, target, weight_type=QuantType.QInt8, per_channel=True, reduce_range=saturates
-    )
+    with _silent_logging():
+        quantize_dynamic(
+            model,
+            target,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_exclude=kept,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=saturates,
+        )
     return target
+
+
+@contextmanager
+def _silent_logging() -> Iterator[None]:
+    """The quantiser advises, through the root logger, a step that helps no transformer."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -22,6 +22,7 @@ class Classifier(torch.nn.Module):
         self.wide = torch.nn.Linear(32, 64)
         self.narrow = torch.nn.Linear(64, 32)
         self.norm = torch.nn.LayerNorm(32)
+        self.per_head = torch.nn.Parameter(torch.randn(2, 16, 16) / 4)
         self.top = torch.nn.Linear(32, 2)
 
     def forward(self, input_ids, attention_mask, token_type_ids):
@@ -30,6 +31,8 @@ class Classifier(torch.nn.Module):
         mask = (1.0 - attention_mask.to(x.dtype)).unsqueeze(1) * -1e4
         scores = self.attention(x) @ x.transpose(1, 2) / 32**0.5 + mask
         x = self.norm(x + torch.softmax(scores, -1) @ x)
+        heads = x.unflatten(-1, (2, 16)).transpose(1, 2) @ self.per_head
+        x = self.norm(x + heads.transpose(1, 2).flatten(-2))
         x = self.norm(x + self.narrow(torch.nn.functional.gelu(self.wide(x))))
         return types.SimpleNamespace(logits=self.top(x[:, 0]))
 
