@@ -124,10 +124,11 @@ class SimulatedDevice:
         """
         if precision not in BYTES_PER_VALUE:
             raise unknown_name("precision", precision, BYTES_PER_VALUE)
-        reason = self.why_infeasible(architecture, workload, precision)
+        steps = operations_of(architecture, workload, precision)
+        reason = self._why_infeasible(steps, precision)
         if reason is not None:
             return HardwareFigures.infeasible("simulated", reason)
-        durations_s, powers_w = self.timeline(architecture, workload, precision)
+        durations_s, powers_w = self._timeline(steps, precision)
         sequences = workload.batch_size
         energy_j = float(durations_s @ powers_w)
         return HardwareFigures(
@@ -140,9 +141,12 @@ class SimulatedDevice:
         self, architecture: Architecture, workload: Workload, precision: str
     ) -> str | None:
         """Why the device cannot run the architecture; None where it can."""
+        return self._why_infeasible(operations_of(architecture, workload, precision), precision)
+
+    def _why_infeasible(self, steps: tuple[Operation, ...], precision: str) -> str | None:
         if precision not in self.peak_gflops:
             return f"{self.name} does not compute in {precision}; it has {_list(self.precisions)}"
-        needed_mb = _memory_mb(operations_of(architecture, workload, precision), precision)
+        needed_mb = _memory_mb(steps, precision)
         free_mb = self.memory_mb - self.reserved_mb
         if needed_mb > free_mb:
             return (
@@ -155,7 +159,9 @@ class SimulatedDevice:
         self, architecture: Architecture, workload: Workload, precision: str
     ) -> tuple[Floats, Floats]:
         """Durations (s) and powers (W) of the phases of one batch, in order, shape (k,)."""
-        steps = operations_of(architecture, workload, precision)
+        return self._timeline(operations_of(architecture, workload, precision), precision)
+
+    def _timeline(self, steps: tuple[Operation, ...], precision: str) -> tuple[Floats, Floats]:
         busy_s = self.busy_s(
             np.array([float(step.macs) for step in steps]),
             np.array([float(step.bytes_moved) for step in steps]),
