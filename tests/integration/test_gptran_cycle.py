@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edgetran.devices import Workload, catalogue
-from edgetran.gptran import GPTranPlan, read_tree, run_gptran
+from edgetran.gptran import GPTranError, GPTranPlan, read_tree, run_gptran
 from edgetran.gptran.task_workshop import TaskWorkshop
 from edgetran.profiling import simulated_predictor
 from edgetran.space import Architecture
@@ -74,15 +75,21 @@ def workshop(home):
     )
 
 
-def test_a_cycle_grows_and_prunes_a_trained_model(home, workshop):
+PLAN = GPTranPlan(samples_per_stage=1, tolerance=0.05)
+
+
+def refine(workshop, folder):
     device = catalogue()["raspberry-pi-4-cpu"]
     predictor = simulated_predictor(device, Workload(1, 16, 120, 2), "fp32")
-    plan = GPTranPlan(samples_per_stage=1, tolerance=0.05)
     with TrialPool(parallelism=0) as pool:
-        result = run_gptran(plan, workshop, predictor=predictor, pool=pool, folder=home / "gptran")
+        return run_gptran(PLAN, workshop, predictor=predictor, pool=pool, folder=folder)
+
+
+def test_a_cycle_grows_and_prunes_a_trained_model(home, workshop):
+    result = refine(workshop, home / "gptran")
     tree = read_tree(home / "gptran" / "tree.jsonl")
     trained = [node for node in tree.nodes.values() if node.state == "trained"]
-    assert {node.stage for node in trained} == {"root", *plan.stages}
+    assert {node.stage for node in trained} == {"root", *PLAN.stages}
     for node in trained:
         model = load_model(tree.checkpoint(node))
         assert model.config.to_architecture() == node.architecture
@@ -92,6 +99,36 @@ def test_a_cycle_grows_and_prunes_a_trained_model(home, workshop):
             assert node.transfer_ratio > 0.8
             # Eight steps alone teach nothing: what is known comes from the parent.
             assert node.metric > 0.9
-    assert result.best.metric >= result.root.metric - plan.tolerance
+    assert result.best.metric >= result.root.metric - PLAN.tolerance
     logits = predict(load_model(result.checkpoint), workshop.data, "test")
     assert np.isfinite(logits).all()
+
+
+def test_a_child_that_was_trained_but_not_recorded_is_not_trained_again(home, workshop):
+    folder = home / "killed"
+    result = refine(workshop, folder)
+    log = folder / "tree.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    nodes = [i for i, line in enumerate(lines) if b'"type":"node"' in line]
+    weights = {path: path.stat().st_mtime_ns for path in folder.glob("nodes/*/model.safetensors")}
+    assert len(weights) == len(nodes) - 1  # all but the root
+    log.write_bytes(b"".join(lines[: nodes[-2]]))  # killed before the last two were recorded
+    assert refine(workshop, folder) == result
+    assert {path: path.stat().st_mtime_ns for path in weights} == weights
+
+
+def test_children_may_learn_from_the_root_too(home, workshop):
+    folder = home / "distilled"
+    result = refine(replace(workshop, teacher=str(home / "root")), folder)
+    tree = read_tree(folder / "tree.jsonl")
+    assert all(node.state == "trained" for node in tree.nodes.values())
+    assert result.best.metric >= result.root.metric - PLAN.tolerance
+
+
+def test_magnitude_may_decide_what_is_pruned(home, workshop):
+    importance = replace(workshop, importance_by="magnitude").importance(home / "root")
+    assert [len(values) for values in importance.heads] == [2, 2]
+    with pytest.raises(GPTranError, match="importance"):
+        replace(workshop, importance_by="random")
+    with pytest.raises(GPTranError, match="calibration"):
+        replace(workshop, calibration_examples=0)

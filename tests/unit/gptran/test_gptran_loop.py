@@ -12,6 +12,7 @@ from gptran_world import ROOT, Interrupted
 from edgetran.gptran.blocks import GPTranError
 from edgetran.gptran.loop import run_gptran
 from edgetran.gptran.plan import GPTranPlan
+from edgetran.gptran.steps import GROW_STAGES, STAGES
 from edgetran.gptran.tree import read_tree
 from edgetran.records import read_records
 from edgetran.search import Bound, Constraints
@@ -152,6 +153,17 @@ def test_a_failure_to_make_starting_weights_is_a_failed_child(world):
     here.workshop.start = fragile
     refine(here)
     assert "the head does not fit" in tree_of(here).nodes["1.1"].reason
+
+
+def test_every_stage_makes_children_of_its_own_kind(world):
+    here = world(lambda architecture: 0.8)
+    refine(here, replace(PLAN, stages=STAGES, patience=20))
+    for stage in STAGES:
+        made = [node for node in tree_of(here).nodes.values() if node.stage == stage]
+        assert made, stage
+        for node in made:
+            parent = tree_of(here).nodes[node.parent]
+            assert (node.parameters < parent.parameters) or stage in GROW_STAGES
 
 
 def test_patience_ends_a_run_that_finds_nothing(world):
