@@ -16,6 +16,7 @@ from edgetran.api import (
     SearchDevice,
     SpecError,
 )
+from edgetran.devices import simulated_device
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def plan_chain(bundle: Bundle) -> Chain:
             name, or something that one machine cannot do: a device reached by labels of cluster
             nodes, a RayJob, suspended work.
     """
-    problems = [*_too_many(bundle), *_needs_a_cluster(bundle)]
+    problems = [*_too_many(bundle), *_impossible_here(bundle)]
     searches, refinements = bundle.of_kind(CoDesignSearch), bundle.of_kind(GPTranRun)
     jobs = bundle.of_kind(ProfilingJob)
     names: dict[str, ProfilingJob] = {}
@@ -156,7 +157,7 @@ def _too_many(bundle: Bundle) -> list[Problem]:
     return problems
 
 
-def _needs_a_cluster(bundle: Bundle) -> list[Problem]:
+def _impossible_here(bundle: Bundle) -> list[Problem]:
     problems = []
     for resource in bundle.resources:
         spec = getattr(resource, "spec")  # noqa: B009 - each kind has its own
@@ -180,6 +181,7 @@ def _needs_a_cluster(bundle: Bundle) -> list[Problem]:
                 )
             )
         for path, device in _devices(resource):
+            problems += _no_such_precision(resource, path, device)
             if device.node_selector is not None:
                 problems.append(
                     _problem(
@@ -190,6 +192,22 @@ def _needs_a_cluster(bundle: Bundle) -> list[Problem]:
                     )
                 )
     return problems
+
+
+def _no_such_precision(resource: Resource, path: str, device: Device) -> list[Problem]:
+    if device.simulation is None:
+        return []
+    precisions = simulated_device(device.simulation).precisions
+    if device.precision in precisions:
+        return []
+    return [
+        _problem(
+            resource,
+            f"{path}.precision",
+            f"{device.precision} was given (the default is fp32); allowed for {device.simulation} "
+            f"is {' or '.join(precisions)}",
+        )
+    ]
 
 
 def _devices(resource: Resource) -> list[tuple[str, Device]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetran import api
-from edgetran.devices import Figure, HardwareFigures, host_info, simulated_device
+from edgetran.devices import Figure, HardwareFigures, host_info, power_sources, simulated_device
 from edgetran.devices.host import package_versions
 from edgetran.gptran import GPTranResult, read_tree
 from edgetran.profiling import Profile, profile_device
@@ -66,7 +66,7 @@ def conclude(
         "seed": chain.seed,
         "startedAt": started_at,
         "versions": {"python": platform.python_version(), **package_versions()},
-        "host": host_info().to_dict(),
+        "host": host_info().to_dict() | {"power_sources": _power_sources()},
         "devices": [describe_device(device, profiles.get(device.name)) for device in _all(chain)],
         "workload": chain.workload.model_dump(by_alias=True),
         "task": None if task is None else _describe_task(task.data),
@@ -226,6 +226,11 @@ def _all(chain: Chain) -> list[Any]:
         *chain.devices,
         *(job.spec.device for job in chain.jobs if job.spec.device.name not in names),
     ]
+
+
+def _power_sources() -> list[dict[str, str | None]]:
+    """Every power source, and why it is missing (None where it is not)."""
+    return [{"name": s.name, "missing": s.available()} for s in power_sources()]
 
 
 def _describe_task(data: EncodedTask) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from edgetran.api import Device, ProfilingJob, SearchDevice
 from edgetran.devices import (
@@ -22,6 +22,10 @@ from edgetran.profiling import (
     predictor,
     simulated_predictor,
 )
+
+
+NO_POWER_HERE: Final = "no power source was found on this host; `edgetran devices` says why"
+"""The reasons in full are in result.json, under host."""
 
 
 def profiling_plan(job: ProfilingJob, workload: Workload) -> ProfilingPlan:
@@ -56,7 +60,8 @@ def power_source(device: Device) -> PowerSource:
     """What senses the power of this host, as the device's settings say."""
     energy = device.energy
     if energy is None or energy.source == "auto":
-        return best_power_source(device.accelerator)
+        best = best_power_source(device.accelerator)
+        return NoPower(NO_POWER_HERE) if isinstance(best, NoPower) else best
     if energy.source == "none":
         return NoPower(f"{device.name}: energy.source is none")
     source = (

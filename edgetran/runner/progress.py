@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.progress import Task as Bar
+from rich.table import Column
 from rich.text import Text
 
 from edgetran.records import JsonLog
@@ -21,7 +22,7 @@ from edgetran.records import JsonLog
 PLAIN_PERIOD_S: Final = 10.0
 """Least time between two plain lines of one stage: a log file stays readable."""
 
-_TITLE_WIDTH: Final = 30
+_TITLE_WIDTH: Final = 22
 
 
 @dataclass
@@ -74,13 +75,17 @@ class TerminalProgress:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bars = Bars(
-                TextColumn("{task.fields[mark]}"),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[mark]}", table_column=_fixed()),
+                TextColumn("{task.description}", table_column=_fixed()),
+                BarColumn(bar_width=14, table_column=_fixed()),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=_fixed()),
                 _Left(self._stages, self._clock),
-                TextColumn("[dim]{task.fields[note]}"),
+                TextColumn(
+                    "[dim]{task.fields[note]}",
+                    table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+                ),
                 console=self._console,
+                expand=True,
                 refresh_per_second=4,
             )
             self._bars.start()
@@ -167,6 +172,11 @@ class TerminalProgress:
         self._log.append(record | fields)
 
 
+def _fixed() -> Column:
+    """A column that is never narrowed for another's sake."""
+    return Column(no_wrap=True, overflow="ellipsis")
+
+
 class _Left(ProgressColumn):
     """Time left of an unfinished stage, time taken of a finished one."""
 
@@ -175,9 +185,13 @@ class _Left(ProgressColumn):
         self._stages = stages
         self._clock = clock
 
+    def get_table_column(self) -> Column:
+        """As wide as its text."""
+        return _fixed()
+
     def render(self, task: Bar) -> Text:
         if task.finished:
-            return Text(duration(task.finished_time).rjust(7), style="dim")
+            return Text(duration(task.finished_time).rjust(9), style="dim")
         stage = self._stages[task.description.rstrip()]
         left = stage.seconds_left(self._clock())
-        return Text(f"{duration(left)} left".rjust(12), style="cyan")
+        return Text(f"{duration(left)} left".rjust(9), style="cyan")

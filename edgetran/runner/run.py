@@ -33,6 +33,7 @@ from edgetran.search import SearchPlan, SearchResult, run_search
 from edgetran.space import Architecture, DesignSpace
 from edgetran.training import (
     EncodedTask,
+    TaskError,
     TrainingPlan,
     TrialPool,
     TrialSpec,
@@ -154,7 +155,11 @@ class _Run:
             threads=max(1, int(main.spec.ray.cpus_per_trial)),
         )
         self.progress.start("Load the task", total=1)
-        data = encoded_task(reference, length, vocab_size, tokenizer_folder)
+        try:
+            data = encoded_task(reference, length, vocab_size, tokenizer_folder)
+        except TaskError as error:
+            problem = api.Problem(main.source, main.label, "spec.task", str(error))
+            raise api.SpecError([problem]) from None
         sizes = {part: len(split) for part, split in data.splits.items()}
         self.progress.advance("Load the task")
         self.progress.finish(

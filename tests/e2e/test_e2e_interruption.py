@@ -1,0 +1,127 @@
+"""A run that is killed, interrupted or out of disk space loses nothing and repeats nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import call, small_run
+
+from edgetran.records import read_records
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            arguments, stdout=output, stderr=output, env=os.environ | {"COLUMNS": "120"}
+        )
+
+
+def children_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def assert_all_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    left = [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not left, [p.cmdline()[:3] for p in left]
+
+
+def assert_complete(folder: Path) -> None:
+    trials = read_records(folder / "trials.jsonl")
+    assert sorted(trial["number"] for trial in trials) == [0, 1, 2, 3]
+    measured = Counter(
+        record["graph_hash"]
+        for record in read_records(folder / "profiles" / "this-host.jsonl")
+        if record["kind"] == "measurement"
+    )
+    assert measured
+    assert set(measured.values()) == {1}
+    nodes = [
+        record["id"]
+        for record in read_records(folder / "gptran" / "tree.jsonl")
+        if record.get("record") == "node"
+    ]
+    assert nodes
+    assert len(nodes) == len(set(nodes))
+    assert json.loads((folder / "result.json").read_text())["winner"]
+
+
+@pytest.mark.timeout(1500)
+def test_ten_kills_at_random_moments_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    folder, log = tmp_path / "run", tmp_path / "output.txt"
+    rng = random.Random(20230324)  # noqa: S311 - moments of kills, no secrets
+    kills = 0
+    while kills < 10:
+        process = start(small_run(folder), log)
+        try:
+            process.wait(timeout=rng.uniform(2, 14) + 2 * kills)
+        except subprocess.TimeoutExpired:
+            family = children_of(process)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert_all_gone(family)
+            kills += 1
+        else:
+            assert process.returncode == 0, log.read_text()
+            break
+    assert kills >= 4, "the run ended before it was killed a few times; nothing was tested"
+    last = call(small_run(folder))
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert_complete(folder)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_cleanly_and_goes_on(tmp_path: Path, signum: int) -> None:
+    folder, log = tmp_path / "run", tmp_path / "output.txt"
+    process = start(small_run(folder), log)
+    deadline = time.monotonic() + 240
+    while not read_records(folder / "trials.jsonl"):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    family = children_of(process)
+    process.send_signal(signum)
+    assert process.wait(timeout=60) == 130, log.read_text()
+    text = log.read_text()
+    assert "interrupted; what is done is kept" in text
+    assert "Traceback" not in text
+    assert_all_gone(family)
+    assert not (folder / "result.json").exists()
+    last = call(small_run(folder))
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert "continuing where it stopped" in last.stdout
+    assert_complete(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
+    try:
+        full = call(small_run(disk / "run"))
+        assert full.returncode == 1, full.stdout + full.stderr
+        assert "no space is left" in full.stderr
+        assert "Traceback" not in full.stderr
+        kept = read_records(disk / "run" / "profiles" / "this-host.jsonl")
+        subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
+        again = call(small_run(disk / "run"))
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert_complete(disk / "run")
+        assert read_records(disk / "run" / "profiles" / "this-host.jsonl")[: len(kept)] == kept
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
