@@ -8,7 +8,9 @@ from transformers import (
 )
 
 from edgetran.models.alignment import Alignment, LayerAlignment, align
+from edgetran.models.bert import BertConversionError, from_bert, to_bert
 from edgetran.models.config import FlexiBertConfig, ModelConfigError
+from edgetran.models.export import export_onnx
 from edgetran.models.modeling import (
     FlexiBertForMaskedLM,
     FlexiBertForSequenceClassification,
@@ -26,6 +28,7 @@ from edgetran.models.transfer import (
 
 __all__ = [
     "Alignment",
+    "BertConversionError",
     "FlexiBertConfig",
     "FlexiBertForMaskedLM",
     "FlexiBertForSequenceClassification",
@@ -38,7 +41,10 @@ __all__ = [
     "TransferReport",
     "WeightsError",
     "align",
+    "export_onnx",
+    "from_bert",
     "predicted_transfer_ratio",
+    "to_bert",
     "transfer_weights",
 ]
 

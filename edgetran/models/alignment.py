@@ -86,14 +86,18 @@ def _shared_head(source: str, head: str, dim: int, width: int) -> int:
 
 def align_heads(parent: Sequence[str], child: Sequence[str]) -> tuple[int | None, ...]:
     """For each child head the parent head: the same type first, then the same family."""
-    free = list(range(len(parent)))
+    free = dict(enumerate(parent))
     chosen: list[int | None] = [None] * len(child)
-    for same in (str, family):
+    for kind in (str, family):
+        available: dict[str, list[int]] = {}
+        for index, head_type in free.items():
+            available.setdefault(kind(head_type), []).append(index)
         for head, head_type in enumerate(child):
-            source = next((a for a in free if same(parent[a]) == same(head_type)), None)
-            if chosen[head] is None and source is not None:
+            sources = available.get(kind(head_type))
+            if chosen[head] is None and sources:
+                source = sources.pop(0)
                 chosen[head] = source
-                free.remove(source)
+                del free[source]
     return tuple(chosen)
 
 
@@ -101,6 +105,8 @@ def align_stacks(parent: Layer, child: Layer) -> tuple[int | None, ...]:
     """For each width of the child's feed-forward stack, the width of the parent's it continues."""
     ours, theirs = len(child.feed_forward), len(parent.feed_forward)
     matched = min(ours, theirs)
+    if ours == theirs:
+        return tuple(range(ours))
     candidates = [
         _pairs(ours, chosen, sources)
         for chosen in combinations(range(ours), matched)
@@ -145,7 +151,7 @@ def shared_stack(parent: Layer, child: Layer, stacks: Sequence[int | None]) -> i
     for i, source, inputs_too in stack_matrices(stacks, len(parent.feed_forward)):
         if source is not None:
             outputs = min(ours[i + 1], theirs[source + 1])
-            shared += outputs * (1 + min(ours[i], theirs[source]) * inputs_too)
+            shared += outputs * (1 + min(ours[i], theirs[source]) if inputs_too else 1)
     return shared
 
 

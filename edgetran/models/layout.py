@@ -10,10 +10,12 @@ from edgetran.space.architecture import HEAD_TYPES, Layer
 MIXING_BY_SCORES = ("sa_sdp", "sa_wma")
 MIXING_BY_TRANSFORM = ("l_dft", "l_dct")
 
+_FAMILIES = {head_type: head_type.partition("_")[0] for head_type in HEAD_TYPES}
+
 
 def family(head_type: str) -> str:
     """The family of a head type: `sa`, `l` or `c`."""
-    return head_type.partition("_")[0]
+    return _FAMILIES[head_type]
 
 
 def span(head_type: str) -> int:
