@@ -23,11 +23,13 @@ class ConditionsOf:
     Attributes:
         device: its name.
         facts: (words, value or range) lines.
+        changing: (words, value or range before, and after the measurements) lines.
         measurements: the records themselves, for a table.
     """
 
     device: str
     facts: tuple[tuple[str, str], ...]
+    changing: tuple[tuple[str, str, str], ...]
     measurements: tuple[Measurement, ...]
 
 
@@ -41,15 +43,24 @@ def conditions_of(profile: Profile) -> ConditionsOf:
         ("Mode", _counted(m.mode for m in records)),
         ("Stable", f"{sum(m.stable for m in records)} of {len(records)} measurements"),
         ("Failed", str(len(profile.failed))),
-        ("Drift of windows", _range([m.drift for m in records if m.drift is not None], "%")),
+        ("Drift of windows", _range([100 * m.drift for m in records if m.drift is not None], "%")),
         ("Versions", ", ".join(f"{name} {version}" for name, version in key.versions)),
     ]
+    for measure, reason in profile.missing.items():
+        facts.append((wording.hardware_word(measure).capitalize(), f"not measured: {reason}"))
     powers = [m.power for m in records if m.power is not None]
-    facts += _ranges("Power sensor", powers, skip=("energy_j", "mean_power_w", "peak_power_w"))
-    for when in ("before", "after"):
-        snapshots = [m.conditions[when] for m in records if m.conditions.get(when)]
-        facts += _ranges(when.capitalize(), snapshots)
-    return ConditionsOf(profile.device, tuple(fact for fact in facts if fact[1]), records)
+    sensed = _ranges(powers, skip=("energy_j", "mean_power_w", "peak_power_w"))
+    facts += [(f"Power sensor, {words.lower()}", value) for words, value in sensed.items()]
+    before, after = (
+        _ranges([m.conditions[when] for m in records if m.conditions.get(when)])
+        for when in ("before", "after")
+    )
+    return ConditionsOf(
+        device=profile.device,
+        facts=tuple(fact for fact in facts if fact[1]),
+        changing=tuple((words, value, after.get(words, "")) for words, value in before.items()),
+        measurements=records,
+    )
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -70,44 +81,41 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _ranges(
-    title: str, snapshots: Sequence[Mapping[str, Any]], skip: Sequence[str] = _SKIPPED
-) -> list[tuple[str, str]]:
-    """One line per entry of the snapshots: its value, or its range over all of them."""
-    values: dict[str, list[Any]] = {}
+    snapshots: Sequence[Mapping[str, Any]], skip: Sequence[str] = _SKIPPED
+) -> dict[str, str]:
+    """Each entry of the snapshots in words: its value, or its range over all of them."""
+    values: dict[tuple[str, str], list[Any]] = {}
     for snapshot in snapshots:
         for name, value in snapshot.items():
             if name in skip:
                 continue
             inner = value.items() if isinstance(value, Mapping) else [("", value)]
             for part, item in inner:
-                values.setdefault(f"{name} {part}".strip(), []).append(item)
-    lines = []
-    for name, items in values.items():
-        flat = [
-            part
-            for item in items
-            for part in (item if isinstance(item, list | tuple) else [item])
-            if part is not None and part != ""
-        ]
-        base, _, part = name.partition(" ")
-        words = f"{title}: {_words(base)}{f' ({part})' if part else ''}".replace("): ", ") ")
-        numbers = [v for v in flat if isinstance(v, int | float) and not isinstance(v, bool)]
-        if flat and len(numbers) == len(flat) and base != "pinned_cores":
-            lines.append((words, _range(numbers, _unit(base))))
-        elif flat:
-            lines.append((words, ", ".join(dict.fromkeys(_value(base, v) for v in flat))))
+                items = item if isinstance(item, list | tuple) else [item]
+                values.setdefault((name, part), []).extend(items)
+    lines = {}
+    for (name, part), items in values.items():
+        known = [item for item in items if item is not None and item != ""]
+        numbers = [v for v in known if isinstance(v, int | float) and not isinstance(v, bool)]
+        if not known:
+            text = "not known on this machine"
+        elif len(numbers) == len(known) and name != "pinned_cores":
+            text = _range(numbers, _unit(name))
         else:
-            lines.append((words, "not known on this machine"))
+            text = ", ".join(dict.fromkeys(_value(name, item) for item in known))
+        lines[f"{_words(name)} ({part})" if part else _words(name)] = text
     return lines
 
 
 def _range(values: Sequence[float], unit: str) -> str:
     if not values:
         return ""
-    if unit == "%":
-        values, unit = [100 * value for value in values], "%"
-    low, high = wording.number(min(values)), wording.number(max(values))
+    low, high = _number(min(values)), _number(max(values))
     return f"{low} {unit}".strip() if low == high else f"{low} to {high} {unit}".strip()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _counted(values: Iterable[str]) -> str:
@@ -122,10 +130,8 @@ def _value(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if name.endswith("_bytes") and isinstance(value, int | float):
         return f"{value / 2**30:.1f} GiB"
-    unit = _unit(name)
-    if isinstance(value, float):
-        return f"{wording.number(value)} {unit}".strip()
-    return f"{value} {unit}".strip()
+    text = _number(value) if isinstance(value, float) else str(value)
+    return f"{text} {_unit(name)}".strip()
 
 
 def _inline(item: Mapping[str, Any]) -> str:

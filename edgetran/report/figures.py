@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edgetran.report import wording
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from edgetran.report.prediction import HeldOut, Prediction
     from edgetran.search import Evaluation, SearchResult, Trial
 
-DEVICE_COLOURS: Final = 8
-_SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon",
-                   "hexagon", "cross")  # fmt: skip
+_SYMBOLS: Final = {
+    "circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "triangle-down": "▼",
+    "pentagon": "⬟", "hexagon": "⬢", "cross": "✚",
+}  # fmt: skip
+"""A symbol per device, as plotly calls it and as a character."""
 _AXES: Final = {
     "latency_ms": "Latency per sequence (ms)",
     "energy_mj": "Energy per sequence (mJ)",
@@ -39,6 +42,16 @@ _KEYS: Final = {
     "parameters": "parameters",
 }
 _LOG_SPAN: Final = 8.0  # largest ÷ smallest value from which a logarithmic axis reads better
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend."""
+
+    symbol: str
+    colour: str
+    name: str
+
 
 Point = tuple[float, float, str]
 """x, y and the text to hover."""
@@ -74,8 +87,7 @@ def pareto_figure(
     if not rows:
         return None
     figure = _figure()
-    devices = sorted({judged.candidate.device for _, judged in search.evaluations})
-    for index, device in enumerate(devices):
+    for index, device in enumerate(_devices(search)):
         here = [pair for pair in rows if pair[1].candidate.device == device]
         if not here:
             continue
@@ -84,11 +96,8 @@ def pareto_figure(
             figure,
             points,
             name=_device_name(device, simulated),
-            colour=f"var(--d{index % DEVICE_COLOURS})",
-            symbol=[
-                _SYMBOLS[index % len(_SYMBOLS)] + ("" if judged.feasible else "-open")
-                for _, judged in here
-            ],
+            colour=_device_colour(index),
+            symbol=[_device_symbol(index, feasible=judged.feasible) for _, judged in here],
         )
     _add_front(figure, [judged for _, judged in rows if judged.feasible], axis)
     for place, (title, x, y, text) in enumerate(marked):
@@ -102,8 +111,29 @@ def pareto_figure(
         )
     values = [judged.measures.value(axis) or 0.0 for _, judged in rows] + [m[1] for m in marked]
     figure.update_xaxes(title_text=_AXES[axis], **_scale(values))
-    figure.update_yaxes(title_text=f"{metric.capitalize()} (trials: validation; marked: test)")
+    figure.update_yaxes(title_text=f"Validation {metric}")
+    figure.update_layout(showlegend=False)
     return figure
+
+
+def pareto_legend(
+    search: SearchResult, simulated: frozenset[str], marked: Sequence[str]
+) -> list[Key]:
+    """What symbols and colours of `pareto_figure` mean: one legend for all of them."""
+    characters = list(_SYMBOLS.values())
+    devices = [
+        Key(
+            characters[index % len(characters)],
+            _device_colour(index),
+            _device_name(device, simulated),
+        )
+        for index, device in enumerate(_devices(search))
+    ]
+    models = [
+        Key("✕" if place else "★", "var(--text)" if place else "var(--accent)", title)
+        for place, title in enumerate(marked)
+    ]
+    return [*models, *devices, Key("╌╌", "var(--muted)", "Pareto front")]
 
 
 def progress_figure(search: SearchResult) -> go.Figure | None:
@@ -289,6 +319,11 @@ def _figure() -> go.Figure:
                 "font": {"color": "var(--text)"},
             },
             "hovermode": "closest",
+            "modebar": {
+                "bgcolor": "rgba(0,0,0,0)",
+                "color": "var(--muted)",
+                "activecolor": "var(--text)",
+            },
         }
     )
 
@@ -408,6 +443,19 @@ def _lines(*lines: str | None) -> str:
 
 def _shortened(line: str, most: int = 90) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _devices(search: SearchResult) -> list[str]:
+    return sorted({judged.candidate.device for _, judged in search.evaluations})
+
+
+def _device_colour(index: int) -> str:
+    return f"var(--d{index % len(_SYMBOLS)})"
+
+
+def _device_symbol(index: int, *, feasible: bool) -> str:
+    name = list(_SYMBOLS)[index % len(_SYMBOLS)]
+    return name if feasible else f"{name}-open"
 
 
 def _device_name(device: str, simulated: frozenset[str]) -> str:

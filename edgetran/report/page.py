@@ -79,6 +79,8 @@ def render(run: RunRecords) -> str:
         "notes": sections.notes(run),
         "files": {"model": None, "onnx": None} | (run.result.get("files") or {}),
         "sources": wording.SOURCES,
+        "short_sources": wording.SHORT_SOURCES,
+        "legend": sections.pareto_legend(run),
     }
     plotly_script = _plotly_script() if plots.figures else ""
     script = _packaged("report.js")

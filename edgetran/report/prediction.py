@@ -49,11 +49,13 @@ class HeldOut:
     """All predictions of one measure on one device.
 
     Attributes:
-        title: the measure in words.
+        measure: its name.
+        title: its name in words.
         unit: its unit.
         points: the predictions.
     """
 
+    measure: str
     title: str
     unit: str
     points: tuple[Prediction, ...]
@@ -87,7 +89,7 @@ def held_out(profile: Profile, final: Profile | None = None, *, seed: int = 0) -
             continue
         if final is not None:
             points += _finalists(profile, final, measure)
-        found.append(HeldOut(title, unit, tuple(points)))
+        found.append(HeldOut(measure, title, unit, tuple(points)))
     return found
 
 

@@ -67,7 +67,7 @@ class TrialRow:
     trial: Trial
     on_front: bool
     simulated: bool
-    architecture: tuple[str, ...]
+    architecture: str
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def summary(run: RunRecords) -> list[tuple[str, str]]:
     facts.append(("Done", " · ".join(words) or "nothing"))
     seconds = result.get("seconds") or {}
     parts = [
-        f"{stage} {wording.seconds_text(value)}"
+        f"{stage.replace('gptran', 'GPTran')} {wording.seconds_text(value)}"
         for stage, value in seconds.items()
         if value and stage != "total"
     ]
@@ -171,6 +171,7 @@ def comparison(run: RunRecords) -> Comparison | None:
         ComparisonRow(title, name, cells, _ratio(name, cells) if last else "")
         for name, title in wording.HOST_MEASURES.items()
         if any(cells := tuple(wording.figure(row, name, "onHost") for row in rows))
+        and wording.ran_elsewhere(rows)
     ]
     seconds = [row.get("trainingSeconds") for row in rows]
     reasons = [
@@ -213,6 +214,15 @@ def pareto_plots(run: RunRecords) -> list[PlotParts]:
     return plots
 
 
+def pareto_legend(run: RunRecords) -> list[figures.Key]:
+    """What the symbols of the Pareto plots mean."""
+    if run.search is None:
+        return []
+    models = [run.result.get(key) for key in ("winner", "baseline")]
+    titles = [str(row["title"]) for row in models if row is not None]
+    return figures.pareto_legend(run.search, run.simulated, titles)
+
+
 def progress_plots(run: RunRecords) -> list[PlotParts]:
     """How the search got on."""
     figure = None if run.search is None else figures.progress_figure(run.search)
@@ -232,7 +242,7 @@ def trial_rows(run: RunRecords) -> list[TrialRow]:
             trial=trial,
             on_front=trial.number in front,
             simulated=trial.candidate.device in run.simulated,
-            architecture=tuple(wording.describe(trial.candidate.architecture)),
+            architecture=" | ".join(wording.describe(trial.candidate.architecture)),
         )
         for trial in run.search.trials
     ]
@@ -312,9 +322,8 @@ def agreement_plots(run: RunRecords) -> list[PlotParts]:
     for name, profile in run.profiles.items():
         for held in held_out(profile, run.finals.get(name)):
             title = f"{held.title} on {name}"
-            caption = (
-                f"{title}: mean error {held.mean_error:.1%} on {len(held.points)} measurements"
-            )
+            claimed = profile.quality[held.measure].mean_error
+            caption = f"{title}: claimed mean error {claimed:.1%}, here {held.mean_error:.1%}"
             figure = figures.agreement_figure(held)
             plots.append((figure, caption, f"Scatter plot, predicted against measured: {title}"))
     return plots
@@ -380,7 +389,7 @@ def _path(run: RunRecords) -> Sequence[str]:
 def _mark(
     run: RunRecords, row: Mapping[str, Any], name: str
 ) -> tuple[str, float, float, str] | None:
-    cost, quality = wording.figure(row, name), wording.figure(row, "accuracy")
+    cost, quality = wording.figure(row, name), wording.figure(row, "validationAccuracy")
     if cost is None or cost.value is None or quality is None or quality.value is None:
         return None
     device = str(row["device"])

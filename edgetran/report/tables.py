@@ -75,9 +75,9 @@ def result_table(result: Mapping[str, Any]) -> RenderableType:
         [Text(wording.seconds_text(row.get("trainingSeconds"))) for row in rows],
         wording.ratio_text(*_pair(rows, [row.get("trainingSeconds") for row in rows])),
     )
-    if any(row.get("onHost") for row in rows):
+    if wording.ran_elsewhere(rows):
         table.add_section()
-        add("Really run on this host", [Text("") for _ in rows])
+        add("Run on this host", [Text("") for _ in rows])
         for name, title in wording.HOST_MEASURES.items():
             add(f"  {title}", *_figure_cells(rows, name, "onHost", notes))
     return Group(table, *notes.lines())

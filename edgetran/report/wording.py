@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from edgetran.devices import Figure
@@ -32,6 +32,11 @@ SOURCES: Final = {
 }
 """What each origin of a figure means, for a legend."""
 
+SHORT_SOURCES: Final = {
+    "measured": "meas", "predicted": "pred", "simulated": "sim", "counted": "count",
+}  # fmt: skip
+"""The origins where room is scarce."""
+
 HEAD_NAMES: Final = {
     "sa_sdp": "Self-attention, scaled dot product",
     "sa_wma": "Self-attention, weighted multiplicative",
@@ -45,14 +50,15 @@ HEAD_NAMES: Final = {
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, without exponents for the sizes met here; `MISSING` for None."""
+    """Three significant digits, millions as M, no exponents; `MISSING` for None."""
     if value is None:
         return MISSING
     if value == 0:
         return "0"
     size = abs(value)
-    if size >= 1e7:
-        return f"{value / 1e9:,.3g} G" if size >= 1e9 else f"{value / 1e6:,.1f} M"
+    for unit, letter in ((1e9, "G"), (1e6, "M")):
+        if size >= unit:
+            return f"{value / unit:#.3g}".rstrip(".") + f" {letter}"
     if size >= 1000:
         return f"{value:,.0f}"
     if size >= 100:
@@ -104,6 +110,11 @@ def figure(row: Mapping[str, Any], name: str, group: str = "figures") -> Figure 
     """A figure of a result's row; None where the row has none of that name."""
     data = (row.get(group) or {}).get(name)
     return None if data is None else Figure.from_dict(data)
+
+
+def ran_elsewhere(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether rows were run on this host whose figures are those of another device."""
+    return any(row.get("onHost") and row["onHost"]["device"] != row["device"] for row in rows)
 
 
 def metric_title(result: Mapping[str, Any], name: str) -> str:

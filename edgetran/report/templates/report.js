@@ -23,13 +23,17 @@
       layout.font.family = getComputedStyle(document.body).fontFamily;
       layout.dragmode = touch.matches ? false : "zoom";
       Plotly.react(id, data, layout, {
-        responsive: true,
         displaylogo: false,
+        displayModeBar: touch.matches ? false : "hover",
         modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
       });
     }
   };
   draw();
+  const resized = new ResizeObserver((entries) => {
+    for (const entry of entries) Plotly.Plots.resize(entry.target);
+  });
+  for (const id of Object.keys(figures)) resized.observe(document.getElementById(id));
   dark.addEventListener("change", draw);
 
   const key = (row, column) => {
