@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -111,10 +110,10 @@ def train(
         callback: told of every step; returning True ends the training.
         teacher: what to distil from, by `teacher_signals`.
         state_path: file that keeps the training's state every 30 s and when paused. A state of
-            the same training (model shape, data, plan, seed) found there is continued; it is
+            the same training (initial weights, data, plan, seed) found there is continued; it is
             deleted when the training is complete.
-        pause_at: share of the budget after which to stop, keeping the state: calling again with a
-            higher share goes on as if there had been no pause.
+        pause_at: share of the budget after which to stop, keeping the state: calling again with
+            the same initial model and a higher share goes on as if there had been no pause.
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
@@ -195,16 +194,12 @@ class _Training:
         )
         if continued and self.state_path:
             load_state(self.state_path, network, optimiser)
-        per_epoch = math.ceil(len(self.lengths) / plan.mlm_batch_size)
-        for epoch, index in _positions(self.step, per_epoch):
-            if index == 0 or self.step == 0:
-                batches = self._batches(plan.mlm_batch_size, epoch)
+        for batch in self._batches(plan.mlm_batch_size):
             fraction = (self.step + 0.5) / plan.mlm_steps
             if plan.max_seconds:
                 fraction = max(fraction, self.seconds / (plan.max_seconds * _MLM_TIME_SHARE))
             if fraction >= 1:
                 return
-            batch = self.data.batch("train", batches[index])
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
             ids, labels = mask_tokens(batch, self.data.tokenizer, plan.mlm_probability, generator)
             with self._autocast():
@@ -233,28 +228,24 @@ class _Training:
         interval = max(1, per_epoch // plan.evaluations_per_epoch)
         total = plan.total_steps(per_epoch)
         fraction = self._fraction(total)
-        validated = bool(self.best)
-        for epoch, index in _positions(self.step, per_epoch):
+        for batch in self._batches(plan.batch_size):
             if fraction >= pause_at:
                 break
-            if index == 0 or not self.losses:
-                batches = self._batches(plan.batch_size, epoch)
             middle = fraction + (0.5 / total if math.isfinite(total) else 0.0)
-            batch = self.data.batch("train", batches[index])
             with self._autocast():
                 loss = self._loss(network, batch)
             rate = plan.learning_rate * linear_schedule(min(middle, 1.0), plan.warmup)
             self._update(network, optimiser, loss, rate)
             fraction = self._fraction(total)
-            validated = self.step % interval == 0
-            stop = self._report(fraction, self._validate(per_epoch) if validated else None)
+            due = self.step % interval == 0
+            stop = self._report(fraction, self._validate(per_epoch) if due else None)
             self._save_sometimes(network, optimiser)
             if stop:
                 break
-        if not validated or not self.best:
-            self._validate(per_epoch)
         if self.state_path and fraction < 1:
             self._save(network, optimiser)
+        if not self.history or self.history[-1]["step"] != self.step:
+            self._validate(per_epoch)  # after saving: a pause leaves no trace in what follows
         return min(fraction, 1.0)
 
     def _fraction(self, total: float) -> float:
@@ -265,8 +256,15 @@ class _Training:
             fraction = max(fraction, used / available if available > 0 else 1.0)
         return fraction
 
-    def _batches(self, batch_size: int, epoch: int) -> list[np.ndarray]:
-        return epoch_batches(self.lengths, batch_size, seed=self.seed, epoch=epoch)
+    def _batches(self, batch_size: int) -> Iterator[Batch]:
+        """The batch of every step from the present one on, without end."""
+        per_epoch = math.ceil(len(self.lengths) / batch_size)
+        epoch, done = divmod(self.step, per_epoch)
+        while True:
+            batches = epoch_batches(self.lengths, batch_size, seed=self.seed, epoch=epoch)
+            for positions in batches[done:]:
+                yield self.data.batch("train", positions)
+            epoch, done = epoch + 1, 0
 
     def _loss(self, network: nn.ModuleDict, batch: Batch) -> torch.Tensor:
         plan, teacher = self.plan, self.teacher
@@ -325,13 +323,18 @@ class _Training:
                 **metrics,
             }
         )
-        key = self.data.task.selection_metric
-        if not self.best or (metrics[key], -metrics["loss"]) > (
-            self.best_metrics[key],
-            -self.best_metrics["loss"],
-        ):
+        if not self.best or self._rank(metrics) > self._rank(self.best_metrics):
             self.best, self.best_metrics = copy_tensors(self.model), metrics
         return metrics
+
+    def _rank(self, metrics: dict[str, float]) -> tuple[float, float]:
+        """What makes a state the best: the selection metric, then the loss.
+
+        For regression the loss alone: correlations are high long before numbers are right.
+        """
+        if self.data.task.is_regression:
+            return -metrics["loss"], 0.0
+        return metrics[self.data.task.selection_metric], -metrics["loss"]
 
     def _report(self, fraction: float, metrics: dict[str, float] | None = None) -> bool:
         if self.callback is None:
@@ -374,13 +377,6 @@ class _Training:
         return nullcontext()
 
 
-def _positions(step: int, per_epoch: int) -> Iterator[tuple[int, int]]:
-    """(epoch, index in it) of every step from `step` on, without end."""
-    while True:
-        yield divmod(step, per_epoch)
-        step += 1
-
-
 def _identity(
     model: PreTrainedModel,
     data: EncodedTask,
@@ -389,9 +385,10 @@ def _identity(
     teacher: TeacherSignals | None,
 ) -> str:
     """A hash that two trainings share only if one may go on with the other's state."""
-    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     digest = hashlib.sha256(data.task.content_hash("train", "validation").encode())
-    digest.update(json.dumps([shapes, plan.to_dict(), seed, data.max_length]).encode())
+    digest.update(json.dumps([plan.to_dict(), seed, data.max_length]).encode())
+    for name, tensor in copy_tensors(model).items():
+        digest.update(f"{name}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
     if teacher is not None:
         digest.update(teacher.logits.numpy().tobytes())
     return digest.hexdigest()

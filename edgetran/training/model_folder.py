@@ -44,8 +44,9 @@ def save_model(
         OSError: no space, or no right to write there.
     """
     folder = Path(folder)
+    for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         with _no_progress_bars():
@@ -59,7 +60,7 @@ def save_model(
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         if folder.exists():
-            replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+            replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
             folder.rename(replaced)
             temporary.rename(folder)
             shutil.rmtree(replaced)

@@ -167,7 +167,8 @@ class TrialPool:
 
 
 def _death(error: Exception, ray: Any) -> TrialOutcome:
-    if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory" in str(error).lower():
+    low = isinstance(error, ray.exceptions.OutOfMemoryError) or "low on memory" in str(error)
+    if low:  # Ray's own watch over memory ended the worker
         kind, reason = OUT_OF_MEMORY, "the machine ran out of memory"
     else:
         kind, reason = WORKER_DIED, "its worker process died"

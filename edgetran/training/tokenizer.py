@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgetran.records import write_atomically
 from edgetran.training.cache import cache_folder
@@ -71,9 +71,7 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
     if not (path / "tokenizer.json").is_file() and not (path / "vocab.txt").is_file():
         raise TaskError(f"tokenizer: {path} holds neither tokenizer.json nor vocab.txt")
     try:
-        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
-            path, local_files_only=True
-        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         raise TaskError(f"tokenizer: {path} cannot be read ({error})") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast) or tokenizer.pad_token_id is None:

@@ -320,7 +320,7 @@ def _check_vocabulary(role: str, folder: str, data: EncodedTask) -> None:
 
     if tokenizer_hash(load_tokenizer(folder)) != tokenizer_hash(data.tokenizer):
         raise TaskError(
-            f"{role}: the tokenizer in {folder} is not the task's; name it as tokenizer"
+            f"{role}: {folder} has another tokenizer than the trial; name its folder as tokenizer"
         )
 
 

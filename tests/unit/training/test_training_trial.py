@@ -1,0 +1,210 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgetran.space import Architecture
+from edgetran.training import (
+    RaySettings,
+    TaskReference,
+    TrainingPlan,
+    TrialOutcome,
+    TrialPool,
+    TrialSpec,
+    encoded_task,
+    evaluate,
+    finished_trial,
+    load_model,
+    load_tokenizer,
+    run_trial,
+)
+
+PLAN = TrainingPlan(steps=16, learning_rate=5e-3, max_length=12)
+
+
+@pytest.fixture
+def spec(reviews, architecture, cache, tmp_path):
+    return TrialSpec(
+        architecture=architecture.to_model_dict(),
+        task=reviews,
+        plan=PLAN,
+        seed=0,
+        output=str(tmp_path / "trial"),
+        vocab_size=300,
+        cache_dir=str(cache),
+    )
+
+
+def test_a_trial_leaves_a_folder_that_predicts_what_it_reported(spec):
+    outcome = run_trial(spec)
+    assert outcome.succeeded
+    assert outcome.score == outcome.metrics["accuracy"]
+    assert outcome.parameters > 10_000
+    assert outcome.transfer_ratio is None
+    model = load_model(outcome.folder)
+    data = encoded_task(spec.task, 12, 300, cache_dir=spec.cache_dir)
+    assert evaluate(model, data, "validation") == pytest.approx(dict(outcome.metrics))
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    assert load_tokenizer(outcome.folder).model_max_length == 12
+    assert {path.name for path in Path(outcome.folder).iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "trial.json",
+    }
+    assert not list(Path(spec.output).parent.glob(".trial.*"))
+
+
+def test_specs_and_outcomes_are_json(spec):
+    assert TrialSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    outcome = run_trial(spec)
+    assert TrialOutcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
+    newer = outcome.to_dict() | {"colour": "blue"}
+    assert TrialOutcome.from_dict(newer) == outcome
+
+
+def test_a_finished_trial_is_not_trained_again(spec):
+    first = run_trial(spec)
+    written = Path(spec.output, "model.safetensors").stat().st_mtime_ns
+    assert run_trial(spec) == first == finished_trial(spec)
+    assert Path(spec.output, "model.safetensors").stat().st_mtime_ns == written
+    assert finished_trial(replace(spec, seed=1)) is None
+    assert run_trial(replace(spec, seed=1)).metrics != first.metrics
+
+
+def test_a_paused_trial_goes_on_to_what_it_would_have_been(spec, tmp_path):
+    whole = run_trial(spec)
+    parts = replace(spec, output=str(tmp_path / "parts"))
+    paused = run_trial(replace(parts, pause_at=0.25))
+    assert (paused.steps, paused.fraction) == (4, 0.25)
+    assert finished_trial(replace(parts, pause_at=0.2)) == paused
+    assert finished_trial(parts) is None
+    finished = run_trial(parts)
+    assert finished.metrics == whole.metrics
+    weights = [Path(s.output, "model.safetensors").read_bytes() for s in (spec, parts)]
+    assert weights[0] == weights[1]
+
+
+def test_a_child_inherits_from_its_parent(spec, tmp_path):
+    parent = run_trial(spec)
+    wider = Architecture.homogeneous(
+        num_layers=2, hidden_size=32, num_heads=2, feed_forward=[48]
+    ).to_model_dict()
+    short = TrainingPlan(steps=1, learning_rate=1e-6, max_length=12)
+    child = replace(
+        spec,
+        architecture=wider,
+        plan=short,
+        parent=parent.folder,
+        preserve_function=True,
+        output=str(tmp_path / "child"),
+    )
+    orphan = replace(child, parent=None, output=str(tmp_path / "orphan"))
+    inherited, fresh = run_trial(child), run_trial(orphan)
+    assert 0.3 < inherited.transfer_ratio < 1
+    assert inherited.metrics["accuracy"] == pytest.approx(parent.metrics["accuracy"], abs=0.03)
+    assert inherited.metrics["loss"] < fresh.metrics["loss"]
+
+
+def test_a_trial_can_start_from_a_model_as_it_is(spec, tmp_path):
+    first = run_trial(spec)
+    again = replace(spec, initial=first.folder, output=str(tmp_path / "again"))
+    short = replace(again, plan=TrainingPlan(steps=1, learning_rate=1e-6, max_length=12))
+    outcome = run_trial(short)
+    assert outcome.metrics["loss"] == pytest.approx(first.metrics["loss"], rel=1e-3)
+    other = Architecture.homogeneous(
+        num_layers=1, hidden_size=32, num_heads=4, feed_forward=[32]
+    ).to_model_dict()
+    refused = run_trial(replace(again, architecture=other))
+    assert refused.error_kind == "bad-input"
+    assert "another architecture" in refused.error
+
+
+def test_a_trial_can_learn_from_a_teacher(spec, tmp_path):
+    plan = replace(PLAN, steps=40, distillation_weight=0.9)
+    teacher = run_trial(replace(spec, plan=plan))
+    student = replace(spec, plan=plan, teacher=teacher.folder, output=str(tmp_path / "student"))
+    assert run_trial(student).score > 0.8
+
+
+def test_embeddings_of_another_vocabulary_are_not_inherited(spec, tmp_path):
+    parent = run_trial(spec)
+    child = replace(spec, vocab_size=100, parent=parent.folder, output=str(tmp_path / "child"))
+    outcome = run_trial(child)
+    assert outcome.error_kind == "bad-input"
+    assert "another tokenizer" in outcome.error
+    named = run_trial(replace(child, tokenizer_folder=parent.folder))
+    assert named.succeeded
+    assert named.transfer_ratio == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"plan": replace(PLAN, learning_rate=1e30, warmup=0.0)}, "diverged", "loss became"),
+        ({"task": TaskReference(files={"train": "none.csv"})}, "bad-input", "no such file"),
+        ({"parent": "nowhere"}, "bad-input", "nowhere"),
+        ({"architecture": {"l": 1}}, "bad-input", "missing"),
+        ({"model_options": {"max_position_embeddings": 4}}, "bad-input", ""),
+    ],
+)
+def test_what_goes_wrong_is_an_outcome_of_one_line(spec, changes, kind, words):
+    outcome = run_trial(replace(spec, **changes))
+    assert not outcome.succeeded
+    assert outcome.score is None
+    assert outcome.error_kind == kind
+    assert words in outcome.error
+    assert "\n" not in outcome.error
+    assert not Path(spec.output).exists()
+
+
+def test_lack_of_memory_and_of_space_have_their_own_kinds(spec, monkeypatch):
+    import errno
+
+    for error, kind in (
+        (MemoryError(), "out-of-memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out-of-memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no-space"),
+        (ZeroDivisionError("x"), "error"),
+    ):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr("edgetran.training.trial._run", fail)
+        outcome = run_trial(spec)
+        assert outcome.error_kind == kind
+        assert outcome.error
+
+
+def test_an_inline_pool_hands_back_every_trial_with_its_key(spec, tmp_path):
+    with TrialPool(0) as pool:
+        pool.submit("good", spec)
+        pool.submit("bad", replace(spec, parent="nowhere", output=str(tmp_path / "bad")))
+        outcomes = pool.completed()
+        first = next(outcomes)
+        pool.submit("late", replace(spec, seed=1, output=str(tmp_path / "late")))
+        assert pool.pending == 2
+        rest = list(outcomes)
+    assert first.key == "good"
+    assert [outcome.key for outcome in rest] == ["bad", "late"]
+    assert [outcome.succeeded for outcome in rest] == [False, True]
+
+
+def test_a_pool_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="parallelism: -1 is negative"):
+        TrialPool(-1)
+    with pytest.raises(ValueError, match=r"ray\.mode: 'remote'; allowed are local, cluster"):
+        RaySettings(mode="remote")
+    with pytest.raises(ValueError, match=r"ray\.address: needed for mode cluster"):
+        RaySettings(mode="cluster")
+
+
+def test_importing_the_room_imports_neither_torch_nor_ray():
+    code = "import sys, edgetran.training; print({'torch', 'ray'} & set(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert printed.stdout.strip() == "set()"
