@@ -11,6 +11,7 @@ from edgetran.models.alignment import Alignment, LayerAlignment, align
 from edgetran.models.bert import BertConversionError, from_bert, to_bert
 from edgetran.models.config import FlexiBertConfig, ModelConfigError
 from edgetran.models.export import export_onnx
+from edgetran.models.gating import Gates, gates, masked
 from edgetran.models.modeling import (
     FlexiBertForMaskedLM,
     FlexiBertForSequenceClassification,
@@ -19,6 +20,7 @@ from edgetran.models.modeling import (
     InputError,
     WeightsError,
 )
+from edgetran.models.pruning import PruneError, PruneMap, prune, pruned_architecture
 from edgetran.models.transfer import (
     TransferError,
     TransferReport,
@@ -34,16 +36,23 @@ __all__ = [
     "FlexiBertForSequenceClassification",
     "FlexiBertModel",
     "FlexiBertPreTrainedModel",
+    "Gates",
     "InputError",
     "LayerAlignment",
     "ModelConfigError",
+    "PruneError",
+    "PruneMap",
     "TransferError",
     "TransferReport",
     "WeightsError",
     "align",
     "export_onnx",
     "from_bert",
+    "gates",
+    "masked",
     "predicted_transfer_ratio",
+    "prune",
+    "pruned_architecture",
     "to_bert",
     "transfer_weights",
 ]
