@@ -75,7 +75,7 @@ def render(run: RunRecords) -> str:
         "agreement": [plots.add(*each) for each in sections.agreement_plots(run)],
         "conditions": sections.conditions(run),
         "host": sections.host(run),
-        "versions": sections.flat(run.result.get("versions") or {}),
+        "versions": (run.result.get("versions") or {}).items(),
         "notes": sections.notes(run),
         "files": {"model": None, "onnx": None} | (run.result.get("files") or {}),
         "sources": wording.SOURCES,

@@ -336,12 +336,9 @@ def conditions(run: RunRecords) -> list[ConditionsOf]:
 
 def host(run: RunRecords) -> list[tuple[str, str]]:
     """The machine that the run was made on."""
-    return flat(run.result.get("host") or {})
-
-
-def flat(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Nested data as (words, value) lines."""
-    return flatten(data)
+    told = run.result.get("host") or {}
+    elsewhere = ("versions", "python")
+    return flatten({name: value for name, value in told.items() if name not in elsewhere})
 
 
 def notes(run: RunRecords) -> list[str]:
@@ -355,7 +352,7 @@ def notes(run: RunRecords) -> list[str]:
         for reason in sorted(set(profile.missing.values())):
             missing = [wording.hardware_word(m) for m, r in profile.missing.items() if r == reason]
             found.append(f"{name}: no {' and no '.join(missing)}: {reason}")
-        for measure, quality in profile.quality.items() if len(profile.measured) >= 4 else ():
+        for measure, quality in profile.quality.items() if profile.measures else ():
             if quality.reason:
                 found.append(f"{name}: {wording.hardware_word(measure)} is {quality.reason}")
     if run.simulated:

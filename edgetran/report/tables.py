@@ -57,7 +57,7 @@ def result_table(result: Mapping[str, Any]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("")
     for row in rows:
-        table.add_column(str(row["title"]), overflow="fold")
+        table.add_column(Text(str(row["title"])), overflow="fold")
     if baseline is not None:
         table.add_column("÷ baseline", justify="right", no_wrap=True)
 

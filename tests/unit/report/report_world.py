@@ -118,15 +118,15 @@ class Host:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(5))
 
     def profile(self, path: Path, architectures: Sequence[Architecture] | None = None) -> Profile:
-        count = 2 if architectures else 10
+        count = 2 if architectures else 14
         plan = ProfilingPlan(
             device=self.scenario.device,
             workload=WORKLOAD,
             threads=2,
             mode="quick",
             initial=count,
-            batch=6,
-            max_measurements=max(count, 16 if architectures is None else len(architectures)),
+            batch=4,
+            max_measurements=max(count, 0 if architectures is None else len(architectures)),
             target_error=0.001,
         )
         return profile_device(
@@ -326,18 +326,18 @@ def _result(scenario: Scenario, profile: Profile) -> dict[str, Any]:
             },
         }
     ]
-    for name in ("raspberry-pi-4-cpu", "jetson-nano-gpu") if scenario.search else ():
-        devices.append(
-            {
-                "name": name.rpartition("-")[0],
-                "kind": "simulated",
-                "simulation": name,
-                "precision": "fp32",
-                "engine": None,
-                "threads": None,
-                "profile": {"source": "simulated", "records": 0},
-            }
-        )
+    devices += [
+        {
+            "name": name.rpartition("-")[0],
+            "kind": "simulated",
+            "simulation": name,
+            "precision": "fp32",
+            "engine": None,
+            "threads": None,
+            "profile": {"source": "simulated", "records": 0},
+        }
+        for name in (("raspberry-pi-4-cpu", "jetson-nano-gpu") if scenario.search else ())
+    ]
     return {
         "schemaVersion": 1,
         "name": scenario.name,
