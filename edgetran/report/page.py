@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgetran.devices import Figure
 from edgetran.records import write_atomically
 from edgetran.report import sections, wording
-from edgetran.report.figures import figure_json, graph_objects, missing_extra
+from edgetran.report.plotting import figure_json, graph_objects, missing_extra
 from edgetran.report.reading import RunRecords, read_run
 
 if TYPE_CHECKING:

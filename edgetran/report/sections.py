@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgetran.devices import Figure
-from edgetran.report import figures, wording
+from edgetran.report import figures, plotting, wording
 from edgetran.report.conditions import ConditionsOf, conditions_of, flatten
 from edgetran.report.drawing import Drawing, draw, head_types
 from edgetran.report.prediction import held_out
@@ -399,7 +399,7 @@ def _mark(
             title = wording.metric_title(run.result, measure)
             lines.append(f"{title} {wording.measure_text(measure, figure)} ({figure.source})")
     lines += wording.describe(Architecture.from_model_dict(row["architecture"]))
-    text = "<br>".join(figures.escaped(line) for line in lines)
+    text = "<br>".join(plotting.escaped(line) for line in lines)
     return str(row["title"]), cost.value, quality.value, text
 
 
