@@ -34,7 +34,6 @@ class Card:
     figure: Figure | None
     baseline: Figure | None
     change: str
-    on_host: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,6 @@ class NodeRow:
     """One line of the table of GPTran's nodes."""
 
     node: Node
-    accepted: bool
     on_path: bool
     outcome: str
     depth: int
@@ -91,7 +89,6 @@ class DeviceRow:
     measurements: int | None
     stable: int | None
     errors: tuple[str, ...]
-    missing: tuple[str, ...]
 
 
 def summary(run: RunRecords) -> list[tuple[str, str]]:
@@ -144,7 +141,6 @@ def cards(run: RunRecords) -> list[Card]:
                 figure=figure,
                 baseline=other,
                 change=_change(name, figure, other),
-                on_host=wording.figure(winner, name, "onHost"),
             )
         )
     return found
@@ -289,7 +285,7 @@ def node_rows(run: RunRecords) -> list[NodeRow]:
             outcome = node.state
         else:
             outcome = "accepted" if taken else "not accepted"
-        rows.append(NodeRow(node, taken, node.id in path, outcome, depth))
+        rows.append(NodeRow(node, node.id in path, outcome, depth))
         waiting += [(child, depth + 1) for child in reversed(tree.children(node.id))]
     return rows
 
@@ -310,7 +306,6 @@ def devices(run: RunRecords) -> list[DeviceRow]:
                 measurements=summary_.get("records") if measured is None else measured,
                 stable=None if profile is None else sum(m.stable for m in profile.measured),
                 errors=tuple(error_texts(summary_)),
-                missing=() if profile is None else tuple(sorted(set(profile.missing.values()))),
             )
         )
     return rows
