@@ -36,6 +36,8 @@ from edgetran.space import Architecture
 if TYPE_CHECKING:
     import torch
 
+    from edgetran.models import FlexiBertForSequenceClassification
+
 AGREEMENT: Final = {"fp32": 1e-3, "fp16": 3e-2, "bf16": 1e-1, "int8": 3e-1}
 """Largest difference of an engine's logits from PyTorch's fp32 ones, as a share of the largest
 magnitude among these, before the engine is timed."""
@@ -50,7 +52,7 @@ class _Bench:
     workload: Workload
     mode: Mode
     power_source: PowerSource
-    raw_folder: Path | None
+    folder: Path | None
     seed: int
 
 
@@ -63,7 +65,7 @@ def measure(
     mode: str | Mode = "standard",
     seed: int = 0,
     power_source: PowerSource | None = None,
-    raw_folder: Path | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Measurement]:
     """Measure architectures on this host, in random order; each is yielded when it is done.
 
@@ -75,8 +77,8 @@ def measure(
         mode: quick, standard, reference, or a `Mode` of one's own.
         seed: of the order, the weights and the inputs.
         power_source: what senses power; the best one found here by default.
-        raw_folder: where every sample is kept; nowhere by default. The records name the files
-            relative to the folder above it.
+        folder: the log's folder, where every sample is kept in `raw/DEVICE/`; the records name
+            these files relative to it. None keeps no samples.
 
     Yields:
         One measurement per architecture. One that cannot be run, for lack of memory or because
@@ -92,7 +94,7 @@ def measure(
         mode = MODES[mode]
     engine.require()
     source = power_source if power_source is not None else best_power_source(engine.target)
-    bench = _Bench(device, engine, workload, mode, source, raw_folder, seed)
+    bench = _Bench(device, engine, workload, mode, source, folder, seed)
     start_c = _temperature_c()
     candidates = list(architectures)
     with _torch_threads(engine.threads):
@@ -101,7 +103,9 @@ def measure(
             yield _measure_one(candidates[index], bench, waited_s)
 
 
-def build_model(architecture: Architecture, workload: Workload, seed: int = 0) -> torch.nn.Module:
+def build_model(
+    architecture: Architecture, workload: Workload, seed: int = 0
+) -> FlexiBertForSequenceClassification:
     """A classifier of the architecture with random weights, in evaluation mode."""
     import torch
 
@@ -115,8 +119,9 @@ def build_model(architecture: Architecture, workload: Workload, seed: int = 0) -
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: torch.nn.Module = FlexiBertForSequenceClassification(config)
-        return model.train(False)
+        model = FlexiBertForSequenceClassification(config)
+        model.train(False)
+        return model
 
 
 def _temperature_c() -> float | None:
@@ -294,7 +299,7 @@ def _above_idle(power: PowerReading, idle: Figure, runs: int) -> Figure:
 
 def _keep_raw(architecture: Architecture, bench: _Bench, run: Run, measured_at: str) -> str | None:
     """Write every sample of every attempt; the file's name relative to the log's folder."""
-    if bench.raw_folder is None:
+    if bench.folder is None:
         return None
     arrays: dict[str, Any] = {"reported": np.array(run.best), "power": run.power_readings}
     for index, attempt in enumerate(run.attempts):
@@ -304,9 +309,9 @@ def _keep_raw(architecture: Architecture, bench: _Bench, run: Run, measured_at: 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     moment = measured_at.replace(":", "").replace("+0000", "Z")
-    path = bench.raw_folder / f"{architecture.graph_hash}-{moment}.npz"
-    write_atomically(path, buffer.getvalue())
-    return path.relative_to(bench.raw_folder.parent).as_posix()
+    name = f"raw/{bench.device}/{architecture.graph_hash}-{moment}.npz"
+    write_atomically(bench.folder / name, buffer.getvalue())
+    return name
 
 
 def _failed(

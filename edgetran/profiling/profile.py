@@ -222,12 +222,6 @@ def surrogate_path(log_path: str | os.PathLike[str]) -> Path:
     return Path(log_path).with_suffix(".surrogate.json")
 
 
-def raw_folder(log_path: str | os.PathLike[str]) -> Path:
-    """Where the samples of the log at `log_path` are kept."""
-    path = Path(log_path)
-    return path.parent / "raw" / path.stem
-
-
 def key_to_dict(key: MeasurementKey) -> dict[str, Any]:
     """The key as plain JSON data."""
     return {

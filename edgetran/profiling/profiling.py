@@ -19,7 +19,6 @@ from edgetran.profiling.profile import (
     SUMMARY_VERSION,
     Profile,
     key_to_dict,
-    raw_folder,
 )
 from edgetran.progress import Progress, SilentProgress
 from edgetran.records import JsonLog
@@ -171,7 +170,7 @@ class _Profiling:
             mode=self.plan.make_mode(),
             seed=self.plan.seed,
             power_source=self.power_source,
-            raw_folder=raw_folder(self.log.path),
+            folder=self.log.path.parent,
         )
 
     def _load(self) -> Profile:

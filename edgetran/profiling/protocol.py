@@ -198,8 +198,8 @@ def _attempt(once: Callable[[], object], mode: Mode) -> Attempt:
     starts: list[float] = []
     durations: list[float] = []
     clock = time.monotonic  # the one that power is sampled on
-    begun = before = clock()
     with _no_collection():
+        begun = before = clock()
         while len(durations) < mode.iterations or before - begun < mode.seconds:
             once()
             after = clock()
