@@ -13,7 +13,6 @@ from edgetran.search.loop import (
     PROPOSALS_NAME,
     Pool,
     SearchFailedError,
-    SearchPlan,
     read_result,
     read_trials,
     run_search,
@@ -21,9 +20,10 @@ from edgetran.search.loop import (
 from edgetran.search.methods import METHODS, make_method
 from edgetran.search.objective import Objective, Range, Weights
 from edgetran.search.pareto import costs, hypervolume, pareto_front
+from edgetran.search.plan import SearchPlan
 from edgetran.search.problem import InfeasibleSearchError, Problem, make_problem
 from edgetran.search.result import SearchResult, front_hypervolume
-from edgetran.search.spaces import FiniteSpace, HardwarePredictor, PairSpace, SearchSpace
+from edgetran.search.spaces import FiniteSpace, PairSpace, SearchSpace
 from edgetran.search.trials import Evaluation, PlannedTrial, Trial
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "Constraints",
     "Evaluation",
     "FiniteSpace",
-    "HardwarePredictor",
     "InfeasibleSearchError",
     "Measures",
     "Method",

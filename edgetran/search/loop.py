@@ -11,29 +11,30 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from edgetran.devices import Figure, Workload
+from edgetran.devices import Figure
 from edgetran.progress import Progress, SilentProgress
 from edgetran.records import JsonLog, read_records
 from edgetran.search.asktell import Proposal
 from edgetran.search.candidates import Candidate, SearchError
-from edgetran.search.constraints import Constraints
 from edgetran.search.methods import make_method
-from edgetran.search.objective import Objective, Weights
+from edgetran.search.objective import Objective
+from edgetran.search.plan import SearchPlan
 from edgetran.search.problem import Problem, make_problem, silent_measures
 from edgetran.search.result import SearchResult
-from edgetran.search.spaces import HardwarePredictor, PairSpace
+from edgetran.search.spaces import PairSpace
 from edgetran.search.trials import SCHEMA_VERSION, Evaluation, PlannedTrial, Trial
 from edgetran.space import Architecture, DesignSpace
 
 if TYPE_CHECKING:
+    from edgetran.profiling import Predictor
     from edgetran.training import TrialOutcome, TrialSpec
 
 STAGE: Final = "Search"
@@ -59,62 +60,10 @@ class Pool(Protocol):
         """Outcomes as trials finish, until none is left; more may be submitted meanwhile."""
 
 
-@dataclass(frozen=True)
-class SearchPlan:
-    """All that decides a search.
-
-    Attributes:
-        trial: how to train; its architecture, seed, output and parent are filled in per trial.
-        workload: what the devices run.
-        weights: of the objective.
-        normalisers: per hardware measure, where its term is 0; by default the design space's range.
-        constraints: what the winner must satisfy.
-        method: name of the search method.
-        method_options: keyword arguments of its strategy.
-        max_trials: number of trials, failed ones included.
-        initial_trials: how many of them are spread out over the space to begin with.
-        parallel_trials: how many run at a time.
-        max_failed_trials: the search fails when more trials than this have failed.
-        seed: source of all randomness.
-        seed_architectures: architectures to try first, e.g. a baseline.
-
-    Raises:
-        SearchError: for a number out of range.
-    """
-
-    trial: TrialSpec
-    workload: Workload
-    weights: Weights = field(default_factory=Weights)
-    normalisers: Mapping[str, float] = field(default_factory=dict)
-    constraints: Constraints = field(default_factory=Constraints)
-    method: str = "boschcode"
-    method_options: Mapping[str, Any] = field(default_factory=dict)
-    max_trials: int = 12
-    initial_trials: int = 6
-    parallel_trials: int = 2
-    max_failed_trials: int = 3
-    seed: int = 0
-    seed_architectures: tuple[Architecture, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("max_trials", "parallel_trials"):
-            if getattr(self, name) < 1:
-                raise SearchError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
-        for name in ("initial_trials", "max_failed_trials", "seed"):
-            if getattr(self, name) < 0:
-                raise SearchError(f"{name}: {getattr(self, name)} given, allowed is 0 or more")
-
-    @property
-    def max_positions(self) -> int:
-        """Positions of the trained models."""
-        options = self.trial.model_options
-        return int(options.get("max_position_embeddings", self.trial.plan.max_length))
-
-
 def run_search(
     plan: SearchPlan,
     space: DesignSpace,
-    predictors: Sequence[HardwarePredictor],
+    predictors: Sequence[Predictor],
     pool: Pool,
     *,
     log_path: str | os.PathLike[str],
@@ -341,6 +290,7 @@ class _Search:
                 child,
                 vocab_size=self._plan.workload.vocab_size,
                 max_positions=self._plan.max_positions,
+                num_labels=self._plan.workload.num_labels,
             )
             for number in range(self._told)
             if self._trials[number].succeeded and self._checkpoint(number).is_dir()

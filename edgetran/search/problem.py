@@ -200,10 +200,9 @@ def make_problem(
 
 
 def _why_infeasible(problem: Problem, sample: Sequence[Candidate]) -> str:
+    """Each bound that nothing in the sample meets; else what ails the nearest candidate."""
     assessments = problem.assess(sample)
-    devices = ", ".join(problem.space.devices)
-    text = f"constraints: none of {len(sample):,} sampled candidates on {devices} satisfies them"
-    broken = []
+    out_of_reach = []
     for name, bound in problem.constraints.bounds().items():
         known = [
             (value, candidate.device)
@@ -213,27 +212,23 @@ def _why_infeasible(problem: Problem, sample: Sequence[Candidate]) -> str:
         if name == "accuracy":
             continue
         if not known:
-            broken.append(f"{name} is known on no device")
-            continue
-        lowest, highest = min(known), max(known)
-        for kind, limit, (value, device), out in (
-            ("max", bound.maximum, lowest, bound.maximum is not None and lowest[0] > bound.maximum),
-            (
-                "min",
-                bound.minimum,
-                highest,
-                bound.minimum is not None and highest[0] < bound.minimum,
-            ),
-        ):
-            if out:
-                extreme = "lowest" if kind == "max" else "highest"
-                broken.append(
-                    f"{name}: {kind} {limit:g} given, {extreme} found is {value:.6g} ({device})"
-                )
-    if not broken:
-        nearest = min(zip(assessments, sample, strict=True), key=lambda pair: pair[0].excess)
-        broken.append(f"the nearest, on {nearest[1].device}: {nearest[0].reason}")
-    return f"{text}; " + "; ".join(broken)
+            out_of_reach.append(f"{name} is bounded but known on no device")
+        elif bound.maximum is not None and min(known)[0] > bound.maximum:
+            value, device = min(known)
+            out_of_reach.append(
+                f"{name} max {bound.maximum:g}: the least is {value:.6g} ({device})"
+            )
+        elif bound.minimum is not None and max(known)[0] < bound.minimum:
+            value, device = max(known)
+            limit = f"{name} min {bound.minimum:g}"
+            out_of_reach.append(f"{limit}: the most is {value:.6g} ({device})")
+    if not out_of_reach:
+        i = int(np.argmin([a.excess for a in assessments]))
+        out_of_reach.append(f"the nearest, on {sample[i].device}: {assessments[i].reason}")
+    return (
+        f"constraints: none of {len(sample):,} sampled candidates on "
+        f"{', '.join(problem.space.devices)} satisfies them; {'; '.join(out_of_reach)}"
+    )
 
 
 def silent_measures(problem: Problem) -> list[str]:

@@ -43,8 +43,9 @@ class SearchResult:
 
     @property
     def front(self) -> list[tuple[Trial, Evaluation]]:
-        """The feasible evaluations that no other dominates in accuracy, latency, energy, peak
-        power and parameters, by trial.
+        """The feasible evaluations that no other dominates, by trial.
+
+        Axes: accuracy, latency, energy, peak power and parameters.
         """
         feasible = [pair for pair in self.evaluations if pair[1].feasible]
         points = costs([evaluation.measures for _, evaluation in feasible])

@@ -7,14 +7,17 @@ distances mean something, and what is known before training (hardware figures, p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetran.devices import HardwareFigures, Workload
+from edgetran.devices import Workload
 from edgetran.search.candidates import Candidate, Measures, SearchError
 from edgetran.space import FEATURE_NAMES, Architecture, DesignSpace, feature_matrix
+
+if TYPE_CHECKING:
+    from edgetran.profiling import Predictor
 
 Encoding = NDArray[np.float64]
 
@@ -25,17 +28,6 @@ _PARAMETERS: Final = FEATURE_NAMES.index("parameters")
 
 _TABLE_NEIGHBOURS: Final = 8
 """Nearest rows of a table that count as one step away."""
-
-
-class HardwarePredictor(Protocol):
-    """What predicts the hardware figures of architectures on one device."""
-
-    @property
-    def device(self) -> str:
-        """The device's name, unique within a search."""
-
-    def predict(self, architectures: Sequence[Architecture]) -> Sequence[HardwareFigures]:
-        """One HardwareFigures per architecture, in order."""
 
 
 class SearchSpace(Protocol):
@@ -97,7 +89,7 @@ class PairSpace:
     def __init__(
         self,
         design_space: DesignSpace,
-        predictors: Sequence[HardwarePredictor],
+        predictors: Sequence[Predictor],
         workload: Workload,
         *,
         max_positions: int = 512,

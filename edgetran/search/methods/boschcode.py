@@ -29,14 +29,13 @@ from edgetran.search.methods.networks import (
     Student,
     Teacher,
     fit,
-    gaussian_nll,
 )
 from edgetran.search.methods.pool import candidate_pool, usable
 from edgetran.search.methods.smooth_hardware import SmoothHardware
 from edgetran.search.problem import Problem
 from edgetran.search.spaces import Encoding
 
-_STEPS = 200
+_STEPS = 120
 _STARTS_PER_DEVICE = 4
 _SNAP_ROUNDS = 6
 _SNAP_WIDTH = 12
@@ -46,7 +45,8 @@ class Boschcode:
     """The strategy of EdgeTran.
 
     Args:
-        aleatoric: k₁, the weight of aleatoric uncertainty in the acquisition.
+        aleatoric: k₁, the weight of aleatoric uncertainty in the acquisition; small, since noise
+            that no further training removes is no reason to look closer.
         epistemic: k₂, the weight of epistemic uncertainty.
         uncertainty_share: probability that a proposal is the most uncertain candidate instead.
         diversity_share: probability that it is the one farthest from all seen instead.
@@ -58,8 +58,8 @@ class Boschcode:
     def __init__(
         self,
         *,
-        aleatoric: float = 0.5,
-        epistemic: float = 0.5,
+        aleatoric: float = 0.1,
+        epistemic: float = 1.0,
         uncertainty_share: float = 0.1,
         diversity_share: float = 0.1,
         pool: int = 256,
@@ -199,21 +199,13 @@ class AccuracyModel:
         centre, spread = float(accuracies.mean()), float(accuracies.std()) or 1.0
         inputs, targets = _tensor(points), _tensor((accuracies - centre) / spread)
         npn = NaturalParameterNetwork(points.shape[1], generator)
-        fit(list(npn.parameters()), lambda: gaussian_nll(npn(inputs), targets), steps=_STEPS)
+        fit(npn, lambda: npn.loss(inputs, targets), steps=_STEPS, weight_decay=0.0)
         teacher = Teacher(points.shape[1], generator)
-        fit(
-            list(teacher.parameters()),
-            lambda: ((teacher(inputs) - targets) ** 2).mean(),
-            steps=_STEPS,
-        )
+        fit(teacher, lambda: teacher.loss(inputs, targets), steps=_STEPS)
         everywhere = torch.cat([inputs, _tensor(unlabelled)])
         doubts = teacher.spread(everywhere)
         student = Student(points.shape[1], generator)
-        fit(
-            list(student.parameters()),
-            lambda: ((student(everywhere) - doubts) ** 2).mean(),
-            steps=_STEPS,
-        )
+        fit(student, lambda: ((student(everywhere) - doubts) ** 2).mean(), steps=_STEPS)
         return cls(npn, student, centre, spread)
 
     def moments(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

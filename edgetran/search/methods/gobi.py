@@ -19,7 +19,7 @@ def ascend(
     lower: Tensor,
     upper: Tensor,
     generator: torch.Generator,
-    steps: int = 50,
+    steps: int = 40,
     learning_rate: float = 0.15,
 ) -> Tensor:
     """Climb `function` from each of `starts` within a box.

@@ -7,7 +7,7 @@ Ghahramani 2016 (arXiv 1506.02142, MC dropout); Tuli and Jha (arXiv 2303.13745, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 _MIN_VARIANCE: Final = 1e-6
-"""Floor of a variance in standardised units: below it the likelihood of one point diverges."""
+"""Floor of a variance inside the network, so that moments of nearly certain units stay finite."""
+
+_NOISE_VARIANCE: Final = 0.02
+"""Floor of an output's variance, in units of the accuracies' own: training one architecture with
+two seeds differs by about so much, and without it the likelihood rewards learning by heart."""
+
+_PRIOR_SHARE: Final = 0.1
+"""Weight of the prior against the likelihood. The full prior (1) leaves networks that have seen
+ten architectures with nothing but it; none (0) makes them four times too certain."""
 
 _HIDDEN: Final = (48, 24)
 """Widths that fit up to some hundreds of evaluated architectures in well under a second."""
@@ -50,6 +58,14 @@ class NPNLinear(nn.Module):
         )
         return new_mean, new_variance
 
+    def divergence(self) -> Tensor:
+        """KL(N(W, σ²_W) ‖ N(0, 1 ÷ inputs)), summed over the weights."""
+        prior = 1 / self.weight.shape[1]
+        variance = nn.functional.softplus(self.weight_rho)
+        ratio = variance / prior
+        divergence: Tensor = 0.5 * (self.weight**2 / prior + ratio - 1 - ratio.log()).sum()
+        return divergence
+
 
 def rectified_moments(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of max(Z, 0) for Z ~ N(mean, variance), elementwise and exact.
@@ -73,6 +89,14 @@ class NaturalParameterNetwork(nn.Module):
         sizes = (inputs, *_HIDDEN, 1)
         self.layers = nn.ModuleList(NPNLinear(a, b, generator) for a, b in pairwise(sizes))
 
+    def loss(self, points: Tensor, targets: Tensor) -> Tensor:
+        """Negative log-likelihood of targets (n,) at points (n, k), and the pull of the prior."""
+        prior = torch.stack([layer.divergence() for layer in self._linear_layers()]).sum()
+        return gaussian_nll(self(points), targets) + _PRIOR_SHARE * prior / len(targets)
+
+    def _linear_layers(self) -> list[NPNLinear]:
+        return [layer for layer in self.layers if isinstance(layer, NPNLinear)]
+
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Points (n, k) to mean (n,) and variance (n,)."""
         mean, variance = points, torch.zeros_like(points)
@@ -80,7 +104,7 @@ class NaturalParameterNetwork(nn.Module):
             if i:
                 mean, variance = rectified_moments(mean, variance)
             mean, variance = layer(mean, variance)
-        return mean[:, 0], variance[:, 0] + _MIN_VARIANCE
+        return mean[:, 0], variance[:, 0] + _NOISE_VARIANCE
 
 
 def gaussian_nll(moments: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
@@ -90,28 +114,51 @@ def gaussian_nll(moments: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
 
 
 class Teacher(nn.Module):
-    """A network whose dropout stays on at prediction: the spread over passes is epistemic."""
+    """Networks whose dropout stays on at prediction: their spread over passes is epistemic.
 
-    def __init__(self, inputs: int, generator: torch.Generator, *, dropout: float = 0.1) -> None:
+    Dropout alone spreads no less at trained points than far from them. So each of several members
+    also carries a fixed random function that training cannot touch (Osband, Aslanides and Cassirer
+    2018, arXiv 1806.03335): members agree where there is data, and differ where there is none.
+
+    Args:
+        inputs: width k of a point.
+        generator: source of weights, priors and dropout.
+        members: number of networks, trained side by side.
+        dropout: share of hidden units dropped in each pass.
+    """
+
+    def __init__(
+        self, inputs: int, generator: torch.Generator, *, members: int = 16, dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        self.body = _mlp(inputs, generator)
+        sizes = (inputs, *_HIDDEN, 1)
+        shapes = list(pairwise(sizes))
+        self.weights = nn.ParameterList(_members(members, shapes, generator))
+        self.biases = nn.ParameterList(torch.zeros(members, 1, b) for _, b in shapes)
+        self._prior = _members(members, shapes, generator)
         self._dropout = dropout
         self._generator = generator
 
     def forward(self, points: Tensor) -> Tensor:
-        """One stochastic pass: points (…, n, k) to accuracies (…, n)."""
-        hidden = points
-        for i, layer in enumerate(self.body):
+        """One stochastic pass of every member: points (n, k) to accuracies (members, n)."""
+        hidden, prior = points, points
+        for i, (weight, bias, fixed) in enumerate(
+            zip(self.weights, self.biases, self._prior, strict=True)
+        ):
             if i:
-                hidden = self._drop(torch.relu(hidden))
-            hidden = layer(hidden)
-        return hidden[..., 0]
+                hidden, prior = self._drop(torch.relu(hidden)), torch.relu(prior)
+            hidden, prior = hidden @ weight + bias, prior @ fixed
+        return (hidden + prior)[..., 0]
+
+    def loss(self, points: Tensor, targets: Tensor) -> Tensor:
+        """Squared error of every member at points (n, k) with targets (n,), summed over members."""
+        errors: Tensor = (self(points) - targets) ** 2
+        return errors.mean(dim=1).sum()
 
     @torch.no_grad()
-    def spread(self, points: Tensor, *, passes: int = 64) -> Tensor:
-        """Standard deviation over stochastic passes, (n,)."""
-        spread: Tensor = self(points.expand(passes, *points.shape)).std(dim=0)
-        return spread
+    def spread(self, points: Tensor, *, passes: int = 4) -> Tensor:
+        """Standard deviation over members and stochastic passes at points (n, k), (n,)."""
+        return torch.cat([self(points) for _ in range(passes)]).std(dim=0)
 
     def _drop(self, hidden: Tensor) -> Tensor:
         keep = torch.rand(hidden.shape, generator=self._generator) >= self._dropout
@@ -134,14 +181,15 @@ class Student(nn.Module):
 
 
 def fit(
-    parameters: Sequence[nn.Parameter],
+    network: nn.Module,
     loss: Callable[[], Tensor],
     *,
     steps: int,
-    learning_rate: float = 1e-2,
+    learning_rate: float = 2e-2,
     weight_decay: float = 1e-2,
 ) -> None:
     """Minimise `loss` by AdamW on the whole batch, the step size falling to zero by a cosine."""
+    parameters = list(network.parameters())
     optimiser = torch.optim.AdamW(
         parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
     )
@@ -153,6 +201,17 @@ def fit(
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
         schedule.step()
+
+
+def _members(
+    members: int, shapes: list[tuple[int, int]], generator: torch.Generator
+) -> list[Tensor]:
+    """Weights (members, inputs, outputs) of each layer, of the size that keeps a signal's."""
+    gains = [1.0] + [2.0] * (len(shapes) - 1)  # rectified inputs carry half of the power
+    return [
+        torch.randn(members, a, b, generator=generator) * math.sqrt(gain / a)
+        for gain, (a, b) in zip(gains, shapes, strict=True)
+    ]
 
 
 def _mlp(inputs: int, generator: torch.Generator) -> nn.ModuleList:

@@ -1,0 +1,68 @@
+"""What decides a search: the plan that a resource's spec becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgetran.devices import Workload
+from edgetran.search.candidates import SearchError
+from edgetran.search.constraints import Constraints
+from edgetran.search.objective import Weights
+from edgetran.space import Architecture
+
+if TYPE_CHECKING:
+    from edgetran.training import TrialSpec
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """All that decides a search.
+
+    Attributes:
+        trial: how to train; its architecture, seed, output and parent are filled in per trial.
+        workload: what the devices run.
+        weights: of the objective.
+        normalisers: per hardware measure, where its term is 0; by default the design space's range.
+        constraints: what the winner must satisfy.
+        method: name of the search method.
+        method_options: keyword arguments of its strategy.
+        max_trials: number of trials, failed ones included.
+        initial_trials: how many of them are spread out over the space to begin with.
+        parallel_trials: how many run at a time.
+        max_failed_trials: the search fails when more trials than this have failed.
+        seed: source of all randomness.
+        seed_architectures: architectures to try first, e.g. a baseline.
+
+    Raises:
+        SearchError: for a number out of range.
+    """
+
+    trial: TrialSpec
+    workload: Workload
+    weights: Weights = field(default_factory=Weights)
+    normalisers: Mapping[str, float] = field(default_factory=dict)
+    constraints: Constraints = field(default_factory=Constraints)
+    method: str = "boschcode"
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    max_trials: int = 12
+    initial_trials: int = 6
+    parallel_trials: int = 2
+    max_failed_trials: int = 3
+    seed: int = 0
+    seed_architectures: tuple[Architecture, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("max_trials", "parallel_trials"):
+            if getattr(self, name) < 1:
+                raise SearchError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
+        for name in ("initial_trials", "max_failed_trials", "seed"):
+            if getattr(self, name) < 0:
+                raise SearchError(f"{name}: {getattr(self, name)} given, allowed is 0 or more")
+
+    @property
+    def max_positions(self) -> int:
+        """Positions of the trained models."""
+        options = self.trial.model_options
+        return int(options.get("max_position_embeddings", self.trial.plan.max_length))
