@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Final
 _OBJECT_STORE_BYTES: Final = 80 * 1024**2
 """Close to Ray's least: only specs and outcomes travel, models go through folders."""
 
+_CONNECT_TIMEOUT_S: Final = 10.0
 _FOLDER_PREFIX: Final = "edgetran-ray-"
 _ENVIRONMENT: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -25,8 +27,10 @@ _ENVIRONMENT: Final = {
     "RAY_raylet_start_wait_time_s": "120",
     "RAY_SCHEDULER_EVENTS": "0",
 }
-_LOOPBACK_ONLY: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Ray takes a loopback address for its node only where it may not form clusters; on Linux too."""
+_LOCAL_ENVIRONMENT: Final = {
+    # Ray takes a loopback address for its node only where it may not form clusters; on Linux too.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
 
 
 class ClusterError(RuntimeError):
@@ -58,7 +62,8 @@ class Cluster:
 
     A local Ray listens on loopback and answers only to a token that this process makes up, because
     whoever may talk to Ray may run code. It belongs to the thread that starts it: the kernel kills
-    Ray's processes when that thread, or its process, ends in whatever way.
+    Ray's processes when that thread, or its process, ends in whatever way. Two small agents of
+    Ray's notice only after about a minute; they hold nothing that a next run needs.
 
     Args:
         settings: local or cluster.
@@ -83,6 +88,7 @@ class Cluster:
             "configure_logging": False,
         }
         if settings.mode == "cluster":
+            _check_answers(settings.address or "")
             options["address"] = settings.address
         else:
             self._folder = _session_folder()
@@ -114,7 +120,7 @@ def _import_ray(*, local: bool) -> Any:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if local and "ray" not in sys.modules:
-        os.environ |= _LOOPBACK_ONLY
+        os.environ |= _LOCAL_ENVIRONMENT
         if "RAY_AUTH_MODE" not in os.environ:
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
@@ -122,6 +128,15 @@ def _import_ray(*, local: bool) -> Any:
     except ImportError:
         raise ClusterError('ray is not installed: pip install "edgetran[worker]"') from None
     return ray
+
+
+def _check_answers(address: str) -> None:
+    """Ask the address itself first: Ray would ask it for five minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise ClusterError(f"ray: no cluster answers at {address} ({error})") from None
 
 
 def _session_folder() -> Path:
