@@ -22,6 +22,7 @@ from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import describe_device, power_source, profiling_plan
 from edgetran.runner.export import export_winner
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
+from edgetran.runner.progress import Renamed
 from edgetran.search import SearchResult
 from edgetran.space import Architecture, macs, parameter_count
 from edgetran.training import EncodedTask, TaskError, evaluate, load_model
@@ -190,7 +191,7 @@ class _Final:
             replace(plan, initial=2, max_measurements=max(2, len(distinct))),
             distinct,
             self.folder.final_profile(host),
-            self.progress,
+            Renamed(self.progress, f"Measure on {host}"),
             power_source=power_source(device),
         )
         return {m.architecture.canonical_json: m.figures for m in profile.measurements}

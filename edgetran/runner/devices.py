@@ -23,7 +23,6 @@ from edgetran.profiling import (
     simulated_predictor,
 )
 
-
 NO_POWER_HERE: Final = "no power source was found on this host; `edgetran devices` says why"
 """The reasons in full are in result.json, under host."""
 

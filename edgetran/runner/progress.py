@@ -17,6 +17,7 @@ from rich.progress import Task as Bar
 from rich.table import Column
 from rich.text import Text
 
+from edgetran.progress import Progress
 from edgetran.records import JsonLog
 
 PLAIN_PERIOD_S: Final = 10.0
@@ -110,7 +111,12 @@ class TerminalProgress:
             if stage in self._tasks:
                 self._bars.remove_task(self._tasks[stage])
             self._tasks[stage] = self._bars.add_task(
-                escape(stage.ljust(_TITLE_WIDTH)), total=total, completed=done, note="", mark="▸"
+                escape(_title(stage).ljust(_TITLE_WIDTH)),
+                total=total,
+                completed=done,
+                note="",
+                mark="▸",
+                stage=stage,
             )
         else:
             self._plain(stage, "started")
@@ -155,7 +161,7 @@ class TerminalProgress:
         state = self._stages[stage]
         state.printed = self._clock()
         left = state.seconds_left(state.printed)
-        parts = [f"{stage}: {state_word or f'{state.done}/{state.total}'}"]
+        parts = [f"{_title(stage)}: {state_word or f'{state.done}/{state.total}'}"]
         if state_word == "started":
             parts.append(f"{state.done}/{state.total} there already" if state.done else "")
         elif not state_word and left is not None:
@@ -170,6 +176,37 @@ class TerminalProgress:
         if stage is not None:
             record["stage"] = stage
         self._log.append(record | fields)
+
+
+class Renamed:
+    """A `Progress` that shows the single stage of a piece of work under another title."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._title = title
+
+    def start(self, stage: str, *, total: int, done: int = 0) -> None:
+        """Start the stage of the title."""
+        del stage
+        self._progress.start(self._title, total=total, done=done)
+
+    def advance(self, stage: str, *, steps: int = 1, note: str = "") -> None:
+        """Advance the stage of the title."""
+        del stage
+        self._progress.advance(self._title, steps=steps, note=note)
+
+    def finish(self, stage: str, *, note: str = "") -> None:
+        """Finish the stage of the title."""
+        del stage
+        self._progress.finish(self._title, note=note)
+
+    def log(self, message: str) -> None:
+        """Pass the message on."""
+        self._progress.log(message)
+
+
+def _title(stage: str) -> str:
+    return stage[:1].upper() + stage[1:]
 
 
 def _fixed() -> Column:
@@ -192,6 +229,5 @@ class _Left(ProgressColumn):
     def render(self, task: Bar) -> Text:
         if task.finished:
             return Text(duration(task.finished_time).rjust(9), style="dim")
-        stage = self._stages[task.description.rstrip()]
-        left = stage.seconds_left(self._clock())
+        left = self._stages[task.fields["stage"]].seconds_left(self._clock())
         return Text(f"{duration(left)} left".rjust(9), style="cyan")
