@@ -24,8 +24,9 @@ from edgetran.gptran.proposing import Proposer
 from edgetran.gptran.steps import Step
 from edgetran.gptran.tree import ROOT_ID, Node, Round, Tree
 from edgetran.gptran.workshop import Workshop
+from edgetran.profiling import Predictor
 from edgetran.progress import Progress, SilentProgress
-from edgetran.search import HARDWARE_MEASURES, HardwarePredictor, Measures
+from edgetran.search import HARDWARE_MEASURES, Measures
 
 if TYPE_CHECKING:
     from edgetran.training import TrialOutcome, TrialPool
@@ -67,7 +68,7 @@ def run_gptran(
     plan: GPTranPlan,
     workshop: Workshop,
     *,
-    predictor: HardwarePredictor,
+    predictor: Predictor,
     pool: TrialPool,
     folder: str | os.PathLike[str],
     progress: Progress | None = None,
@@ -95,7 +96,7 @@ def run_gptran(
     return _result(judge, tree)
 
 
-def _plant(plan: GPTranPlan, tree: Tree, workshop: Workshop, predictor: HardwarePredictor) -> Node:
+def _plant(plan: GPTranPlan, tree: Tree, workshop: Workshop, predictor: Predictor) -> Node:
     """Judge the model that the run begins with and record it."""
     checkpoint = workshop.root
     architecture = workshop.architecture(checkpoint)

@@ -16,7 +16,8 @@ from edgetran.gptran.judge import Judge
 from edgetran.gptran.steps import GROW_STAGES, Step, StepSizes, choose_steps, step_values
 from edgetran.gptran.tree import Node
 from edgetran.gptran.workshop import Workshop
-from edgetran.search import HardwarePredictor, Measures
+from edgetran.profiling import Predictor
+from edgetran.search import Measures
 from edgetran.space import Architecture
 
 PROPOSERS: Final[Mapping[str, Callable[[Architecture, Importance, StepSizes], list[Step]]]] = {
@@ -40,7 +41,7 @@ class Proposer:
 
     judge: Judge
     workshop: Workshop
-    predictor: HardwarePredictor
+    predictor: Predictor
 
     def propose(
         self, node: Node, checkpoint: Path, stage: str, number: int, known: Collection[str]
