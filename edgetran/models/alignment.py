@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
-from math import inf
+from operator import itemgetter
 
 from edgetran.models.layout import MIXING_BY_TRANSFORM, family, span
 from edgetran.space import Architecture, Layer
+
+FORBIDDEN = -(10**30)
+"""A score below any number of parameters."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def align(parent: Architecture, child: Architecture) -> Alignment:
     return best_alignment(parent, child, matching)
 
 
-def matching(parent: Layer, child: Layer) -> tuple[float, LayerAlignment]:
+def matching(parent: Layer, child: Layer) -> tuple[int, LayerAlignment]:
     """Parameters that an `ordered` transfer between two layers takes, and what corresponds.
 
     The correspondence's `parent` is None: it knows the layers, not their places.
@@ -62,7 +65,7 @@ def matching(parent: Layer, child: Layer) -> tuple[float, LayerAlignment]:
 
 
 @lru_cache(maxsize=65536)
-def _matching(parent: Layer, child: Layer) -> tuple[float, LayerAlignment]:
+def _matching(parent: Layer, child: Layer) -> tuple[int, LayerAlignment]:
     heads = align_heads(parent.head_types, child.head_types)
     stacks = align_stacks(parent, child)
     width = min(parent.hidden_size, child.hidden_size)
@@ -158,7 +161,7 @@ def shared_stack(parent: Layer, child: Layer, stacks: Sequence[int | None]) -> i
 def best_alignment(
     parent: Architecture,
     child: Architecture,
-    score: Callable[[Layer, Layer], tuple[float, LayerAlignment]],
+    score: Callable[[Layer, Layer], tuple[int, LayerAlignment]],
     may_be_new: Callable[[int], bool] = lambda _: True,
 ) -> Alignment:
     """The monotone alignment of layers with the largest total score (dynamic programming).
@@ -166,38 +169,41 @@ def best_alignment(
     Args:
         parent: the trained architecture.
         child: the new architecture.
-        score: function of (parent layer, child layer) like `matching`; −inf forbids the pair.
-        may_be_new: whether the child layer of that index may have no parent.
+        score: function of (parent layer, child layer) like `matching`; `FORBIDDEN` is taken only
+            where nothing else is left.
+        may_be_new: whether the child layer of that index may have no parent, likewise.
     """
     depth, parent_depth = child.num_layers, parent.num_layers
     pairs = [[score(p, c) for p in parent.layers] for c in child.layers]
-    forbidden = (-inf, 0)
-    # best[i][j]: (score, −distance of relative depths) of the first i child and j parent layers.
-    best = [[(0.0, 0)] * (parent_depth + 1) for _ in range(depth + 1)]
+    # best[i][j]: (score, −distance of relative depths) of the first i child and j parent layers,
+    # and the step that leads there: the child's layer is new, the parent's is left out, or both
+    # correspond.
+    best = [[((0, 0), "left out")] * (parent_depth + 1) for _ in range(depth + 1)]
     for i in range(1, depth + 1):
+        penalty = 0 if may_be_new(i - 1) else FORBIDDEN
         for j in range(parent_depth + 1):
-            options = [best[i - 1][j] if may_be_new(i - 1) else forbidden]
+            value, distance = best[i - 1][j][0]
+            options = [((value + penalty, distance), "new")]
             if j:
-                value, distance = best[i - 1][j - 1]
+                value, distance = best[i - 1][j - 1][0]
                 apart = abs((2 * i - 1) * parent_depth - (2 * j - 1) * depth)
                 options += [
-                    best[i][j - 1],
-                    (value + pairs[i - 1][j - 1][0], distance - apart),
+                    (best[i][j - 1][0], "left out"),
+                    ((value + pairs[i - 1][j - 1][0], distance - apart), "matched"),
                 ]
-            best[i][j] = max(options)
+            best[i][j] = max(options, key=itemgetter(0))
     layers: list[LayerAlignment] = []
     i, j = depth, parent_depth
     while i:
+        step = best[i][j][1]
         layer = child.layers[i - 1]
-        if j and best[i][j] == best[i][j - 1]:
-            j -= 1
-        elif may_be_new(i - 1) and best[i][j] == best[i - 1][j]:
+        if step == "new":
             layers.append(
                 LayerAlignment(None, (None,) * layer.num_heads, (None,) * len(layer.feed_forward))
             )
-            i -= 1
-        else:
+        elif step == "matched":
             found = pairs[i - 1][j - 1][1]
             layers.append(LayerAlignment(j - 1, found.heads, found.feed_forward))
-            i, j = i - 1, j - 1
+        i -= step != "left out"
+        j -= step != "new"
     return Alignment(tuple(reversed(layers)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import PretrainedConfig
+from transformers.activations import ACT2FN
 
 from edgetran.space import Architecture
 
@@ -106,6 +107,11 @@ class FlexiBertConfig(PretrainedConfig):
             raise ModelConfigError(
                 f"transform_length: {self.transform_length} is shorter than the longest sequence; "
                 f"allowed is max_position_embeddings ({self.max_position_embeddings}) or more"
+            )
+        if self.hidden_act not in ACT2FN:
+            raise ModelConfigError(
+                f"hidden_act: {self.hidden_act!r} is unknown; allowed are 'gelu' and the other "
+                "activations that transformers knows"
             )
         if self.position_embedding_type not in POSITION_EMBEDDING_TYPES:
             raise ModelConfigError(

@@ -18,7 +18,7 @@ from edgetran.models.modeling import FlexiBertModel, FlexiBertPreTrainedModel
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 DEFAULT_OPSET = 20
 EXAMPLE_LENGTH = 3 * BLOCK + 1
-"""Several blocks, the last one not full: no length is taken for a special case."""
+"""Several blocks, the last one not full, not all positions: an ordinary length."""
 
 
 class _Exported(nn.Module):
@@ -64,7 +64,7 @@ def export_onnx(
         raise ImportError('ONNX export needs onnxscript: pip install "edgetran[onnx]"') from error
     path, training = Path(path), model.training
     module = _Exported(model).eval()
-    shape = 2, min(EXAMPLE_LENGTH, model.config.max_position_embeddings)
+    shape = 2, max(2, min(EXAMPLE_LENGTH, model.config.max_position_embeddings - 1))
     inputs = [torch.full(shape, value, device=model.device) for value in (0, 1, 0)]
     outputs = ["logits"]
     if isinstance(model, FlexiBertModel):

@@ -13,7 +13,6 @@ new layer: what it then receives is normalised already and passes unchanged.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,6 +22,7 @@ import torch
 from torch import nn
 
 from edgetran.models.alignment import (
+    FORBIDDEN,
     Alignment,
     LayerAlignment,
     best_alignment,
@@ -61,11 +61,11 @@ def align_growth(
     _check_models(parent_model, child_model)
     parent, child = (m.config.to_architecture() for m in (parent_model, child_model))
 
-    def score(source: Layer, layer: Layer) -> tuple[float, LayerAlignment]:
+    def score(source: Layer, layer: Layer) -> tuple[int, LayerAlignment]:
         shared, aligned = matching(source, layer)
         plan = plan_stack(source, layer)
         if plan is None or _layer_obstacle(source, layer):
-            return -math.inf, aligned
+            return FORBIDDEN, aligned
         return shared, LayerAlignment(None, aligned.heads, plan.sources)
 
     widths = [parent.layers[0].hidden_size, *(layer.hidden_size for layer in child.layers)]
@@ -80,7 +80,11 @@ def align_growth(
         if aligned.parent is not None:
             reason = _layer_obstacle(parent.layers[aligned.parent], child.layers[i])
         else:
-            reason = None if may_be_new(i) else "it is new and of another width than its input"
+            reason = (
+                None
+                if may_be_new(i)
+                else f"it is new with hidden size {widths[i + 1]}, but receives {widths[i]}"
+            )
         if reason:
             raise GrowthError(f"layer {i}: {reason}")
     for j, source in enumerate(parent.layers):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-BLOCK = 16
+BLOCK = 32
 """Positions per block of the dynamic convolution's banded product.
 
 A block of b positions reads b + k − 1 of them: larger blocks multiply more zeros, smaller ones
