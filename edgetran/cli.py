@@ -9,6 +9,7 @@ import errno
 import importlib.util
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -306,12 +307,18 @@ def _unexpected(error: Exception, folder: Path | None) -> str:
         return str(error)
     import traceback
 
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {_first_line(str(error))}"
     if folder is None or not folder.is_dir():
         return text
     path = folder / "error.txt"
     path.write_text("".join(traceback.format_exception(error)))
     return f"{text} (details in {path})"
+
+
+def _first_line(text: str) -> str:
+    """The first line that says something, without colours."""
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    return next((line.strip() for line in plain.splitlines() if line.strip()), "")
 
 
 def _fail(message: str, status: int) -> NoReturn:

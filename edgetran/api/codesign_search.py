@@ -92,11 +92,11 @@ class SearchSettings(ApiModel):
         "boschcode", description="What proposes the next candidates."
     )
     max_trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        64, description="Candidates that are trained, those that failed left out."
+        64, description="Candidates that are trained, those that failed included."
     )
     initial_trials: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default_factory=lambda given: min(8, given.get("max_trials", 8)),
-        description="Candidates drawn at random before the method learns from them; 8, or "
+        description="Candidates spread over the space before the method learns from them; 8, or "
         "maxTrials where that is less, where omitted.",
     )
     parallel_trials: Annotated[int, Field(ge=1, le=10_000)] = Field(

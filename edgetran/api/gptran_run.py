@@ -85,13 +85,13 @@ class MinimumSizes(ApiModel):
 
 
 class Distillation(ApiModel):
-    """Children also learn from their parent's outputs."""
+    """Children also learn from the outputs of the model that is refined."""
 
     weight: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="Weight of the parent's logits in the loss: 0 (none) to 1 (alone)."
+        0.5, description="Weight of that model's logits in the loss: 0 (none) to 1 (alone)."
     )
     hidden_weight: Annotated[float, Field(ge=0, le=1000)] = Field(
-        0.0, description="Weight of the distance to the parent's last hidden state."
+        0.0, description="Weight of the distance to its last hidden state."
     )
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
         2.0, description="Temperature that softens both distributions."
@@ -160,7 +160,7 @@ class Refinement(ApiModel):
         Training(learning_rate=2e-4), description="How each child is trained."
     )
     distillation: Distillation | None = Field(
-        None, description="Learn from the parent too; not where omitted."
+        None, description="Learn from the given model too; not where omitted."
     )
 
 

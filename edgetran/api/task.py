@@ -41,7 +41,7 @@ class TaskFiles(ApiModel):
     label_kind: Literal["auto", "classification", "regression"] = Field(
         "auto",
         description="Whether labels are classes or numbers to be predicted; auto takes labels "
-        "with fractions as numbers.",
+        "with fractions, or more than 20 different numbers, as numbers.",
     )
 
 

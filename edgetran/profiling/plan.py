@@ -34,6 +34,7 @@ class ProfilingPlan:
         max_repeats: repetitions of an unstable run; the mode's own number where None.
         max_drift: drift of a run's windows above which it is unstable; the mode's where None.
         pause_seconds: pause between runs, s.
+        peak_window_ms: averaging window of peak power, ms.
         sampling: how the first architectures are drawn.
         initial: architectures measured before the first surrogate.
         batch: architectures that each round of active learning measures.
@@ -57,6 +58,7 @@ class ProfilingPlan:
     max_repeats: int | None = None
     max_drift: float | None = None
     pause_seconds: float = 0.0
+    peak_window_ms: float = 100.0
     sampling: SamplingMethod = "sobol"
     initial: int = 16
     batch: int = 8
@@ -98,7 +100,11 @@ class ProfilingPlan:
 
     def make_mode(self) -> Mode:
         """The mode, with the plan's own limits."""
-        mode = dataclasses.replace(MODES[self.mode], pause_seconds=self.pause_seconds)
+        mode = dataclasses.replace(
+            MODES[self.mode],
+            pause_seconds=self.pause_seconds,
+            peak_window_seconds=self.peak_window_ms / 1e3,
+        )
         if self.max_repeats is not None:
             mode = dataclasses.replace(mode, attempts=self.max_repeats + 1)
         if self.max_drift is not None:

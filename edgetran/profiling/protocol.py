@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetran.devices import PowerMonitor, PowerReading, PowerSource
+from edgetran.devices.power.trace import PEAK_WINDOW_S
 from edgetran.profiling.statistics import drift
 
 Array = NDArray[np.float64]
@@ -59,6 +60,7 @@ class Mode:
         cool_down_seconds: longest wait for the device to cool down, s.
         cool_down_kelvin: how far above its temperature at the start the device may be.
         pause_seconds: wait between runs in any case, s.
+        peak_window_seconds: averaging window of peak power, s.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Mode:
     cool_down_seconds: float
     cool_down_kelvin: float = 3.0
     pause_seconds: float = 0.0
+    peak_window_seconds: float = PEAK_WINDOW_S
 
 
 MODES: Final = {
@@ -165,7 +168,11 @@ def run_protocol(once: Callable[[], object], *, mode: Mode, power_source: PowerS
         best = int(np.argmin([attempt.drift for attempt in attempts]))
         reported = attempts[best]
         # Read before idling on: the monitor only waits for the first reading past the window.
-        power = monitor.reading(float(reported.starts_s[0]), reported.end_s)
+        power = monitor.reading(
+            float(reported.starts_s[0]),
+            reported.end_s,
+            peak_window_s=mode.peak_window_seconds,
+        )
         idle_after = _idle(monitor, mode) if senses else None
         trace = monitor.trace()
     return Run(

@@ -180,6 +180,15 @@ def _impossible_here(bundle: Bundle) -> list[Problem]:
                     "are local and cluster",
                 )
             )
+        if isinstance(resource, ProfilingJob) and resource.spec.device.simulation is not None:
+            problems.append(
+                _problem(
+                    resource,
+                    "spec.device.simulation",
+                    "given, but a simulated device is calculated, so there is nothing to measure; "
+                    "allowed on one machine is host: true",
+                )
+            )
         for path, device in _devices(resource):
             problems += _no_such_precision(resource, path, device)
             if device.node_selector is not None:

@@ -19,9 +19,10 @@ from edgetran.progress import Progress
 from edgetran.records import write_atomically
 from edgetran.runner.chain import Chain
 from edgetran.runner.contestant import Contestant
-from edgetran.runner.devices import describe_device, power_source, profiling_plan
+from edgetran.runner.devices import describe_device, doubts, power_source, profiling_plan
 from edgetran.runner.export import export_winner
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
+from edgetran.runner.phases import first_time, phase_seconds
 from edgetran.runner.progress import Renamed
 from edgetran.search import SearchResult
 from edgetran.space import Architecture, macs, parameter_count
@@ -43,8 +44,6 @@ def conclude(
     search: SearchResult | None,
     gptran: GPTranResult | None,
     contestants: tuple[Contestant | None, Contestant | None, Contestant | None],
-    seconds: Mapping[str, float],
-    started_at: str,
 ) -> dict[str, Any]:
     """Judge the finalists, write model/, model.onnx and result.json, and give back the result.
 
@@ -57,15 +56,13 @@ def conclude(
         search: what the search came to.
         gptran: what growing and pruning came to.
         contestants: the model before GPTran, the winner and the baseline.
-        seconds: busy seconds per phase.
-        started_at: when the run first began.
     """
     before, winner, baseline = contestants
     result: dict[str, Any] = {
         "schemaVersion": RESULT_SCHEMA_VERSION,
         "name": chain.name,
         "seed": chain.seed,
-        "startedAt": started_at,
+        "startedAt": first_time(folder.log),
         "versions": {"python": platform.python_version(), **package_versions()},
         "host": host_info().to_dict() | {"power_sources": _power_sources()},
         "devices": [describe_device(device, profiles.get(device.name)) for device in _all(chain)],
@@ -89,9 +86,11 @@ def conclude(
         result["agreement"] = agreement.to_dict()
         progress.finish(STAGE, note=agreement.sentence)
     result |= _search_part(chain, search)
+    result["notes"] = [*doubts(profiles), *result["notes"]]
     result["counts"] = _counts(folder, profiles, search)
     result["gptran"] = None if gptran is None else _gptran_part(gptran)
-    result["seconds"] = dict(seconds) | {"total": sum(seconds.values())}
+    seconds = phase_seconds(folder.log)
+    result["seconds"] = seconds | {"total": sum(seconds.values())}
     result["finishedAt"] = datetime.now(UTC).isoformat()
     result["files"] = _files(folder, winner is not None)
     write_atomically(folder.result, _json(result))
@@ -263,7 +262,8 @@ def _search_part(chain: Chain, search: SearchResult | None) -> dict[str, Any]:
     return {
         "objective": {
             "weights": spec.objective.weights.model_dump(by_alias=True),
-            "normalisers": search.objective.to_dict(),
+            "normalisers": search.objective.to_dict()["ranges"],
+            "leftOut": dict(search.objective.left_out),
         },
         "constraints": None
         if spec.constraints is None
@@ -302,8 +302,12 @@ def _counts(
 
 def _files(folder: RunFolder, trained: bool) -> dict[str, str]:
     paths: dict[str, Path] = {"spec": folder.spec, "log": folder.log, "report": folder.report}
-    if folder.trials.exists():
-        paths["trials"] = folder.trials
+    made = {
+        "trials": folder.trials,
+        "profiles": folder.profiles,
+        "tree": folder.gptran / "tree.jsonl",
+    }
+    paths |= {name: path for name, path in made.items() if path.exists()}
     if trained:
         paths |= {"model": folder.model, "onnx": folder.onnx}
     return {name: path.relative_to(folder.path).as_posix() for name, path in paths.items()}

@@ -46,6 +46,7 @@ def profiling_plan(job: ProfilingJob, workload: Workload) -> ProfilingPlan:
         max_repeats=measurement.max_repeats,
         max_drift=measurement.max_drift,
         pause_seconds=measurement.cool_down_seconds,
+        peak_window_ms=100.0 if spec.device.energy is None else spec.device.energy.peak_window_ms,
         sampling=sampling.method,
         initial=sampling.initial,
         batch=sampling.batch,
@@ -88,6 +89,17 @@ def predictors(
             simulated_device(device.simulation), workload, device.precision, name=device.name
         )
         for device in devices
+    ]
+
+
+def doubts(profiles: Mapping[str, Profile]) -> list[str]:
+    """A sentence for each measure that a profile cannot predict although it was measured."""
+    return [
+        f"{profile.device}: {measure} is not predictable: {quality.reason}"
+        for profile in profiles.values()
+        if profile.measures
+        for measure, quality in profile.quality.items()
+        if quality.reason is not None
     ]
 
 

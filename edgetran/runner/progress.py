@@ -155,7 +155,7 @@ class TerminalProgress:
         """A line above the bars."""
         self._event("message", None, message=message)
         console = self._bars.console if self._bars is not None else self._console
-        console.print(f"  {message}", markup=False, highlight=False)
+        console.print(f"  {message}", markup=False, highlight=False, soft_wrap=True)
 
     def _plain(self, stage: str, state_word: str = "") -> None:
         state = self._stages[stage]
@@ -167,9 +167,8 @@ class TerminalProgress:
         elif not state_word and left is not None:
             parts.append(f"{duration(left)} left")
         parts.append(state.note)
-        self._console.print(
-            ", ".join(part for part in parts if part), markup=False, highlight=False
-        )
+        text = ", ".join(part for part in parts if part)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _event(self, event: str, stage: str | None, **fields: Any) -> None:
         record: dict[str, Any] = {"time": datetime.now(UTC).isoformat(), "event": event}

@@ -20,15 +20,16 @@ from edgetran.gptran import GPTranResult, run_gptran
 from edgetran.gptran.task_workshop import TaskWorkshop
 from edgetran.profiling import Predictor, Profile, profile_device
 from edgetran.progress import Progress
-from edgetran.records import JsonLog, read_records
+from edgetran.records import JsonLog
 from edgetran.runner import translate
 from edgetran.runner.adoption import adopt_model, space_around
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
 from edgetran.runner.contestant import Contestant
-from edgetran.runner.devices import power_source, predictors, profiling_plan
+from edgetran.runner.devices import doubts, power_source, predictors, profiling_plan
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.lineage import Lineage
+from edgetran.runner.phases import phase_seconds
 from edgetran.search import SearchPlan, SearchResult, run_search
 from edgetran.space import Architecture, DesignSpace
 from edgetran.training import (
@@ -91,6 +92,8 @@ class _Run:
         workload = task.workload if task else Workload(**self.chain.workload.model_dump())
         with self._phase("profiling", *self.chain.jobs):
             profiles = self._profile(workload)
+        for doubt in doubts(profiles):
+            self.progress.log(doubt)
         contestant: Contestant | None = None
         winner: Contestant | None = None
         baseline: Contestant | None = None
@@ -122,8 +125,6 @@ class _Run:
                 search=search,
                 gptran=gptran,
                 contestants=(contestant, winner, baseline),
-                seconds=phase_seconds(self.folder.log),
-                started_at=_first_time(self.folder.log),
             )
 
     def _task(self) -> TaskSetting | None:
@@ -180,8 +181,6 @@ class _Run:
         profiles: dict[str, Profile] = {}
         by_job: dict[str, Profile] = {}
         for job in self.chain.jobs:
-            if job.spec.device.simulation is not None:
-                continue
             warm = [
                 by_job[reference.name]
                 for reference in job.spec.warm_start_from or ()
@@ -194,7 +193,6 @@ class _Run:
                 self.progress,
                 power_source=power_source(job.spec.device),
                 warm_start=warm,
-                reuse=job.spec.reuse,
             )
             profiles[job.spec.device.name] = by_job[job.metadata.name] = profile
         return profiles | self._profile_refined_device(workload, profiles)
@@ -409,40 +407,11 @@ class _Run:
         self.log.append({"time": _now(), "event": "phase-end", "phase": name})
 
 
-def phase_seconds(log: Path) -> dict[str, float]:
-    """Busy seconds per phase over all sessions: from a phase's beginning to its last event."""
-    seconds: dict[str, float] = {}
-    phase: str | None = None
-    begun = last = 0.0
-
-    def close() -> None:
-        if phase is not None:
-            seconds[phase] = seconds.get(phase, 0.0) + last - begun
-
-    for record in read_records(log):
-        event = record.get("event")
-        moment = datetime.fromisoformat(record["time"]).timestamp()
-        if event in ("session", "phase"):
-            close()
-            phase = record.get("phase")
-            begun = moment
-        last = moment
-        if event == "phase-end":
-            close()
-            phase = None
-    close()
-    return seconds
-
-
 def _equally_long(plan: TrainingPlan, lineage: Lineage) -> TrainingPlan:
     """The plan with the lineage's budget: its seconds, or its steps where time is no limit."""
     if plan.max_seconds is None and lineage.steps:
         return replace(plan, epochs=None, steps=lineage.steps, max_seconds=None)
     return replace(plan, epochs=None, steps=None, max_seconds=max(1.0, lineage.seconds))
-
-
-def _first_time(log: Path) -> str:
-    return str(next(iter(read_records(log)))["time"])
 
 
 def _now() -> str:
