@@ -14,7 +14,7 @@ from edgetran.training.metrics import compute_metrics, glue_score
 from edgetran.training.plan import PlanError, TrainingPlan
 from edgetran.training.pool import TrialPool
 from edgetran.training.task import Example, Task, TaskError
-from edgetran.training.tokenizer import build_tokenizer, load_tokenizer
+from edgetran.training.tokenizer import DEFAULT_VOCAB_SIZE, build_tokenizer, load_tokenizer
 from edgetran.training.trial import (
     TrialOutcome,
     TrialSpec,
@@ -49,6 +49,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DEFAULT_VOCAB_SIZE",
     "ClusterError",
     "EncodedTask",
     "Example",

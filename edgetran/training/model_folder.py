@@ -7,29 +7,38 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
-from transformers import PreTrainedModel
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
-from edgetran.models import FlexiBertForSequenceClassification
+from edgetran.models import FlexiBertForSequenceClassification, from_bert
 from edgetran.training.encoding import EncodedTask
 from edgetran.training.task import TaskError
 from edgetran.training.tokenizer import plain_copy
 
 
 def load_model(folder: str | os.PathLike[str]) -> FlexiBertForSequenceClassification:
-    """The FlexiBERT classification model in a local folder, in evaluation mode on the CPU.
+    """The classification model in a local folder, in evaluation mode on the CPU.
+
+    A BERT-type checkpoint is read as the FlexiBERT that computes the same; a top that it lacks is
+    drawn from a fixed seed.
 
     Raises:
         TaskError: the folder holds no model.
+        edgetran.models.BertConversionError: it holds a model of another family.
     """
     if not Path(folder, "config.json").is_file():
         raise TaskError(f"model: {folder} holds no config.json, so no model")
-    with _no_progress_bars():
-        model: FlexiBertForSequenceClassification = (
-            FlexiBertForSequenceClassification.from_pretrained(folder, local_files_only=True)
+    with _no_progress_bars(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            folder, local_files_only=True
         )
+    if isinstance(model, FlexiBertForSequenceClassification):
         return model
+    return cast(FlexiBertForSequenceClassification, from_bert(model))
 
 
 def save_model(

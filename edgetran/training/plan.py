@@ -14,7 +14,10 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A budget and a recipe. The defaults suit small models that start from nothing.
+    """A budget and a recipe.
+
+    The defaults suit small models that start from nothing or inherit from such; large pre-trained
+    ones want a lower learning rate.
 
     The budget is `epochs`, `steps`, `max_seconds` or several of them: training ends when the
     first is used up, and the learning rate falls to zero at that moment. Only budgets without
@@ -46,7 +49,7 @@ class TrainingPlan:
     epochs: float | None = None
     steps: int | None = None
     max_seconds: float | None = None
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     batch_size: int = 32
     weight_decay: float = 0.01
     adam_beta2: float = 0.999

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """Ids 0 to 4. Padding is 0, so that no padded position shares the classification token's row."""
 
-DEFAULT_VOCAB_SIZE: Final = 4096
+DEFAULT_VOCAB_SIZE: Final = 8192
 _MIN_VOCAB_SIZE: Final = 64
 _RECIPE: Final = "wordpiece-lowercase-1"
 """Changes whenever the same data would give another tokenizer, so that no stale one is reused."""

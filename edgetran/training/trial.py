@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from edgetran.training.loading import TaskReference, load_task
 from edgetran.training.plan import TrainingPlan
 from edgetran.training.task import TaskError
+from edgetran.training.tokenizer import DEFAULT_VOCAB_SIZE
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +69,7 @@ class TrialSpec:
     plan: TrainingPlan
     seed: int
     output: str
-    vocab_size: int = 4096
+    vocab_size: int = DEFAULT_VOCAB_SIZE
     tokenizer_folder: str | None = None
     parent: str | None = None
     transfer_method: str = "ordered"
@@ -231,7 +232,7 @@ def _run(spec: TrialSpec) -> TrialOutcome:
 def encoded_task(
     task: TaskReference,
     max_length: int,
-    vocab_size: int = 4096,
+    vocab_size: int = DEFAULT_VOCAB_SIZE,
     tokenizer_folder: str | None = None,
     cache_dir: str | None = None,
 ) -> EncodedTask:

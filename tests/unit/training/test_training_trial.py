@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import BertConfig, BertModel
 
 from edgetran.space import Architecture
 from edgetran.training import (
@@ -20,6 +21,7 @@ from edgetran.training import (
     load_model,
     load_tokenizer,
     run_trial,
+    save_tokenizer,
 )
 
 PLAN = TrainingPlan(steps=16, learning_rate=5e-3, max_length=12)
@@ -122,6 +124,26 @@ def test_a_trial_can_start_from_a_model_as_it_is(spec, tmp_path):
     refused = run_trial(replace(again, architecture=other))
     assert refused.error_kind == "bad-input"
     assert "another architecture" in refused.error
+
+
+def test_a_bert_checkpoint_is_a_parent_and_its_tokenizer_is_taken_over(spec, tmp_path):
+    bert = BertModel(
+        BertConfig(
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            vocab_size=300,
+            max_position_embeddings=64,
+        )
+    )
+    folder = tmp_path / "bert"
+    bert.save_pretrained(folder)
+    data = encoded_task(spec.task, 12, 300, cache_dir=spec.cache_dir)
+    save_tokenizer(data, folder)
+    outcome = run_trial(replace(spec, parent=str(folder), tokenizer_folder=str(folder)))
+    assert outcome.succeeded
+    assert outcome.transfer_ratio > 0.9
 
 
 def test_a_trial_can_learn_from_a_teacher(spec, tmp_path):
