@@ -7,6 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgetran.models import FlexiBertConfig, FlexiBertForSequenceClassification
+from edgetran.models.heads import BLOCK
 from edgetran.space import (
     HEAD_TYPES,
     Architecture,
@@ -64,5 +65,6 @@ def test_a_convolution_multiplies_more_often_by_its_padding_alone(head):
     architecture = Architecture((Layer(64, (head,) * 4, 16, (128,)),))
     counted = macs(architecture, 32, 2, num_labels=3)
     built = counted_macs(architecture, 32, 2)
-    padding = 2 * 32 * 4 * 16 * 15  # the band of a block of 16 positions is 15 wider than the span
+    # The band of a block of b positions is b − 1 wider than the span.
+    padding = 2 * 32 * 4 * 16 * (BLOCK - 1)
     assert counted <= built <= counted + padding
