@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any, Final
 
 from edgetran.search.asktell import Method, Strategy
@@ -59,9 +60,10 @@ def make_method(
         raise SearchError(f"method: {name!r} given; allowed are {', '.join(METHODS)}")
     module, attribute = _STRATEGIES[name]
     factory: Callable[..., Strategy] = getattr(import_module(module), attribute)
-    try:
-        strategy = factory(**options)
-    except TypeError as error:
-        raise SearchError(f"method {name}: {error}") from None
+    allowed = tuple(signature(factory).parameters)
+    for option in options:
+        if option not in allowed:
+            known = f"allowed are {', '.join(allowed)}" if allowed else "it has no options"
+            raise SearchError(f"method {name}: {option!r} given; {known}")
     problem = Problem(space, objective, constraints or Constraints())
-    return Method(name, problem, strategy, seed=seed, initial=initial)
+    return Method(name, problem, factory(**options), seed=seed, initial=initial)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgetran.devices import Figure
 from edgetran.search.asktell import Knowledge, Proposal
-from edgetran.search.methods.pool import candidate_pool
+from edgetran.search.methods.pool import Choice, candidate_pool
 from edgetran.search.spaces import Encoding
 
 
@@ -45,17 +45,17 @@ class BayesianOptimisation:
         process = _GaussianProcess(seen, accuracies)
         if knowledge.pending:
             process.believe(problem.space.encode(list(knowledge.pending)))
-        keys = np.array([problem.space.key(candidate) for candidate in pool])
-        free = np.ones(len(pool), dtype=bool)
+        choice = Choice(knowledge, pool)
         proposals: list[Proposal] = []
-        while free.any() and len(proposals) < n:
+        while len(proposals) < n:
             mean, std = process.predict(points)
             gain = expected_improvement(hardware + weight * mean, weight * std, threshold)
-            i = int(np.argmax(np.where(free, gain, -np.inf)))
+            i = choice.pick(gain)
+            if i is None:
+                break
             predicted = Figure(float(mean[i]), "", "predicted", std=float(std[i]))
             proposals.append(Proposal(pool[i], "expected-improvement", predicted))
             process.believe(points[i : i + 1])
-            free &= keys != keys[i]
         return proposals
 
 

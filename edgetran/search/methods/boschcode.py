@@ -30,15 +30,15 @@ from edgetran.search.methods.networks import (
     Teacher,
     fit,
 )
-from edgetran.search.methods.pool import candidate_pool, usable
+from edgetran.search.methods.pool import Choice, candidate_pool, feasible_on_best_device
 from edgetran.search.methods.smooth_hardware import SmoothHardware
 from edgetran.search.problem import Problem
 from edgetran.search.spaces import Encoding
 
 _STEPS = 120
 _STARTS_PER_DEVICE = 4
-_SNAP_ROUNDS = 6
-_SNAP_WIDTH = 12
+_SNAP_ROUNDS = 5
+_SNAP_WIDTH = 8
 
 
 class Boschcode:
@@ -83,7 +83,7 @@ class Boschcode:
                 *knowledge.accuracies(), problem.space.encode(pool), generator
             )
             snapped = self._climb(knowledge, model, pool, generator, rng)
-            sources = usable(knowledge, snapped + sources)
+            sources = feasible_on_best_device(problem, snapped + sources)
             return self._choose(knowledge, model, sources, n, rng)
 
     def _climb(
@@ -138,7 +138,6 @@ class Boschcode:
         problem = knowledge.problem
         pool = [candidate for candidate, _ in sources]
         points = problem.space.encode(pool)
-        keys = np.array([problem.space.key(candidate) for candidate in pool])
         mean, aleatoric, epistemic = model.predict(points)
         weight = problem.objective.effective_weight("accuracy")
         hardware = problem.hardware_values(pool)
@@ -146,9 +145,9 @@ class Boschcode:
         if knowledge.pending:
             visited = np.vstack([visited, problem.space.encode(list(knowledge.pending))])
         batch = problem.space.encode(list(knowledge.pending))
-        free = np.ones(len(pool), dtype=bool)
+        choice = Choice(knowledge, pool)
         proposals: list[Proposal] = []
-        while free.any() and len(proposals) < n:
+        while len(proposals) < n:
             doubt = epistemic * _novelty(points, batch)
             score = hardware + weight * (
                 mean + self._aleatoric * aleatoric + self._epistemic * doubt
@@ -159,11 +158,12 @@ class Boschcode:
                 score, origin = doubt, "uncertainty"
             elif kind < self._uncertainty_share + self._diversity_share:
                 score, origin = _distance(points, visited), "diversity"
-            i = int(np.argmax(np.where(free, score, -np.inf)))
+            i = choice.pick(score)
+            if i is None:
+                break
             spread = float(np.hypot(aleatoric[i], epistemic[i]))
             predicted = Figure(float(mean[i]), "", "predicted", std=spread)
             proposals.append(Proposal(pool[i], origin or sources[i][1], predicted))
-            free &= keys != keys[i]
             batch = np.vstack([batch, points[i : i + 1]])
             visited = np.vstack([visited, points[i : i + 1]])
         return proposals

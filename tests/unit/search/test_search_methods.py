@@ -1,0 +1,269 @@
+"""Every method keeps the same ask/tell contract; the clever ones beat random search."""
+
+import json
+
+import numpy as np
+import pytest
+from search_cases import WORKLOAD, analytic_devices, evaluate
+
+from edgetran.devices import Figure
+from edgetran.search import (
+    METHODS,
+    Bound,
+    Candidate,
+    Constraints,
+    FiniteSpace,
+    PairSpace,
+    SearchError,
+    make_method,
+    make_problem,
+)
+from edgetran.search.asktell import spread_out
+from edgetran.search.methods import boschcode
+from edgetran.space import Architecture, DesignSpace, feature_matrix
+
+CHEAP = {"boschcode": {"pool": 32}, "bayesian": {"pool": 32}}
+
+
+@pytest.fixture(autouse=True)
+def _short_training(request, monkeypatch):
+    """The contract does not depend on how well the networks are fitted."""
+    if "slow" not in request.keywords:
+        monkeypatch.setattr(boschcode, "_STEPS", 20)
+
+
+@pytest.fixture(scope="module")
+def problem(pair_space):
+    return make_problem(pair_space, samples=256)
+
+
+def method_for(name, problem, *, seed=0, initial=4):
+    return make_method(
+        name,
+        problem.space,
+        objective=problem.objective,
+        constraints=problem.constraints,
+        seed=seed,
+        initial=initial,
+        **CHEAP.get(name, {}),
+    )
+
+
+def step(method, n=2):
+    """Ask, evaluate on every device, tell."""
+    space = method.problem.space
+    asked = method.ask(n)
+    for candidate in asked:
+        for sibling in space.siblings(candidate):
+            method.tell(sibling, evaluate(space, sibling))
+    return asked
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_proposals_are_new_distinct_and_respect_what_is_pending(name, problem):
+    method = method_for(name, problem)
+    key = problem.space.key
+    seen = {key(candidate) for _ in range(3) for candidate in step(method)}
+    first, second = method.ask(2), method.ask(2)
+    asked = [key(candidate) for candidate in (*first, *second)]
+    assert len(seen) == 6
+    assert len(set(asked)) == 4
+    assert not seen & set(asked)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_and_tells_give_the_same_proposals(name, problem):
+    one, two, other = (method_for(name, problem, seed=seed) for seed in (0, 0, 1))
+    for _ in range(3):
+        step(one)
+        step(two)
+        step(other)
+    third = one.ask(2)
+    assert third == two.ask(2)
+    assert third != other.ask(2)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_restored_method_goes_on_as_the_saved_one(name, problem):
+    saved = method_for(name, problem)
+    for _ in range(3):
+        step(saved)
+    pending = saved.ask(1)
+    saved.tell_failure(saved.ask(1)[0])
+    restored = method_for(name, problem)
+    restored.restore(json.loads(json.dumps(saved.state())))
+    assert restored.state() == saved.state()
+    after = saved.ask(2)
+    assert restored.ask(2) == after
+    assert pending[0] not in after
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_proposal_is_feasible(name, pair_space):
+    constraints = Constraints(latency_ms=Bound(maximum=6.0), parameters=Bound(maximum=600_000))
+    tight = make_problem(pair_space, constraints=constraints, samples=256)
+    method = method_for(name, tight)
+    for _ in range(4):
+        for candidate in step(method):
+            (known,) = pair_space.known([candidate])
+            assert constraints.violations(known) == ()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_failure_is_no_data_point_and_never_comes_back(name, problem):
+    method = method_for(name, problem, initial=2)
+    failed = set()
+    for _ in range(4):
+        (candidate,) = method.ask(1)
+        assert problem.space.key(candidate) not in failed
+        method.tell_failure(candidate)
+        failed.add(problem.space.key(candidate))
+    assert method.observations == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_space_is_used_up_and_then_nothing_is_proposed(name):
+    small = DesignSpace((1, 2), (64,), (2,), ("sa_sdp", "l_dft"), (128,), 1)
+    space = PairSpace(small, analytic_devices(), WORKLOAD)
+    method = method_for(name, make_problem(space))
+    keys = [space.key(candidate) for _ in range(8) for candidate in step(method, 2)]
+    everything = {architecture.graph_hash for architecture in small.sample(99, rng())}
+    assert len(keys) == len(set(keys))
+    assert set(keys) == everything
+    assert method.ask(2) == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_table_is_searched_too(name, table):
+    method = method_for(name, make_problem(table))
+    asked = [candidate for _ in range(4) for candidate in step(method)]
+    assert len({table.key(candidate) for candidate in asked}) == 8
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_begins_with_the_same_spread_out_design(name, problem):
+    method = method_for(name, problem, initial=4)
+    assert method.ask(4) == spread_out(problem, 4, 0)
+
+
+def test_the_initial_design_is_wider_than_chance(problem):
+    def least_distance(candidates):
+        points = problem.space.encode(candidates)
+        gaps = np.linalg.norm(points[:, None] - points[None], axis=2)
+        return gaps[np.triu_indices(len(points), 1)].min()
+
+    chance = [least_distance(problem.sample(8, rng(seed))) for seed in range(5)]
+    assert least_distance(spread_out(problem, 8, 0)) > max(chance)
+
+
+def test_the_device_of_the_initial_design_is_the_best_for_each_architecture(problem):
+    for candidate in spread_out(problem, 6, 0):
+        siblings = problem.space.siblings(candidate)
+        values = problem.hardware_values(siblings)
+        assert siblings[int(values.argmax())] == candidate
+
+
+def test_boschcode_says_what_it_expects_and_how_it_came_to_it(problem):
+    method = method_for("boschcode", problem)
+    for _ in range(4):
+        step(method)
+    strategies = set()
+    for _ in range(6):
+        (proposal,) = method.propose(1)
+        strategies.add(proposal.strategy)
+        assert proposal.predicted_accuracy.source == "predicted"
+        assert proposal.predicted_accuracy.std > 0
+        assert 0.3 < proposal.predicted_accuracy.value < 1.2
+    assert strategies <= {"gobi", "mutation", "pool", "uncertainty", "diversity"}
+
+
+def test_a_candidate_is_told_of_once_and_with_its_accuracy(problem):
+    method = method_for("random", problem)
+    (candidate,) = method.ask(1)
+    with pytest.raises(SearchError, match="tell_failure"):
+        method.tell(candidate, problem.space.known([candidate])[0])
+    method.tell(candidate, evaluate(problem.space, candidate))
+    with pytest.raises(SearchError, match="told of before"):
+        method.tell(candidate, evaluate(problem.space, candidate))
+
+
+def test_the_incumbent_is_the_best_feasible_one(problem):
+    constrained = make_problem(
+        problem.space, constraints=Constraints(accuracy=Bound(0.7)), samples=128
+    )
+    method = method_for("random", constrained)
+    for accuracy in (0.65, 0.75, 0.71):
+        (candidate,) = method.ask(1)
+        known = problem.space.known([candidate])[0]
+        method.tell(candidate, known.with_accuracy(Figure(accuracy, "", "measured")))
+    best = max(method.observations, key=lambda observation: observation.rank)
+    assert best.feasible
+    assert best.measures.accuracy.value != 0.65
+
+
+def test_unknown_methods_and_options_are_refused(problem):
+    with pytest.raises(SearchError, match="'grid' given; allowed are boschcode, random"):
+        make_method("grid", problem.space, objective=problem.objective)
+    with pytest.raises(SearchError, match="method random: 'pool' given; it has no options"):
+        make_method("random", problem.space, objective=problem.objective, pool=3)
+    local, state = method_for("local", problem), method_for("random", problem).state()
+    with pytest.raises(SearchError, match=r"state\.method: 'random' given, allowed is 'local'"):
+        local.restore(state)
+    with pytest.raises(SearchError, match="n: -1 given"):
+        method_for("random", problem).ask(-1)
+
+
+def best_after(name, problem, seed, budget):
+    method = make_method(
+        name,
+        problem.space,
+        objective=problem.objective,
+        seed=seed,
+        initial=6,
+        **CHEAP.get(name, {}),
+    )
+    while len(method.observations) < budget * 2:
+        step(method)
+    return max(observation.value for observation in method.observations)
+
+
+@pytest.mark.slow
+def test_boschcode_and_bayesian_optimisation_beat_random_search_by_a_margin(problem):
+    seeds, budget = range(3), 20
+    mean = {
+        name: np.mean([best_after(name, problem, seed, budget) for seed in seeds])
+        for name in ("random", "boschcode", "bayesian")
+    }
+    assert mean["boschcode"] > mean["random"] + 0.01
+    assert mean["bayesian"] > mean["random"] + 0.01
+
+
+def test_boschcode_finds_the_best_row_of_a_table_that_varies_in_one_way():
+    """40 rows, accuracy rises with width up to a peak; random search would need 20 on average."""
+    design = DesignSpace((2,), tuple(range(32, 32 + 40 * 8, 8)), (2,), ("sa_sdp",), (128,), 1)
+    pairs = PairSpace(design, analytic_devices()[:1], WORKLOAD)
+    shapes = [
+        Architecture.homogeneous(num_layers=2, hidden_size=h, num_heads=2, feed_forward=(128,))
+        for h in design.hidden_sizes
+    ]
+    rows = [Candidate(shape, "slow") for shape in shapes]
+    space = FiniteSpace(rows, pairs.known(rows), feature_matrix(shapes, 64, 1))
+    problem = make_problem(space)
+
+    def measures(candidate):
+        width = candidate.architecture.layers[0].hidden_size
+        accuracy = 0.9 - ((width - 232) / 300) ** 2
+        return space.known([candidate])[0].with_accuracy(Figure(accuracy, "", "measured"))
+
+    best = max(rows, key=lambda row: problem.objective.value(measures(row)))
+    method = make_method("boschcode", space, objective=problem.objective, seed=0, initial=4)
+    asked = []
+    for _ in range(6):
+        for candidate in method.ask(2):
+            method.tell(candidate, measures(candidate))
+            asked.append(candidate)
+    assert best in asked
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
