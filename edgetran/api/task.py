@@ -87,8 +87,8 @@ class TaskSource(ApiModel):
         description="Which GLUE task the folder holds; taken from the folder's name where omitted.",
     )
     tokenizer: TokenizerSource = Field(
-        TokenizerSource(vocab_size=4096),
-        description="The tokenizer; a WordPiece one of 4096 entries trained on the task where "
+        TokenizerSource(vocab_size=8192),
+        description="The tokenizer; a WordPiece one of 8192 entries trained on the task where "
         "omitted.",
     )
     max_length: Annotated[int, Field(ge=4, le=8192)] | None = Field(
@@ -133,7 +133,7 @@ class Training(ApiModel):
         None, description="Seconds of training, validation included."
     )
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
-        5e-4, description="Highest learning rate."
+        1e-3, description="Highest learning rate."
     )
     batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(32, description="Examples per step.")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="Weight decay.")

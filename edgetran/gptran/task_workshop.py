@@ -21,6 +21,7 @@ from edgetran.gptran.steps import Step
 from edgetran.gptran.workshop import Evaluation
 from edgetran.space import Architecture, parameter_count
 from edgetran.training import (
+    DEFAULT_VOCAB_SIZE,
     TaskReference,
     TrainingPlan,
     TrialOutcome,
@@ -61,7 +62,7 @@ class TaskWorkshop:
     task: TaskReference
     training: TrainingPlan
     root: Path
-    vocab_size: int = 4096
+    vocab_size: int = DEFAULT_VOCAB_SIZE
     tokenizer_folder: str | None = None
     importance_by: str = "taylor"
     calibration_examples: int = 128

@@ -33,6 +33,7 @@ from edgetran.runner.phases import phase_seconds
 from edgetran.search import SearchPlan, SearchResult, run_search
 from edgetran.space import Architecture, DesignSpace
 from edgetran.training import (
+    DEFAULT_VOCAB_SIZE,
     EncodedTask,
     TaskError,
     TrainingPlan,
@@ -137,7 +138,7 @@ class _Run:
         main = self.chain.search or self.chain.refinement
         assert main is not None  # noqa: S101 - they alone have a task
         reference = translate.task_reference(source, self.base)
-        vocab_size, tokenizer_folder = 4096, None
+        vocab_size, tokenizer_folder = DEFAULT_VOCAB_SIZE, None
         refinement = self.chain.refinement
         if self.chain.search is None and refinement is not None and refinement.spec.model:
             tokenizer_folder = str(self.base / refinement.spec.model)
