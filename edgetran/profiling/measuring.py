@@ -86,7 +86,7 @@ def measure(
 
     Raises:
         MeasurementError: an unknown mode.
-        edgetran.devices.EngineError: the engine cannot run here.
+        edgetran.devices.EngineError: the engine cannot run here, or no longer.
     """
     if isinstance(mode, str):
         if mode not in MODES:
@@ -100,7 +100,10 @@ def measure(
     with _torch_threads(engine.threads):
         for index in np.random.default_rng(seed).permutation(len(candidates)):
             waited_s = cool_down(_temperature_c, start_c=start_c, mode=mode)
-            yield _measure_one(candidates[index], bench, waited_s)
+            measurement = _measure_one(candidates[index], bench, waited_s)
+            if measurement.failure is not None:
+                engine.require()  # a device that vanished is no fault of the architecture
+            yield measurement
 
 
 def build_model(

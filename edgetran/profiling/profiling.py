@@ -65,6 +65,8 @@ def profile_device(
         edgetran.devices.EngineError: the engine cannot run here.
     """
     progress = progress or SilentProgress()
+    if measurer is None:
+        plan.make_engine().require()
     _check_warm_start(plan, warm_start)
     run = _Profiling(plan, space, Path(log_path), progress, power_source, warm_start, measurer)
     if not reuse and run.profile.measurements:

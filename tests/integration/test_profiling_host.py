@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from edgetran.devices import EngineError, Workload, engine, power_sources
 from edgetran.profiling import MODES, Measurement, Profile, ProfilingPlan, measure, profile_device
-from edgetran.profiling import measuring as measuring_module
+from edgetran.profiling.measuring import AGREEMENT
 from edgetran.space import DesignSpace
 
 pytestmark = pytest.mark.integration
@@ -27,8 +28,6 @@ def small(n):
 
 
 def test_a_measurement_holds_all_that_the_protocol_asks_for(tmp_path):
-    import torch
-
     threads_before, state_before = torch.get_num_threads(), torch.random.get_rng_state()
     (measurement,) = measure(
         small(1),
@@ -79,17 +78,37 @@ def test_candidates_are_measured_in_random_order_each_once():
     assert orders[0] != orders[1]
 
 
-def test_onnx_runtime_is_timed_only_after_it_agrees_with_torch(monkeypatch):
+def test_onnx_runtime_is_timed_only_after_it_agrees_with_torch():
     pytest.importorskip("onnxruntime")
-    chosen = engine("onnxruntime", threads=1)
-    arguments = {"device": "here", "engine": chosen, "workload": WORKLOAD, "mode": SHORT}
-    (measurement,) = measure(small(1), **arguments)
+    (measurement,) = measure(
+        small(1),
+        device="here",
+        engine=engine("onnxruntime", threads=1),
+        workload=WORKLOAD,
+        mode=SHORT,
+    )
     assert measurement.failure is None
     agreement = measurement.conditions["agreement"]
-    assert agreement["relative_difference"] <= agreement["tolerance"]
-    monkeypatch.setitem(measuring_module.AGREEMENT, "fp32", -1.0)
-    (measurement,) = measure(small(1), **arguments)
-    assert "logits differ" in measurement.failure
+    assert agreement["relative_difference"] <= agreement["tolerance"] == AGREEMENT["fp32"]
+
+
+def test_an_engine_that_computes_something_else_is_not_timed(monkeypatch):
+    chosen = engine("torch", threads=1)
+    load = type(chosen).load
+
+    def load_another(self, model, workload):
+        with torch.no_grad():
+            for parameter in model.classifier.parameters():
+                parameter.add_(1.0)
+        session = load(self, model, workload)
+        with torch.no_grad():
+            for parameter in model.classifier.parameters():
+                parameter.sub_(1.0)
+        return session
+
+    monkeypatch.setattr(type(chosen), "load", load_another)
+    (measurement,) = measure(small(1), device="here", engine=chosen, workload=WORKLOAD, mode=SHORT)
+    assert "logits differ from PyTorch's" in measurement.failure
     assert measurement.latency_ms is None
 
 
@@ -110,6 +129,21 @@ def test_a_model_that_does_not_fit_is_a_marked_record(monkeypatch):
     (measurement,) = measure(small(1), device="here", engine=chosen, workload=WORKLOAD, mode=SHORT)
     assert measurement.failure == "MemoryError"
     assert not measurement.figures.feasible
+
+
+def test_a_device_that_vanishes_stops_measuring_and_blames_no_architecture(tmp_path, monkeypatch):
+    plan = ProfilingPlan("here", WORKLOAD, threads=1, initial=2, max_measurements=2)
+    kind = type(plan.make_engine())
+    answers = iter([None, None])
+
+    def gone(self, model, workload):
+        raise RuntimeError("device lost")
+
+    monkeypatch.setattr(kind, "load", gone)
+    monkeypatch.setattr(kind, "available", lambda self: next(answers, "no such device any more"))
+    with pytest.raises(EngineError, match="no such device any more"):
+        profile_device(plan, SPACE, tmp_path / "here.jsonl")
+    assert not (tmp_path / "here.jsonl").exists()
 
 
 @pytest.mark.slow

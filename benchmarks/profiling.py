@@ -1,0 +1,392 @@
+"""ProTran's figures: how well this project predicts hardware, beside the published regressor.
+
+    python benchmarks/profiling.py                       # published tables: minutes, any machine
+    python benchmarks/profiling.py host repeatability monitor    # measures: a quiet machine
+
+The published regressor is AdaBoost over 500 decision trees on the 37-integer embedding (ProTran).
+Both see the same rows in the same splits; figures are medians over splits. Each section writes
+benchmarks/results/profiling-SECTION.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # rows are few; the host section sets its own
+
+import numpy as np
+
+from edgetran.devices import PowerMonitor, PowerSource, Workload, best_power_source, engine
+from edgetran.devices.conditions import conditions
+from edgetran.devices.host import host_info
+from edgetran.profiling import MODES, ProfilingPlan, Surrogate, measure, profile_device
+from edgetran.profiling.gaussian_process import fit_gaussian_process
+from edgetran.profiling.members import Scaling
+from edgetran.profiling.protocol import run_protocol
+from edgetran.space import HEAD_TYPES, Architecture, DesignSpace, feature_matrix
+
+RESULTS = Path(__file__).parent / "results"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PROTRAN = ("a100", "jetson-nano-cpu", "raspberry-pi-4-cpu", "jetson-nano-gpu", "ncs2-npu")
+MEASURES = ("latency", "energy", "peak_power")
+HAT = {"raspberry-pi-4-wmt14ende": (0.06, 0.037), "titanxp-iwslt14deen": (0.07, 0.053)}
+LEVEL = 0.9
+
+MID = DesignSpace.from_dict(
+    {
+        "layers": [2, 3, 4, 5, 6],
+        "hiddenSizes": [128, 256, 384, 512],
+        "heads": [2, 4, 8],
+        "headTypes": list(HEAD_TYPES),
+        "feedForwardWidths": [256, 512, 1024, 2048],
+        "maxFeedForwardStack": 2,
+    }
+)
+SPACES = {"tiny": DesignSpace.preset("tiny"), "mid": MID}
+
+
+def published(splits: int) -> dict[str, Any]:
+    """MSE of each measure ÷ its maximum on the published tables, and coverage."""
+    rows = []
+    for board in PROTRAN:
+        architectures, embeddings, y = protran(board)
+        features = feature_matrix(architectures, 128, 1)
+        floors = [noise_floor(features, y[:, j]) for j in range(len(MEASURES))]
+        for size in (16, 32, 64, 0.8):
+            train_rows = int(size if size > 1 else size * len(y))
+            if train_rows > 0.8 * len(y):
+                continue
+            errors, covered = [], []
+            for split in range(splits):
+                train, test = split_rows(len(y), train_rows, split)
+                top = y.max(axis=0)
+                surrogate = Surrogate(measures=MEASURES).fit(features[train], y[train])
+                ours, _ = surrogate.predict(features[test])
+                low, high = surrogate.interval(features[test], LEVEL)
+                theirs = np.stack(
+                    [
+                        published_regressor(embeddings[train], y[train, j], split).predict(
+                            embeddings[test]
+                        )
+                        for j in range(len(MEASURES))
+                    ],
+                    axis=1,
+                )
+                constant = np.broadcast_to(y[train].mean(axis=0), ours.shape)
+                errors.append(
+                    [(((p - y[test]) / top) ** 2).mean(axis=0) for p in (ours, theirs, constant)]
+                )
+                covered.append(((low <= y[test]) & (y[test] <= high)).mean(axis=0))
+            middle = np.median(errors, axis=0)
+            for j, name in enumerate(MEASURES):
+                ours_mse, theirs_mse, constant_mse = middle[:, j]
+                rows.append(
+                    {
+                        "board": board,
+                        "rows": train_rows,
+                        "measure": name,
+                        "mse": ours_mse,
+                        "published_mse": theirs_mse,
+                        "constant_mse": constant_mse,
+                        "noise_floor": floors[j],
+                        "ratio": ours_mse / theirs_mse,
+                        "target_above_floor": bool(0.7 * theirs_mse > floors[j]),
+                        "coverage": float(np.mean([c[j] for c in covered])),
+                    }
+                )
+                show(rows[-1])
+    return {"splits": splits, "level": LEVEL, "rows": rows}
+
+
+def noise_floor(features: np.ndarray, y: np.ndarray) -> float:
+    """MSE of the normalised measure that no model of these features can go below.
+
+    It is the noise that a Gaussian process of all rows finds in the log measure (maximum
+    posterior, rows of a bad moment included by their weights), times the mean square of y / max.
+    """
+    process = fit_gaussian_process(Scaling.of(features)(features), np.log(y))
+    variance = np.exp(2 * process.theta[-1]) * np.log(y).var() * (1 / process.weights).mean()
+    return float(variance * ((y / y.max()) ** 2).mean())
+
+
+def hat(splits: int) -> dict[str, Any]:
+    """Mean absolute percentage error on HAT's tables of ten raw features, and coverage."""
+    rows = []
+    for device, targets in HAT.items():
+        x, y = hat_table(device)
+        for size, target in zip((20, 50), targets, strict=True):
+            errors, covered = [], []
+            for split in range(splits):
+                train, test = split_rows(len(y), size, split)
+                surrogate = Surrogate().fit(x[train], y[train])
+                mean, _ = surrogate.predict(x[test])
+                low, high = surrogate.interval(x[test], LEVEL)
+                errors.append(np.abs(mean / y[test] - 1).mean())
+                covered.append(((low <= y[test]) & (y[test] <= high)).mean())
+            rows.append(
+                {
+                    "device": device,
+                    "rows": size,
+                    "mape": float(np.median(errors)),
+                    "target": target,
+                    "coverage": float(np.mean(covered)),
+                }
+            )
+            show(rows[-1])
+    return {"splits": splits, "level": LEVEL, "rows": rows}
+
+
+def host(splits: int, folder: Path, *, measurements: int = 160, held_out: int = 60) -> Any:
+    """This host: share predicted within 10 % from 32 rows, and rows until an MSE of 0.003."""
+    rows = []
+    for name, space in SPACES.items():
+        architectures = space.sample(measurements, np.random.default_rng(100), method="sobol")
+        threads = len(os.sched_getaffinity(0))
+        plan = ProfilingPlan("this-host", Workload(1, 64), threads=threads, mode="quick")
+        profile = profile_device(plan, architectures, folder / f"{name}.jsonl")
+        measured = [m.architecture for m in profile.measured]
+        y = np.array([m.figures.latency_ms.value for m in profile.measured], dtype=float)
+        features = feature_matrix(measured, 64, 1)
+        embeddings = np.array([space.encode(a) for a in measured])
+        within, covered, ours, theirs = [], [], [], []
+        for split in range(splits):
+            rest, test = split_rows(len(y), len(y) - held_out, split)
+            surrogate = Surrogate().fit(features[rest[:32]], y[rest[:32]])
+            mean, _ = surrogate.predict(features[test])
+            low, high = surrogate.interval(features[test], LEVEL)
+            within.append((np.abs(mean / y[test] - 1) < 0.10).mean())
+            covered.append(((low <= y[test]) & (y[test] <= high)).mean())
+            ours.append(rows_until(features, y, rest, test, lambda x, z, _: Surrogate().fit(x, z)))
+            theirs.append(rows_until(embeddings, y, rest, test, published_regressor))
+        rows.append(
+            {
+                "space": name,
+                "within_10_percent": float(np.median(within)),
+                "coverage": float(np.mean(covered)),
+                "rows_until_mse_0.003": float(np.median(ours)),
+                "published_rows_until_mse_0.003": float(np.median(theirs)),
+                "published_never_reached_it": sum(n > len(rest) for n in theirs),
+                "unstable": sum(not m.stable for m in profile.measured),
+                "measured": len(y),
+            }
+        )
+        show(rows[-1])
+    return {"splits": splits, "level": LEVEL, "machine": machine(), "rows": rows}
+
+
+def rows_until(
+    x: np.ndarray, y: np.ndarray, rest: np.ndarray, test: np.ndarray, fit: Any, target: float = 3e-3
+) -> int:
+    """Rows until the MSE of y / max on `test` stays at most `target`; all and one if never."""
+    sizes = [
+        n for n in (6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 100) if n <= len(rest)
+    ]
+    enough = len(rest) + 1
+    for size in reversed(sizes):
+        model = fit(x[rest[:size]], y[rest[:size]], 0)
+        predicted = model.predict(x[test])
+        mean = predicted[0] if isinstance(predicted, tuple) else predicted
+        if (((mean - y[test]) / y.max()) ** 2).mean() > target:
+            break
+        enough = size
+    return enough
+
+
+def repeatability(processes: int = 5) -> dict[str, Any]:
+    """Spread of the median latency over fresh processes, interleaved, and of a fixed matmul."""
+    count = 3
+    medians = np.empty((processes, count))
+    matmuls = np.empty((processes, count))
+    for process in range(processes):
+        for index in range(count):
+            output = subprocess.run(
+                [sys.executable, __file__, "--one", str(index)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            answer = json.loads(output.stdout.splitlines()[-1])
+            medians[process, index] = answer["latency_ms"]
+            matmuls[process, index] = answer["matmul_ms"]
+    result = {
+        "processes": processes,
+        "cv": (medians.std(axis=0, ddof=1) / medians.mean(axis=0)).tolist(),
+        "matmul_cv": float(matmuls.std(ddof=1) / matmuls.mean()),
+        "latency_ms": medians.tolist(),
+        "machine": machine(),
+    }
+    show({name: result[name] for name in ("cv", "matmul_cv")})
+    return result
+
+
+def one(index: int) -> dict[str, float]:
+    """In a fresh process: median latency of one architecture, and of a fixed matmul, ms."""
+    architecture = SPACES["tiny"].sample(3, np.random.default_rng(7))[index]
+    mode = dataclasses.replace(MODES["standard"], seconds=5.0)
+    runs = engine("torch", threads=1)
+    (measurement,) = measure(
+        [architecture], device="this-host", engine=runs, workload=Workload(1, 64), mode=mode
+    )
+    assert measurement.latency_ms is not None, measurement.failure
+    matrix = np.ones((384, 384), dtype=np.float32)
+    times = []
+    for _ in range(400):
+        before = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - before)
+    return {
+        "latency_ms": measurement.latency_ms.median,
+        "matmul_ms": float(np.median(times)) * 1e3,
+    }
+
+
+class FilePower(PowerSource):
+    """Stands in where nothing senses power: as costly to read as a sysfs sensor."""
+
+    name = "file"
+    quantity = "power"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_text("12345678\n")
+
+    def available(self) -> None:
+        """Always."""
+
+    def sample(self) -> float:
+        """Read and parse the file."""
+        return int(self.path.read_text()) * 1e-6
+
+
+def monitor(folder: Path, pairs: int = 15) -> dict[str, Any]:
+    """Latency with power sampling on ÷ off, in interleaved pairs."""
+    from edgetran.profiling import build_model
+
+    workload = Workload(1, 64)
+    architecture = SPACES["tiny"].sample(1, np.random.default_rng(7))[0]
+    found = best_power_source()
+    folder.mkdir(parents=True, exist_ok=True)
+    source = found if found.available() is None else FilePower(folder / "power")
+    session = engine("torch", threads=1).load(build_model(architecture, workload), workload)
+    inputs = {
+        "input_ids": np.full((1, 64), 7, dtype=np.int64),
+        "attention_mask": np.ones((1, 64), dtype=np.int64),
+    }
+    mode = dataclasses.replace(MODES["quick"], attempts=1)
+    nothing = best_power_source(root=folder / "nowhere")
+    ratios = []
+    for pair in range(pairs):
+        medians = {}
+        for sampling in (True, False) if pair % 2 else (False, True):
+            if sampling:
+                with PowerMonitor(source):
+                    run = run_protocol(lambda: session.run(inputs), mode=mode, power_source=nothing)
+            else:
+                run = run_protocol(lambda: session.run(inputs), mode=mode, power_source=nothing)
+            medians[sampling] = float(np.median(run.reported.durations_s))
+        ratios.append(medians[True] / medians[False])
+    result = {"source": source.name, "ratio": float(np.median(ratios)), "ratios": ratios}
+    show({"source": source.name, "ratio": result["ratio"]})
+    return {**result, "machine": machine()}
+
+
+def published_regressor(x: np.ndarray, y: np.ndarray, seed: int) -> Any:
+    """AdaBoost over 500 decision trees, fitted."""
+    from sklearn.ensemble import AdaBoostRegressor
+    from sklearn.tree import DecisionTreeRegressor
+
+    trees = AdaBoostRegressor(DecisionTreeRegressor(), n_estimators=500, random_state=seed)
+    return trees.fit(x, y)
+
+
+def split_rows(rows: int, train: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random training rows and the others."""
+    order = np.random.default_rng(seed).permutation(rows)
+    return order[:train], order[train:]
+
+
+def protran(board: str) -> tuple[list[Architecture], np.ndarray, np.ndarray]:
+    """Architectures, embeddings (n, 37), and latency (s), energy (J), peak power (W) (n, 3)."""
+    rows = [json.loads(line) for line in (DATA / "protran" / f"{board}.jsonl").open()]
+    names = ("latency_s_per_sequence", "energy_j_per_sequence", "peak_power_w")
+    return (
+        [Architecture.from_model_dict(row["model_dict"]) for row in rows],
+        np.array([row["embedding"] for row in rows]),
+        np.array([[row[name] for name in names] for row in rows]),
+    )
+
+
+def hat_table(device: str) -> tuple[np.ndarray, np.ndarray]:
+    """The ten features as they are, and latency of encoder and decoder together, ms."""
+    with (DATA / "hat" / f"{device}.csv").open() as file:
+        table = np.array(list(csv.reader(file))[1:], dtype=float)
+    return table[:, :10], table[:, 10] + table[:, 11]
+
+
+def machine() -> dict[str, Any]:
+    """What the host is, and how busy it was."""
+    info, now = host_info().to_dict(), conditions()
+    kept = ("cpu_model", "physical_cores", "logical_cores", "usable_cores", "virtual", "versions")
+    return {**{name: info[name] for name in kept}, "load_average": now.load_average}
+
+
+def show(row: dict[str, Any]) -> None:
+    """One line of a table."""
+    print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()),
+          flush=True)  # fmt: skip
+
+
+def pooled_coverage() -> float | None:
+    """Mean coverage of the intervals over all rows of all sections that have been run."""
+    covered = []
+    for path in sorted(RESULTS.glob("profiling-*.json")):
+        covered += [r["coverage"] for r in json.loads(path.read_text()).get("rows", [])]
+    return float(np.mean(covered)) if covered else None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    sections = ("published", "hat", "host", "repeatability", "monitor")
+    parser.add_argument("sections", nargs="*", choices=[*sections, []], metavar="SECTION",
+                        help=f"{', '.join(sections)}; published and hat by default")  # fmt: skip
+    parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-profiling"),
+                        help="where measurements of this host are kept and reused")  # fmt: skip
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if chosen.one is not None:
+        print(json.dumps(one(chosen.one)))
+        return
+    RESULTS.mkdir(exist_ok=True)
+    for section in chosen.sections or ("published", "hat"):
+        print(f"== {section}")
+        result: Any = {
+            "published": lambda: published(chosen.splits),
+            "hat": lambda: hat(chosen.splits),
+            "host": lambda: host(chosen.splits, chosen.folder),
+            "repeatability": repeatability,
+            "monitor": lambda: monitor(chosen.folder),
+        }[section]()
+        text = json.dumps(result, indent=1, allow_nan=False)
+        (RESULTS / f"profiling-{section}.json").write_text(text + "\n")
+    coverage = pooled_coverage()
+    if coverage is not None:
+        print(f"coverage of {LEVEL:.0%} intervals, pooled over all results: {coverage:.1%}")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    pass
+
+
+if __name__ == "__main__":
+    main()
