@@ -1,0 +1,355 @@
+"""The loop with a pool that runs trials in this process: order, logs, failures, resumption."""
+
+import errno
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from search_cases import WORKLOAD, AnalyticDevice, accuracy_of, analytic_devices
+
+from edgetran.progress import SilentProgress
+from edgetran.records import read_records
+from edgetran.search import (
+    PROPOSALS_NAME,
+    Bound,
+    Constraints,
+    InfeasibleSearchError,
+    SearchError,
+    SearchFailedError,
+    SearchPlan,
+    Trial,
+    read_result,
+    read_trials,
+    run_search,
+)
+from edgetran.space import Architecture, DesignSpace
+from edgetran.training import TaskReference, TrainingPlan, TrialOutcome, TrialSpec
+
+TEMPLATE = TrialSpec(
+    architecture={},
+    task=TaskReference(name="movie-reviews"),
+    plan=TrainingPlan(),
+    seed=0,
+    output="",
+)
+
+
+class Killed(BaseException):
+    """What ends the process in these tests."""
+
+
+class Pool:
+    """Runs a trial when its outcome is asked for; `newest_first` finishes them out of order."""
+
+    def __init__(self, *, newest_first=False, kill_after=None, broken=()):
+        self.specs = {}
+        self.most_at_once = 0
+        self._waiting = deque()
+        self._newest_first = newest_first
+        self._kill_after = kill_after
+        self._broken = broken
+
+    def submit(self, key, spec):
+        assert key not in self.specs
+        self.specs[key] = spec
+        self._waiting.append(key)
+        self.most_at_once = max(self.most_at_once, len(self._waiting))
+
+    def completed(self):
+        done = 0
+        while self._waiting:
+            if done == self._kill_after:
+                raise Killed
+            key = self._waiting.pop() if self._newest_first else self._waiting.popleft()
+            done += 1
+            yield self._outcome(key)
+
+    def _outcome(self, key):
+        if int(key) in self._broken:
+            return TrialOutcome(key=key, error="loss is not a number", error_kind="diverged")
+        spec = self.specs[key]
+        Path(spec.output).mkdir(parents=True, exist_ok=True)
+        architecture = Architecture.from_model_dict(spec.architecture)
+        return TrialOutcome(
+            key=key,
+            folder=spec.output,
+            selection_metric="accuracy",
+            metrics={"accuracy": accuracy_of(architecture)},
+            seconds=1.5,
+            fraction=1.0,
+            transfer_ratio=None if spec.parent is None else 0.5,
+        )
+
+
+class Recorder(SilentProgress):
+    def __init__(self):
+        self.calls = []
+
+    def start(self, stage, *, total, done=0):
+        self.calls.append(("start", total, done))
+
+    def advance(self, stage, *, steps=1, note=""):
+        self.calls.append(("advance", steps, note))
+
+    def log(self, message):
+        self.calls.append(("log", message))
+
+
+def plan(**changes):
+    settings = {"method": "evolution", "max_trials": 8, "initial_trials": 3, "parallel_trials": 2}
+    return SearchPlan(trial=TEMPLATE, workload=WORKLOAD, **(settings | changes))
+
+
+def search(folder, pool=None, *, space=None, devices=None, progress=None, **changes):
+    return run_search(
+        plan(**changes),
+        space or DesignSpace.preset("tiny"),
+        devices or analytic_devices(),
+        pool or Pool(),
+        log_path=folder / "trials.jsonl",
+        folder=folder / "checkpoints",
+        progress=progress,
+    )
+
+
+def proposals(folder):
+    return read_records(folder / PROPOSALS_NAME)[1:]
+
+
+def essence(trials):
+    """A trial without its times."""
+    return [
+        replace(trial, started="", finished="")
+        for trial in sorted(trials, key=lambda trial: trial.number)
+    ]
+
+
+def test_every_trial_is_logged_once_and_judged_on_every_device(tmp_path):
+    pool = Pool()
+    result = search(tmp_path, pool)
+    assert [trial.number for trial in result.trials] == list(range(8))
+    assert pool.most_at_once == 2
+    hashes = {trial.candidate.architecture.graph_hash for trial in result.trials}
+    assert len(hashes) == len(pool.specs) == 8  # one training per architecture
+    for trial in result.trials:
+        assert {e.candidate.device for e in trial.evaluations} == {"slow", "fast"}
+        accuracies = {e.measures.accuracy.value for e in trial.evaluations}
+        assert accuracies == {accuracy_of(trial.candidate.architecture)}
+
+
+def test_the_log_holds_the_whole_result(tmp_path):
+    result = search(tmp_path)
+    assert read_result(tmp_path / "trials.jsonl") == result
+    for record in read_records(tmp_path / "trials.jsonl"):
+        assert Trial.from_dict(record).to_dict() == record
+        assert record["state"] == "succeeded"
+        assert record["measures"]["latency_ms"]["unit"] == "ms"
+
+
+def test_the_winner_is_the_best_feasible_pair_of_all(tmp_path):
+    constraints = Constraints(latency_ms=Bound(maximum=8.0))
+    result = search(tmp_path, constraints=constraints)
+    trial, best = result.best
+    assert best.measures.value("latency_ms") <= 8.0
+    values = [e.objective for t in result.trials for e in t.evaluations if e.feasible]
+    assert best.objective == max(values)
+    assert best in trial.evaluations
+    infeasible = [e for _, e in result.evaluations if not e.feasible]
+    assert infeasible
+    assert all("latency_ms" in e.reason for e in infeasible)
+    assert any(pair[1] == best for pair in result.front)
+
+
+def test_the_hypervolume_never_falls_and_grows_at_all(tmp_path):
+    history = search(tmp_path).hypervolume_history
+    assert len(history) == 8
+    assert history == sorted(history)
+    assert 0 < history[0] < history[-1] <= 1.0
+
+
+def test_children_inherit_from_the_known_architecture_that_gives_most(tmp_path):
+    from edgetran.models import predicted_transfer_ratio
+
+    pool = Pool()
+    result = search(tmp_path, pool)
+    assert result.trials[0].parent is None
+    assert result.trials[1].parent is None  # trial 0 was running when it was planned
+    for trial in result.trials[2:]:
+        child = trial.candidate.architecture
+        ratios = [
+            predicted_transfer_ratio(
+                known.candidate.architecture, child, vocab_size=4096, max_positions=64
+            )
+            for known in result.trials[: trial.number - 1]
+        ]
+        assert trial.predicted_transfer_ratio == pytest.approx(max(ratios))
+        assert trial.parent == ratios.index(max(ratios))
+        expected = tmp_path / "checkpoints" / f"trial-{trial.parent:04d}"
+        assert pool.specs[str(trial.number)].parent == str(expected)
+        assert trial.transfer_ratio == 0.5
+
+
+def test_the_order_of_finishing_changes_nothing(tmp_path):
+    one = search(tmp_path / "one", Pool(), parallel_trials=3)
+    other = search(tmp_path / "other", Pool(newest_first=True), parallel_trials=3)
+    assert essence(one.trials) == essence(other.trials)
+    finished = [record["number"] for record in read_records(tmp_path / "other" / "trials.jsonl")]
+    assert finished != sorted(finished)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_search_killed_at_any_trial_goes_on_as_if_it_had_not_been(tmp_path, newest_first):
+    whole = search(tmp_path / "whole")
+    for kill_after in range(8):
+        folder = tmp_path / f"killed-{kill_after}"
+        with pytest.raises(Killed):
+            search(folder, Pool(kill_after=kill_after, newest_first=newest_first))
+        done = {record["number"] for record in read_records(folder / "trials.jsonl")}
+        pool, progress = Pool(), Recorder()
+        resumed = search(folder, pool, progress=progress)
+        assert essence(resumed.trials) == essence(whole.trials)
+        assert {int(key) for key in pool.specs} == set(range(8)) - done
+        assert ("start", 8, kill_after) in progress.calls
+        assert len(read_records(folder / "trials.jsonl")) == 8
+
+
+def test_a_boschcode_search_goes_on_with_the_proposals_it_would_have_made(tmp_path, monkeypatch):
+    from edgetran.search.methods import boschcode
+
+    monkeypatch.setattr(boschcode, "_STEPS", 20)
+    settings = {"method": "boschcode", "max_trials": 7, "method_options": {"pool": 32}}
+    whole = search(tmp_path / "whole", **settings)
+    with pytest.raises(Killed):
+        search(tmp_path / "killed", Pool(kill_after=5), **settings)
+    resumed = search(tmp_path / "killed", **settings)
+    assert essence(resumed.trials) == essence(whole.trials)
+    assert whole.trials[-1].predicted_accuracy.std > 0
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", PROPOSALS_NAME])
+@pytest.mark.parametrize("cut", [1, 40])
+def test_a_record_torn_by_a_kill_is_made_again(tmp_path, name, cut):
+    """The kill came while the log's last line was being written."""
+    whole = search(tmp_path / "whole", max_trials=5)
+    with pytest.raises(Killed):
+        search(tmp_path / "torn", Pool(kill_after=4), max_trials=5)
+    log = tmp_path / "torn" / name
+    log.write_bytes(log.read_bytes()[:-cut])
+    if name == PROPOSALS_NAME:  # a trial is only logged after its proposal
+        assert len(proposals(tmp_path / "torn")) == 4
+    resumed = search(tmp_path / "torn", max_trials=5)
+    assert essence(resumed.trials) == essence(whole.trials)
+
+
+def test_a_finished_search_is_read_not_run(tmp_path):
+    first = search(tmp_path)
+    pool = Pool()
+    assert search(tmp_path, pool) == first
+    assert pool.specs == {}
+
+
+def test_more_trials_may_be_asked_for_later(tmp_path):
+    short = search(tmp_path, max_trials=5)
+    longer = search(tmp_path, max_trials=8)
+    assert longer.trials[:5] == short.trials
+    assert len(longer.trials) == 8
+
+
+def test_the_log_of_another_search_is_refused(tmp_path):
+    search(tmp_path, max_trials=2)
+    for change in ({"seed": 1}, {"method": "random"}, {"constraints": Constraints(Bound(0.1))}):
+        with pytest.raises(SearchError, match=r"trials\.jsonl: holds another search"):
+            search(tmp_path, max_trials=2, **change)
+    with pytest.raises(SearchError, match="another search"):
+        search(tmp_path, max_trials=2, devices=analytic_devices()[:1])
+
+
+def test_a_failed_trial_is_recorded_and_is_no_data_point(tmp_path):
+    progress = Recorder()
+    result = search(tmp_path, Pool(broken={1, 4}), progress=progress)
+    assert [trial.number for trial in result.failed] == [1, 4]
+    for trial in result.failed:
+        assert trial.evaluations == ()
+        assert (trial.error, trial.error_kind) == ("loss is not a number", "diverged")
+        assert trial.checkpoint is None
+    assert ("log", "trial 1 failed: loss is not a number") in progress.calls
+    assert len(result.trials) == 8
+    assert all(trial.parent not in (1, 4) for trial in result.trials)
+    record = read_records(tmp_path / "trials.jsonl")[1]
+    assert (record["state"], record["measures"], record["feasible"]) == ("failed", None, False)
+    assert read_result(tmp_path / "trials.jsonl") == result
+
+
+def test_too_many_failures_end_the_search_with_the_last_error(tmp_path):
+    pool = Pool(broken=range(99))
+    message = r"4 trials failed, allowed are 3; the last one, trial 3: loss is not a number"
+    with pytest.raises(SearchFailedError, match=message):
+        search(tmp_path, pool)
+    assert len(read_trials(tmp_path / "trials.jsonl")) == 4
+    with pytest.raises(SearchFailedError, match="4 trials failed"):
+        search(tmp_path, Pool())
+
+
+def test_a_full_disk_stops_the_search_and_costs_no_trial(tmp_path):
+    class FullDisk(Pool):
+        def _outcome(self, key):
+            if key == "2":
+                return TrialOutcome(key=key, error="no space left", error_kind="no-space")
+            return super()._outcome(key)
+
+    with pytest.raises(OSError, match="trial 2: no space left") as caught:
+        search(tmp_path, FullDisk())
+    assert caught.value.errno == errno.ENOSPC
+    assert len(search(tmp_path).trials) == 8
+
+
+def test_impossible_constraints_train_nothing(tmp_path):
+    pool = Pool()
+    with pytest.raises(InfeasibleSearchError, match=r"latency_ms max 0\.1: the least is"):
+        search(tmp_path, pool, constraints=Constraints(latency_ms=Bound(maximum=0.1)))
+    assert pool.specs == {}
+    assert read_trials(tmp_path / "trials.jsonl") == []
+
+
+def test_a_bound_on_accuracy_that_nothing_reaches_leaves_no_winner_and_says_so(tmp_path):
+    result = search(tmp_path, constraints=Constraints(accuracy=Bound(0.99)))
+    assert result.best is None
+    assert result.front == []
+    assert "no trained candidate satisfies the constraints" in result.notes[-1]
+    assert "below the minimum 0.99" in result.notes[-1]
+    assert len(result.trials) == 8
+
+
+def test_a_device_without_readings_is_compared_fairly_and_that_is_noted(tmp_path):
+    devices = [AnalyticDevice("silent", 0.1, None), AnalyticDevice("metered", 0.1, 9.0)]
+    result = search(tmp_path, devices=devices)
+    assert any("energy_mj" in note and "silent" in note for note in result.notes)
+    for trial in result.trials:
+        values = {evaluation.objective for evaluation in trial.evaluations}
+        assert len(values) == 1  # equally fast, so equally good
+
+
+def test_seed_architectures_come_first_and_on_their_best_device(tmp_path):
+    bert = Architecture.homogeneous(num_layers=2, hidden_size=96, num_heads=3, feed_forward=(384,))
+    result = search(tmp_path, seed_architectures=(bert,))
+    first = result.trials[0]
+    assert first.candidate.architecture == bert
+    assert first.proposed_by == "evolution/seed"
+    assert first.evaluation.objective == max(e.objective for e in first.evaluations)
+    assert [trial.proposed_by for trial in result.trials].count("evolution/initial") == 2
+
+
+def test_a_space_that_is_used_up_ends_the_search(tmp_path):
+    small = DesignSpace((1,), (64,), (2,), ("sa_sdp", "l_dft"), (128,), 1)
+    progress = Recorder()
+    result = search(tmp_path, space=small, progress=progress)
+    assert len(result.trials) == 3
+    assert ("log", "no new feasible candidate is left after 3 trials") in progress.calls
+
+
+@pytest.mark.parametrize("change", [{"max_trials": 0}, {"max_failed_trials": -1}, {"seed": -1}])
+def test_plans_out_of_range_are_refused(change):
+    (name,) = change
+    with pytest.raises(SearchError, match=f"{name}: "):
+        plan(**change)
