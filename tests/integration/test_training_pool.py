@@ -72,7 +72,10 @@ def endless(spec, name):
 def start_driver(specs):
     given = json.dumps({key: spec.to_dict() for key, spec in specs.items()})
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, given], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", DRIVER, given],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
     )
     assert driver.stdout.readline() == "submitted\n"
     deadline = time.monotonic() + 120

@@ -77,7 +77,7 @@ def minimal(**spec):
 
 
 def test_what_is_written_out_and_what_is_left_to_defaults_are_the_same_spec():
-    explicit = minimal(seed=0, suspend=False, training={"learningRate": 0.0005})
+    explicit = minimal(seed=0, suspend=False, training={"learningRate": 0.001})
     assert same_spec([explicit], [minimal()])
     assert not same_spec([minimal(seed=1)], [minimal()])
 
