@@ -70,7 +70,7 @@ def assert_complete(folder: Path) -> None:
     nodes = [
         record["id"]
         for record in read_records(folder / "gptran" / "tree.jsonl")
-        if record.get("record") == "node"
+        if record.get("type") == "node"
     ]
     assert nodes
     assert len(nodes) == len(set(nodes))
