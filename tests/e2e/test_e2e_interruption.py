@@ -101,7 +101,7 @@ def test_ten_kills_at_random_moments_lose_and_repeat_nothing(tmp_path: Path) -> 
     assert_complete(folder)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT])
 def test_an_interrupted_run_ends_cleanly_and_goes_on(tmp_path: Path, signum: int) -> None:
     folder, log = tmp_path / "run", tmp_path / "output.txt"
     process = start(small_run(folder), log)
