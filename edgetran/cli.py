@@ -274,10 +274,6 @@ def _terminated_like_interrupted() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
-    except SystemExit as error:
-        if error.code != signal.SIGTERM:
-            raise
-        raise KeyboardInterrupt from None  # Ray puts a handler of its own in our handler's place
     finally:
         signal.signal(signal.SIGTERM, before)
 
