@@ -197,7 +197,7 @@ def _pass_linearly(hooks: ExitStack, feed_forward: FlexiBertFeedForward, index: 
     values: list[Tensor] = []
 
     def remember(output: Tensor) -> Tensor:
-        values[:] = [output]
+        values[:] = [output.clone()]  # GELU may work in place
         return output
 
     _after(hooks, feed_forward.dense[index], remember)

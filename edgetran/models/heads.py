@@ -2,7 +2,7 @@
 
 Shapes: B examples, S positions, n heads of the module, d head dimension, k span of a
 convolution. Every module maps its slices of the layer's projections to head outputs of shape
-(B, S, n·d), heads in slot order (`edgetran.models.layout`).
+(B, S, n, d), heads in slot order (`edgetran.models.layout`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class ScoreHeads(nn.Module):
         self.head_dim = head_dim
         self.dropout = dropout
         self.distances = distances
-        if num_wma:
+        self.weighted = num_wma > 0
+        if self.weighted:
             self.weighting = nn.Parameter(torch.empty(num_wma, head_dim, head_dim))
         if distances:
             # Row t is R[i−j] of i−j = distances − 1 − t.
@@ -87,12 +88,11 @@ class ScoreHeads(nn.Module):
             explicit: whether to compute the probabilities and return them.
 
         Returns:
-            Head outputs (B, S, n·d) and probabilities (B, n, S, S) or None.
+            Head outputs (B, S, n, d) and probabilities (B, n, S, S) or None.
         """
-        query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, n, S, d)
-        if hasattr(self, "weighting"):
-            weighted = query[:, self.num_sdp :] @ self.weighting
-            query = torch.cat([query[:, : self.num_sdp], weighted], 1) if self.num_sdp else weighted
+        if self.weighted:
+            query = self._weigh(query)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         bias = self._relative_scores(query, mask) if self.distances else mask
         dropout = self.dropout if self.training else 0.0
         probabilities = None
@@ -110,7 +110,15 @@ class ScoreHeads(nn.Module):
             output = probabilities @ value
         else:
             output = functional.scaled_dot_product_attention(query, key, value, bias, dropout)
-        return output.transpose(1, 2).flatten(2), probabilities
+        return output.transpose(1, 2), probabilities
+
+    def _weigh(self, query: Tensor) -> Tensor:
+        """Q of the `sa_sdp` heads, QW of the others, (B, S, n, d)."""
+        batch, length, _, dim = query.shape
+        plain, weighted = query[:, :, : self.num_sdp], query[:, :, self.num_sdp :]
+        weighted = torch.bmm(weighted.flatten(0, 1).transpose(0, 1), self.weighting)
+        weighted = weighted.transpose(0, 1).view(batch, length, -1, dim)
+        return torch.cat([plain, weighted], 2) if self.num_sdp else weighted
 
     def _relative_scores(self, query: Tensor, mask: Tensor | None) -> Tensor:
         """q·R[i−j]/√d, (B, n, S, S), and −inf where the mask forbids."""
@@ -150,18 +158,19 @@ class PositionTransforms(nn.Module):
     def reset_buffers(self) -> None:
         """Fill the constant matrices."""
         if hasattr(self, "dft"):
-            self.dft.copy_(torch.stack(dft_matrices(self.length)))
+            cosine, sine = dft_matrices(self.length)
+            self.dft.copy_(torch.stack([cosine, -sine]))
         if hasattr(self, "dct"):
             self.dct.copy_(dct_matrix(self.length))
 
     def forward(self, length: int) -> tuple[Tensor | None, Tensor | None]:
-        """The parts that S positions need, DFT (2, S, S) and DCT (S, S).
+        """The parts that S positions need, DFT [C, −S] (S, 2·S) and DCT (S, S).
 
         The padding to T is all zeros and only the first S outputs are kept, so the first S rows
         and columns are enough: the cost is S·S, not T·T.
         """
         return (
-            self.dft[:, :length, :length] if hasattr(self, "dft") else None,
+            torch.cat(self.dft[:, :length, :length].unbind(), 1) if hasattr(self, "dft") else None,
             self.dct[:length, :length] if hasattr(self, "dct") else None,
         )
 
@@ -177,23 +186,24 @@ class FourierHeads(nn.Module):
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
-        self.register_buffer("basis", torch.empty(2, head_dim, head_dim), persistent=False)
+        self.register_buffer("basis", torch.empty(head_dim, 2 * head_dim), persistent=False)
 
     def reset_buffers(self) -> None:
-        """Fill the constant matrices."""
-        self.basis.copy_(torch.stack(dft_matrices(self.basis.shape[-1])))
+        """Fill the constant matrices, cosine beside sine."""
+        self.basis.copy_(torch.cat(dft_matrices(len(self.basis)), 1))
 
     def forward(self, value: Tensor, positions: Tensor) -> Tensor:
         """C_T V C_d − S_T V S_d.
 
         Args:
             value: (B, S, n, d), padding masked to zero.
-            positions: (2, S, S), cosine and sine part.
+            positions: (S, 2·S), cosine beside negated sine.
         """
-        flat = value.flatten(2)  # (B, S, n·d)
-        cosine = (positions[0] @ flat).unflatten(2, (-1, value.shape[-1]))
-        sine = (positions[1] @ flat).unflatten(2, (-1, value.shape[-1]))
-        return (cosine @ self.basis[0] - sine @ self.basis[1]).flatten(2)
+        batch, length, heads, dim = value.shape
+        parts = value.reshape(-1, dim) @ self.basis  # V C_d and V S_d beside each other
+        parts = parts.view(batch, length, heads, 2, dim).permute(0, 3, 1, 2, 4)
+        mixed = positions @ parts.reshape(batch, 2 * length, heads * dim)  # one below the other
+        return mixed.view(batch, length, heads, dim)
 
 
 class CosineHeads(nn.Module):
@@ -220,8 +230,8 @@ class CosineHeads(nn.Module):
             value: (B, S, n, d), padding masked to zero.
             positions: (S, S).
         """
-        mixed = (positions @ value.flatten(2)).unflatten(2, (-1, value.shape[-1]))
-        return (mixed @ self.basis.T).flatten(2)
+        mixed = positions @ value.flatten(2)
+        return (mixed.view(-1, value.shape[-1]) @ self.basis.T).view(value.shape)
 
 
 class ConvolutionHeads(nn.Module):
@@ -240,39 +250,57 @@ class ConvolutionHeads(nn.Module):
     """
 
     taps: Tensor
+    absent: Tensor
 
     def __init__(self, spans: tuple[int, ...], head_dim: int) -> None:
         super().__init__()
         self.spans = spans
         self.longest = max(spans)
-        heads, taps = len(spans), sum(spans)
-        self.depthwise = nn.Parameter(torch.empty(taps, head_dim))
+        self.of_one_span = len(set(spans)) == 1
+        heads, rows = len(spans), sum(spans)
+        self.depthwise = nn.Parameter(torch.empty(rows, head_dim))
         self.pointwise = nn.Parameter(torch.empty(heads, head_dim, head_dim))  # (n, in, out)
         self.pointwise_bias = nn.Parameter(torch.empty(heads, head_dim))
-        self.kernel = nn.Parameter(torch.empty(taps, head_dim))
-        self.kernel_bias = nn.Parameter(torch.empty(taps))
+        self.kernel = nn.Parameter(torch.empty(rows, head_dim))
+        self.kernel_bias = nn.Parameter(torch.empty(rows))
         self.value = nn.Parameter(torch.empty(heads, head_dim, head_dim))  # (n, in, out)
         self.value_bias = nn.Parameter(torch.empty(heads, head_dim))
-        if len(set(spans)) > 1:
-            shape = (heads, self.longest)
-            self.register_buffer("taps", torch.empty(shape, dtype=torch.long), persistent=False)
+        if not self.of_one_span:
+            taps, absent = (
+                torch.empty(heads * self.longest).long(),
+                torch.empty(heads, self.longest),
+            )
+            self.register_buffer("taps", taps, persistent=False)
+            self.register_buffer("absent", absent.bool(), persistent=False)
 
     def reset_buffers(self) -> None:
-        """Fill the index that spreads the rows of all taps over (n, K); −1 is no tap."""
-        if not hasattr(self, "taps"):
+        """Fill the index that spreads the rows of all taps over (n, K), and where there is none."""
+        if self.of_one_span:
             return
-        first = 0
-        self.taps.fill_(-1)
+        self.absent.fill_(True)
         for head, width in enumerate(self.spans):
             start = (self.longest - width) // 2
-            self.taps[head, start : start + width] = torch.arange(first, first + width)
-            first += width
+            self.absent[head, start : start + width] = False
+        present = ~self.absent.flatten()
+        self.taps.copy_((present.cumsum(0) - 1).clamp(min=0))
 
-    def _spread(self, rows: Tensor, absent: float) -> Tensor:
-        """Rows of all taps, (sum of spans, …), as (n, K, …) with `absent` where is no tap."""
-        if len(set(self.spans)) == 1:
-            return rows.unflatten(0, (len(self.spans), self.longest))
-        return torch.cat([rows, rows.new_full((1, *rows.shape[1:]), absent)])[self.taps]
+    def _spread(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Depth-wise weights (n, K, d), kernel weights (n, K, d) and kernel biases (n, K)."""
+        rows = self.depthwise, self.kernel, self.kernel_bias
+        if self.of_one_span:
+            depthwise, kernel, bias = (x.unflatten(0, (-1, self.longest)) for x in rows)
+            return depthwise, kernel, bias
+        shape = len(self.spans), self.longest
+        depthwise, kernel, bias = (
+            x.index_select(0, self.taps).view(*shape, *x.shape[1:]) for x in rows
+        )
+        # Where there is no tap some row stands; a logit of −inf makes the kernel's irrelevant.
+        absent = self.absent
+        return (
+            depthwise.masked_fill(absent[..., None], 0.0),
+            kernel,
+            bias.masked_fill(absent, -math.inf),
+        )
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, tokens: Tensor | None) -> Tensor:
         """Convolve.
@@ -284,33 +312,25 @@ class ConvolutionHeads(nn.Module):
             tokens: (B, S, 1, 1), 0 at padding and 1 elsewhere; None where nothing is padded.
         """
         batch, length, heads, dim = query.shape
-        if tokens is not None:
-            key = key * tokens
-        depthwise = (
-            self._spread(self.depthwise, 0.0).transpose(1, 2).reshape(-1, 1, 1, self.longest)
-        )
+        depthwise, kernel, kernel_bias = self._spread()
+        key = key.reshape(batch, 1, length, heads * dim) if tokens is None else key * tokens
         mixed = functional.conv2d(  # channels-last, (B, n·d, 1, S)
-            key.reshape(batch, 1, length, heads * dim).permute(0, 3, 1, 2),
-            depthwise,
+            key.view(batch, 1, length, heads * dim).permute(0, 3, 1, 2),
+            depthwise.transpose(1, 2).reshape(-1, 1, 1, self.longest),
             padding=(0, self.longest // 2),
             groups=heads * dim,
         )
         mixed = mixed.permute(0, 2, 3, 1).reshape(batch * length, heads, dim)
         # From here on (n, B·S, ·): one product per head, batched.
+        query, value = (x.flatten(0, 1).transpose(0, 1) for x in (query, value))
         mixed = torch.baddbmm(self.pointwise_bias[:, None], mixed.transpose(0, 1), self.pointwise)
-        mixed = mixed * query.flatten(0, 1).transpose(0, 1)
-        logits = torch.baddbmm(
-            self._spread(self.kernel_bias, -math.inf)[:, None],
-            mixed,
-            self._spread(self.kernel, 0.0).transpose(1, 2),
-        )
+        logits = torch.baddbmm(kernel_bias[:, None], mixed * query, kernel.transpose(1, 2))
+        values = torch.baddbmm(self.value_bias[:, None], value, self.value)
         kernels = logits.softmax(-1).view(heads, batch, length, self.longest)
-        values = torch.baddbmm(
-            self.value_bias[:, None], value.flatten(0, 1).transpose(0, 1), self.value
-        ).view(heads, batch, length, dim)
+        values = values.view(heads, batch, length, dim)
         if tokens is not None:
             values = values * tokens.squeeze(-1)
-        return banded_product(kernels, values).permute(1, 2, 0, 3).flatten(2)
+        return banded_product(kernels, values).permute(1, 2, 0, 3)
 
 
 def banded_product(kernels: Tensor, values: Tensor) -> Tensor:
@@ -326,19 +346,15 @@ def banded_product(kernels: Tensor, values: Tensor) -> Tensor:
     Returns:
         (n, B, S, d).
     """
-    length, span = kernels.shape[2:]
-    halo = span - 1
+    heads, batch, length, span = kernels.shape
+    dim, halo = values.shape[3], span - 1
     blocks = (length + BLOCK - 1) // BLOCK
     padded = functional.pad(values, (0, 0, halo // 2, (blocks + 1) * BLOCK - length - halo // 2))
-    windows = torch.cat(  # a block and the first k − 1 positions of the next
-        [
-            padded[:, :, :-BLOCK].unflatten(2, (blocks, BLOCK)),
-            padded[:, :, BLOCK:].unflatten(2, (blocks, BLOCK))[:, :, :, :halo],
-        ],
-        3,
-    )  # (n, B, blocks, BLOCK + k − 1, d)
+    padded = padded.view(heads * batch, blocks + 1, BLOCK, dim)
+    windows = torch.cat([padded[:, :-1], padded[:, 1:, :halo]], 2)  # a block and what it reads on
     # Row r of the band starts at column r: pad rows to BLOCK + k, read them as one shorter.
     band = functional.pad(kernels, (0, BLOCK, 0, blocks * BLOCK - length))
-    band = band.unflatten(2, (blocks, BLOCK)).flatten(3)[..., : BLOCK * (BLOCK + halo)]
-    band = band.unflatten(3, (BLOCK, BLOCK + halo))
-    return (band @ windows).flatten(2, 3)[:, :, :length]
+    band = band.view(-1, BLOCK * (BLOCK + span))[:, : BLOCK * (BLOCK + halo)]
+    band = band.view(-1, BLOCK, BLOCK + halo)
+    out = torch.bmm(band, windows.view(-1, BLOCK + halo, dim))
+    return out.view(heads, batch, blocks * BLOCK, dim)[:, :, :length]

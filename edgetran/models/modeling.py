@@ -60,9 +60,14 @@ class FlexiBertEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
-        self, words: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None
+        self,
+        input_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+        token_type_ids: Tensor | None,
+        position_ids: Tensor | None,
     ) -> Tensor:
-        """Embed; `words` are the word embeddings (B, S, h)."""
+        """Embed; inputs as in `FlexiBertModel`, (B, S, h)."""
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         if token_type_ids is None:
             added = self.token_type_embeddings.weight[0]
         else:
@@ -82,14 +87,13 @@ class FlexiBertAttention(nn.Module):
         super().__init__()
         layout = HeadLayout.of(layer)
         self.head_dim = dim = layer.head_dim
-        self.num_queries, self.num_scores = layout.num_queries, layout.num_scores
-        # Heads of each kind, in slot order: where to cut queries and values.
+        self.num_scores, self.num_convolutions = layout.num_scores, len(layout.spans)
         self.num_dft, self.num_dct = layout.count("l_dft"), layout.count("l_dct")
-        self.num_convolutions = len(layout.spans)
+        # Heads of each block of rows below: queries and keys of sa and c, values of sa, l and c.
+        blocks = self.num_scores, self.num_convolutions
+        self.blocks = (*blocks, *blocks, self.num_scores, self.num_dft, self.num_dct, blocks[1])
         # Rows: queries, keys (of the heads that have them), values of all heads.
-        self.query_key_value = nn.Linear(
-            layer.hidden_size, (2 * self.num_queries + layout.num_heads) * dim
-        )
+        self.query_key_value = nn.Linear(layer.hidden_size, sum(self.blocks) * dim)
         if self.num_scores:
             self.scores = ScoreHeads(
                 layout.count("sa_sdp"),
@@ -119,36 +123,42 @@ class FlexiBertAttention(nn.Module):
         explicit: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """Mix positions; arguments as in `FlexiBertLayer`."""
-        projected = self.query_key_value(hidden).unflatten(-1, (-1, self.head_dim))
-        query, key, value = projected.tensor_split(
-            (self.num_queries, 2 * self.num_queries), 2
-        )  # (B, S, heads, d)
+        concatenated, probabilities = self._mix(hidden, mask, tokens, transforms, explicit)
+        mixed = self.dropout(self.output(concatenated))
+        return self.LayerNorm(mixed + hidden), probabilities
+
+    def _mix(
+        self,
+        hidden: Tensor,
+        mask: Tensor | None,
+        tokens: Tensor | None,
+        transforms: Transforms,
+        explicit: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The heads' outputs beside each other, (B, S, n·d), and the probabilities."""
+        batch, length, _ = hidden.shape
+        projected = self.query_key_value(hidden).view(batch, length, -1, self.head_dim)
+        sa_query, c_query, sa_key, c_key, sa_value, dft_value, dct_value, c_value = projected.split(
+            self.blocks, 2
+        )  # each (B, S, its heads, d)
         outputs: list[Tensor] = []
         probabilities = None
         if self.num_scores:
-            sa = slice(0, self.num_scores)
-            output, probabilities = self.scores(
-                query[:, :, sa], key[:, :, sa], value[:, :, sa], mask, explicit
-            )
+            output, probabilities = self.scores(sa_query, sa_key, sa_value, mask, explicit)
             outputs.append(output)
-        first = self.num_scores
-        for count, name, positions in (
-            (self.num_dft, "fourier", transforms[0]),
-            (self.num_dct, "cosine", transforms[1]),
-        ):
-            if count:
-                part = value[:, :, first : first + count]
-                part = part if tokens is None else part * tokens
-                outputs.append(getattr(self, name)(part, positions))
-                first += count
+        if self.num_dft:
+            outputs.append(self.fourier(_masked(dft_value, tokens), transforms[0]))
+        if self.num_dct:
+            outputs.append(self.cosine(_masked(dct_value, tokens), transforms[1]))
         if self.num_convolutions:
-            c = slice(self.num_scores, None)
-            outputs.append(
-                self.convolution(query[:, :, c], key[:, :, c], value[:, :, first:], tokens)
-            )
-        concatenated = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-        mixed = self.dropout(self.output(concatenated))
-        return self.LayerNorm(mixed + hidden), probabilities
+            outputs.append(self.convolution(c_query, c_key, c_value, tokens))
+        concatenated = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
+        return concatenated.flatten(2), probabilities
+
+
+def _masked(value: Tensor, tokens: Tensor | None) -> Tensor:
+    """Zero where there is padding."""
+    return value if tokens is None else value * tokens
 
 
 class FlexiBertFeedForward(nn.Module):
@@ -161,6 +171,7 @@ class FlexiBertFeedForward(nn.Module):
             nn.Linear(inputs, outputs) for inputs, outputs in itertools.pairwise(widths)
         )
         self.activation = ACT2FN[config.hidden_act]
+        self.is_gelu = config.hidden_act == "gelu"
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.LayerNorm = nn.LayerNorm(layer.hidden_size, eps=config.layer_norm_eps)
 
@@ -168,8 +179,15 @@ class FlexiBertFeedForward(nn.Module):
         """(B, S, h) → (B, S, h)."""
         mixed = hidden
         for dense in self.dense[:-1]:
-            mixed = self.activation(dense(mixed))
+            mixed = self._activate(dense(mixed))
         return self.LayerNorm(self.dropout(self.dense[-1](mixed)) + hidden)
+
+    def _activate(self, mixed: Tensor) -> Tensor:
+        # The widest tensor of the model: without gradients nobody needs it a second time, and a
+        # CPU spends longer on getting fresh memory for it than on the GELU.
+        if self.is_gelu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return torch.ops.aten.gelu_(mixed)
+        return self.activation(mixed)
 
 
 class FlexiBertLayer(GradientCheckpointingLayer):
@@ -358,21 +376,19 @@ class FlexiBertModel(FlexiBertPreTrainedModel):
         explicit = config.output_attentions if output_attentions is None else output_attentions
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
-        if (input_ids is None) == (inputs_embeds is None):
+        given = input_ids if inputs_embeds is None else inputs_embeds
+        if given is None or (input_ids is not None and inputs_embeds is not None):
             raise InputError("forward: exactly one of input_ids and inputs_embeds is allowed")
-        words = (
-            self.embeddings.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        )
-        batch, length = words.shape[:2]
+        batch, length = given.shape[:2]
         if length > config.max_position_embeddings:
             raise InputError(
                 f"input_ids: {length} positions given, allowed are at most "
                 f"{config.max_position_embeddings} (max_position_embeddings)"
             )
-        mask, tokens = self._padding(attention_mask, batch, length, words.dtype)
         transforms = self.transforms(length)
-        hidden = self.embeddings(words, token_type_ids, position_ids)
-        hidden_states, attentions = [hidden], []
+        hidden = self.embeddings(input_ids, inputs_embeds, token_type_ids, position_ids)
+        mask, tokens = self._padding(attention_mask, batch, length, hidden.dtype)
+        hidden_states, attentions = [hidden] if output_hidden_states else [], []
         for layer in self.layers:
             hidden, probabilities = layer(
                 hidden, mask, tokens, transforms, explicit or config._attn_implementation == "eager"
