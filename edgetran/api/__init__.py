@@ -52,6 +52,7 @@ from edgetran.api.device import (
 )
 from edgetran.api.dump import dump, same_spec, to_dict
 from edgetran.api.errors import Problem, SpecError
+from edgetran.api.exit_codes import TERMINAL, ExitCode, reason_of
 from edgetran.api.gptran_run import (
     Distillation,
     GPTranRun,
@@ -70,7 +71,14 @@ from edgetran.api.meta import (
     remove_condition,
     set_condition,
 )
-from edgetran.api.names import CHILD_SUFFIXES, NAME_LIMITS, child_name, profiling_job_name
+from edgetran.api.names import (
+    CHILD_SUFFIXES,
+    LAST_RESULTS,
+    NAME_LIMITS,
+    child_name,
+    profiling_job_name,
+    refinement_name,
+)
 from edgetran.api.profiling_job import (
     Measurement,
     ProfilingJob,
@@ -91,7 +99,9 @@ __all__ = [
     "CHILD_SUFFIXES",
     "GROUP",
     "KINDS",
+    "LAST_RESULTS",
     "NAME_LIMITS",
+    "TERMINAL",
     "VERSION",
     "ArchitectureSource",
     "Baseline",
@@ -114,6 +124,7 @@ __all__ = [
     "DeviceStatus",
     "Distillation",
     "EnergySettings",
+    "ExitCode",
     "FractionBound",
     "GPTranRun",
     "GPTranRunSpec",
@@ -167,7 +178,9 @@ __all__ = [
     "parse_resource",
     "parse_setting",
     "profiling_job_name",
+    "reason_of",
     "references",
+    "refinement_name",
     "refused_changes",
     "remove_condition",
     "resolve",

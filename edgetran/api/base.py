@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -77,7 +78,7 @@ class ApiModel(BaseModel):
         own = handler.resolve_ref_schema(schema)
         properties = own.get("properties", {})
         for name, field in cls.model_fields.items():
-            _make_structural(properties[field.alias or name], field.description)
+            _make_structural(properties[field.alias or name], field)
         validations = [
             {"rule": rule.cel, "message": f"allowed is {rule.allowed}"}
             for rule in cls.RULES
@@ -119,20 +120,17 @@ def _immutability(model: type[ApiModel]) -> Iterator[tuple[str, str]]:
             yield alias, f"has({now}) == has({then}) && (!has({now}) || {now} == {then})"
 
 
-def _make_structural(schema: dict[str, Any], description: str | None) -> None:
+def _make_structural(schema: dict[str, Any], field: FieldInfo) -> None:
     """Say in `schema` what a structural schema can say: no const, no nulls, no titles."""
-    if description:
-        schema["description"] = description
+    if field.description:
+        schema["description"] = field.description
     schema.pop("title", None)
-    schema["default"] = _without_nulls(schema.get("default"))
-    if schema["default"] is None:
-        del schema["default"]
+    if isinstance(field.default, ApiModel):
+        # An API server completes it by the part's own defaults; what follows from other fields
+        # must not be written down, or it would stay when they change.
+        schema["default"] = field.default.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    elif schema.get("default") is None:
+        schema.pop("default", None)
     for part in (schema, *schema.get("anyOf", ())):
         if "const" in part:
             part["enum"] = [part.pop("const")]
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
-    return value

@@ -24,7 +24,7 @@ from edgetran.api.names import MAX_NAME
 from edgetran.api.profiling_job import Measurement, Sampling
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Path, Rule, distinct
-from edgetran.api.scalars import Name, Seed, Text, list_map
+from edgetran.api.scalars import Name, PositiveFigure, Seed, Text, list_map
 from edgetran.api.task import TaskSource, Training
 
 Weight = Annotated[float, Field(ge=0, le=100)]
@@ -178,7 +178,7 @@ class DeviceStatus(ApiModel):
         None, description="The ProfilingJob that measures it."
     )
     ready: bool = Field(False, description="Whether its cost can be predicted.")
-    latency_error: Annotated[float, Field(ge=0)] | None = Field(
+    latency_error: PositiveFigure | None = Field(
         None, description="Cross-validated relative error of predicted latency."
     )
     reason: Annotated[str, Field(max_length=128)] | None = Field(
@@ -203,9 +203,7 @@ class CoDesignSearchStatus(CommonStatus):
     pareto_size: Annotated[int, Field(ge=0)] = Field(
         0, description="Candidates of the whole Pareto front."
     )
-    hypervolume: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="Hypervolume of the Pareto front."
-    )
+    hypervolume: PositiveFigure | None = Field(None, description="Hypervolume of the Pareto front.")
     devices: Annotated[tuple[DeviceStatus, ...], Field(strict=False, max_length=32)] = Field(
         (), description="How each device stands.", json_schema_extra=list_map("name")
     )

@@ -12,6 +12,7 @@ from edgetran.api.meta import ONE_CONDITION_PER_TYPE, Conditions
 from edgetran.api.rules import Path, Rule, at_least_one, exactly_one, ordered
 from edgetran.api.scalars import (
     Allowed,
+    Figure,
     FilePath,
     FreeForm,
     Labels,
@@ -141,7 +142,8 @@ class RaySettings(ApiModel):
     mode: Literal["local", "cluster", "kuberay"] = Field(
         "local",
         description="local: Ray within the worker; cluster: a Ray cluster that runs already; "
-        "kuberay: a RayJob that KubeRay runs.",
+        "kuberay: a RayJob that KubeRay runs. In a Kubernetes cluster the last two need a claim as "
+        "storage, which every Ray worker mounts.",
     )
     address: (
         Annotated[
@@ -150,7 +152,11 @@ class RaySettings(ApiModel):
             Allowed("HOST:PORT or ray://HOST:PORT"),
         ]
         | None
-    ) = Field(None, description="Address of the running cluster, for mode cluster only.")
+    ) = Field(
+        None,
+        description="Address of the running cluster, for mode cluster only: ray://HOST:10001, or "
+        "HOST:6379 on one of its own nodes.",
+    )
     cpus_per_trial: Annotated[float, Field(gt=0, le=1024)] = Field(
         1.0, description="CPU cores that one trial takes."
     )
@@ -212,6 +218,10 @@ class CommonStatus(ApiModel):
     completion_time: Time | None = Field(None, description="When the work ended.")
     active_seconds: Annotated[int, Field(ge=0)] = Field(
         0, description="Seconds of work, time suspended left out."
+    )
+    active_since: Time | None = Field(
+        None,
+        description="Since when work goes on beyond activeSeconds; none while it rests.",
     )
     failures: Annotated[int, Field(ge=0)] = Field(
         0, description="How often a worker failed and was started again."
@@ -283,7 +293,7 @@ class Constraints(Budgets):
 class MeasureValue(ApiModel):
     """One measure of a candidate on its device."""
 
-    value: float | None = Field(None, description="The value; none where it is not known.")
+    value: Figure | None = Field(None, description="The value; none where it is not known.")
     source: Literal["measured", "predicted", "simulated", "counted"] = Field(
         description="How the value came about."
     )
@@ -299,15 +309,15 @@ class CandidateSummary(ApiModel):
         description="The architecture's graph hash."
     )
     device: Annotated[str, Field(max_length=20)] = Field(description="Name of the device.")
-    accuracy: float | None = Field(None, description="Selection metric on validation data.")
-    test_accuracy: float | None = Field(None, description="The metric on test data, at the end.")
+    accuracy: Figure | None = Field(None, description="Selection metric on validation data.")
+    test_accuracy: Figure | None = Field(None, description="The metric on test data, at the end.")
     latency_ms: MeasureValue | None = Field(None, description="Latency per sequence.")
     energy_mj: MeasureValue | None = Field(None, description="Energy per sequence.")
     peak_power_w: MeasureValue | None = Field(None, description="Peak power.")
     parameters: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Number of parameters."
     )
-    objective: float | None = Field(None, description="The weighted objective.")
+    objective: Figure | None = Field(None, description="The weighted objective.")
 
 
 ParetoFront = Annotated[tuple[CandidateSummary, ...], Field(strict=False, max_length=10)]

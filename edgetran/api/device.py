@@ -179,9 +179,9 @@ class Device(ApiModel):
     simulation: SimulatedDeviceName | None = Field(
         None, description="A board of the catalogue, by calculation; its figures are marked so."
     )
-    node_selector: Annotated[Labels, Field(min_length=1)] | None = Field(
-        None, description="Labels of the nodes that are this device."
-    )
+    node_selector: (
+        Annotated[Labels, Field(min_length=1, json_schema_extra={"minProperties": 1})] | None
+    ) = Field(None, description="Labels of the nodes that are this device.")
     tolerations: Annotated[tuple[Toleration, ...], Field(strict=False, max_length=16)] | None = (
         Field(None, description="Taints of the device's nodes that its pods tolerate.")
     )

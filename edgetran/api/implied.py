@@ -10,7 +10,7 @@ from edgetran.api.common import Reference
 from edgetran.api.device import Device
 from edgetran.api.gptran_run import GPTranRun, GPTranRunSpec, Refinement
 from edgetran.api.meta import ObjectMeta
-from edgetran.api.names import child_name, profiling_job_name
+from edgetran.api.names import profiling_job_name, refinement_name
 from edgetran.api.profiling_job import ProfilingJob, ProfilingJobSpec
 from edgetran.api.resource import API_VERSION, Resource
 
@@ -49,7 +49,7 @@ def implied_refinement(search: CoDesignSearch) -> GPTranRun | None:
     return GPTranRun(
         api_version=API_VERSION,
         kind="GPTranRun",
-        metadata=_child_metadata(search, child_name(search.name, "refine")),
+        metadata=_child_metadata(search, refinement_name(search.name)),
         spec=GPTranRunSpec.model_validate(
             {
                 **_common(search.spec),

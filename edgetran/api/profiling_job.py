@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from edgetran.api.common import CommonSpec, CommonStatus, Reference, Workload
 from edgetran.api.device import Device
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Path, Rule, distinct, exactly_one
-from edgetran.api.scalars import LIST_SET, FilePath, Seed, Text, list_map
+from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, list_map
 
 
 class Measurement(ApiModel):
@@ -28,6 +29,12 @@ class Measurement(ApiModel):
         None,
         description="How often an unstable measurement is repeated before it is marked so; the "
         "mode's own number where omitted.",
+    )
+    passes: Annotated[int, Field(ge=1, le=21)] = Field(
+        1,
+        description="How often each architecture is measured, each time after all the others of "
+        "its batch; the middle one of its stable measurements counts. 3 or 5 help where other work "
+        "comes and goes on the device.",
     )
     max_drift: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
@@ -84,6 +91,12 @@ def _no_sampling_of_models(model: Any) -> Iterator[tuple[Path, str]]:
         yield ("sampling",), "given together with models, which are all measured"
 
 
+_DEFAULT_SAMPLING = " && ".join(
+    f"(!has(self.sampling.{alias}) || self.sampling.{alias} == {json.dumps(value)})"
+    for alias, value in Sampling().model_dump(mode="json", by_alias=True).items()
+)
+
+
 class ProfilingJobSpec(CommonSpec):
     """What to measure, where and how."""
 
@@ -122,6 +135,7 @@ class ProfilingJobSpec(CommonSpec):
             fields=("models", "sampling"),
             allowed="sampling only with designSpace",
             check=_no_sampling_of_models,
+            cel=f"!has(self.models) || ({_DEFAULT_SAMPLING})",
         ),
         distinct("models"),
         distinct("warm_start_from", key="name"),
@@ -132,7 +146,7 @@ class SurrogateError(ApiModel):
     """How well one measure can be predicted."""
 
     measure: Literal["latencyMs", "energyMj", "peakPowerW"] = Field(description="The measure.")
-    error: Annotated[float, Field(ge=0)] | None = Field(
+    error: PositiveFigure | None = Field(
         None, description="Cross-validated relative error; none where it is not predictable."
     )
     reason: Text | None = Field(None, description="Why the measure is not predictable.")
@@ -156,7 +170,7 @@ class ProfilingJobStatus(CommonStatus):
         description="How well each measure can be predicted.",
         json_schema_extra=list_map("measure"),
     )
-    median_latency_ms: Annotated[float, Field(ge=0)] | None = Field(
+    median_latency_ms: PositiveFigure | None = Field(
         None, description="Median over the architectures measured."
     )
     node: Annotated[str, Field(max_length=253)] | None = Field(

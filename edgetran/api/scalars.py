@@ -43,6 +43,10 @@ def _label_key(key: str) -> str:
     return key
 
 
+def _five_digits(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
 def _sorted_map(values: dict[str, str]) -> dict[str, str]:
     return dict(sorted(values.items()))
 
@@ -121,6 +125,12 @@ ColumnName = Annotated[
     Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$"),
     Allowed("a column's name of 1 to 256 characters"),
 ]
+
+Figure = Annotated[float, AfterValidator(_five_digits)]
+"""A number of a status, rounded to five significant digits; results have it in full."""
+
+PositiveFigure = Annotated[float, Field(ge=0), AfterValidator(_five_digits)]
+"""A `Figure` from 0 up."""
 
 Text = Annotated[str, Field(max_length=1024), Allowed("text of at most 1024 characters")]
 

@@ -1,7 +1,12 @@
 """Device catalogue, engines, power sources and simulated devices."""
 
 from edgetran.devices.accelerators import Accelerator
-from edgetran.devices.catalogue import catalogue, simulated_device
+from edgetran.devices.catalogue import (
+    catalogue,
+    catalogue_entry,
+    catalogue_file,
+    simulated_device,
+)
 from edgetran.devices.conditions import Conditions, conditions
 from edgetran.devices.engines import (
     ENGINES,
@@ -13,12 +18,8 @@ from edgetran.devices.engines import (
     usable_cores,
 )
 from edgetran.devices.figures import Figure, FigureError, HardwareFigures, Workload
-from edgetran.devices.fit import (
-    DeviceFit,
-    DeviceMeasurement,
-    fit_device,
-    read_device_measurements,
-)
+from edgetran.devices.fit import DeviceFit, fit_device
+from edgetran.devices.fit_data import DeviceMeasurement, read_device_measurements
 from edgetran.devices.host import HostInfo, host_info
 from edgetran.devices.names import DeviceError
 from edgetran.devices.power import (
@@ -60,6 +61,8 @@ __all__ = [
     "Workload",
     "best_power_source",
     "catalogue",
+    "catalogue_entry",
+    "catalogue_file",
     "conditions",
     "engine",
     "example_inputs",

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -26,26 +27,74 @@ def catalogue(*, fitted: bool = False) -> Mapping[str, SimulatedDevice]:
     return _read(fitted)
 
 
-def simulated_device(name: str, *, fitted: bool = False) -> SimulatedDevice:
-    """The device called `name`.
+def simulated_device(
+    name: str, *, fitted: bool = False, devices: Mapping[str, SimulatedDevice] | None = None
+) -> SimulatedDevice:
+    """The device called `name`, of the catalogue or of `devices`.
 
     Raises:
-        DeviceError: for a name that is not in the catalogue, with the nearest one that is.
+        DeviceError: for a name that is not there, with the nearest one that is.
     """
-    devices = catalogue(fitted=fitted)
-    if name not in devices:
-        raise unknown_name("simulated device", name, devices)
-    return devices[name]
+    known = catalogue(fitted=fitted) if devices is None else devices
+    if name not in known:
+        raise unknown_name("simulated device", name, known)
+    return known[name]
+
+
+def catalogue_file(path: Path | str) -> Mapping[str, SimulatedDevice]:
+    """The devices of a YAML file in the catalogue's form.
+
+    Raises:
+        DeviceError: naming the file, the number and what is wrong with it.
+    """
+    try:
+        return _devices(Path(path).read_text("utf-8"), str(path), fitted=False)
+    except FileNotFoundError:
+        raise DeviceError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise DeviceError(f"{path}: not UTF-8 text") from None
+    except DeviceError as error:
+        text = str(error)
+        raise DeviceError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+
+
+def catalogue_entry(device: SimulatedDevice) -> dict[str, Any]:
+    """A device as the catalogue writes it: every number with its source, to 4 digits."""
+    entry: dict[str, Any] = {"description": device.description}
+    for name, value in device.numbers().items():
+        item = {"value": _rounded(value), "source": device.sources[name]}
+        group, _, precision = name.partition(".")
+        if precision:
+            entry.setdefault(group, {})[precision] = item
+        else:
+            entry[name] = item
+    fields = [field.name for field in dataclasses.fields(SimulatedDevice)]
+    return {name: entry[name] for name in fields if name in entry}
+
+
+def _rounded(value: float) -> float:
+    number = float(f"{value:.4g}")
+    return int(number) if number.is_integer() else number
 
 
 @cache
 def _read(fitted: bool) -> Mapping[str, SimulatedDevice]:
     text = resources.files("edgetran.devices").joinpath("catalogue.yaml").read_text("utf-8")
-    entries = yaml.safe_load(text)
-    return MappingProxyType({name: _device(name, entry, fitted) for name, entry in entries.items()})
+    return _devices(text, "catalogue.yaml", fitted=fitted)
 
 
-def _device(name: str, entry: dict[str, Any], fitted: bool) -> SimulatedDevice:
+def _devices(text: str, source: str, *, fitted: bool) -> Mapping[str, SimulatedDevice]:
+    try:
+        entries = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        first = str(error).partition("\n")[0]
+        raise DeviceError(f"{source}: not YAML: {first}") from None
+    if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+        raise DeviceError(f"{source}: allowed is a mapping from names of devices to their numbers")
+    return MappingProxyType({name: _device(name, e, source, fitted) for name, e in entries.items()})
+
+
+def _device(name: str, entry: dict[str, Any], source: str, fitted: bool) -> SimulatedDevice:
     numbers: dict[str, Any] = {"peak_gflops": {}}
     sources: dict[str, str] = {}
     fit = entry.get("published_fit", {}) if fitted else {}
@@ -54,15 +103,28 @@ def _device(name: str, entry: dict[str, Any], fitted: bool) -> SimulatedDevice:
         if key in ("name", "description", "sources"):
             continue
         if key not in entry:
-            raise DeviceError(f"catalogue.yaml: {name}.{key} is missing")
+            raise DeviceError(f"{source}: {name}.{key} is missing")
+        place = f"{source}: {name}.{key}"
         if key == "peak_gflops":
+            if not isinstance(entry[key], dict):
+                raise DeviceError(f"{place}: allowed is a value and a source for each precision")
             for precision, item in entry[key].items():
-                numbers[key][precision] = item["value"]
-                sources[f"{key}.{precision}"] = item["source"]
+                numbers[key][precision], sources[f"{key}.{precision}"] = _number(item, place)
         elif key in fit.get("values", {}):
             numbers[key], sources[key] = fit["values"][key], fit["source"]
         else:
-            numbers[key], sources[key] = entry[key]["value"], entry[key]["source"]
+            numbers[key], sources[key] = _number(entry[key], place)
     return SimulatedDevice(
-        name=name, description=entry["description"], sources=MappingProxyType(sources), **numbers
+        name=name,
+        description=str(entry.get("description", "")),
+        sources=MappingProxyType(sources),
+        **numbers,
     )
+
+
+def _number(item: Any, place: str) -> tuple[float, str]:
+    """A number of the catalogue and its source."""
+    value = item.get("value") if isinstance(item, dict) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise DeviceError(f"{place}: allowed is a number as value, and its source")
+    return value, str(item.get("source") or "")

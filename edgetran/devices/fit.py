@@ -8,20 +8,17 @@ non-negative least squares of energy on dispatch time and busy time.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetran.devices.figures import Workload
+from edgetran.devices.fit_data import DeviceMeasurement
 from edgetran.devices.names import DeviceError, unknown_name
 from edgetran.devices.simulated import SimulatedDevice, operations_of
-from edgetran.records import RecordError, read_records
-from edgetran.space import Architecture, ArchitectureError
 
 Floats = NDArray[np.float64]
 
@@ -38,18 +35,15 @@ slowdown of the whole machine would put them."""
 POWER_RIDGE: Final = 1e-2
 """Weight, per row, that draws both powers to the common mean power."""
 
+DETERMINED: Final = 2.0
+"""A number known within more than this factor is not determined by the measurements."""
+
+TIMING: Final = ("efficiency", "bandwidth_efficiency", "launch_us", "overhead_ms")
+POWER: Final = ("idle_power_w", "active_power_w", "dispatch_share")
+
 _LOWER: Final = np.log([1e-5, 1e-5, 1e-2, 1e-4])
 _UPPER: Final = np.log([1.0, 1.0, 1e7, 1e7])
 """Bounds of efficiency, bandwidth efficiency, launch cost (µs) and overhead (ms)."""
-
-
-@dataclass(frozen=True)
-class DeviceMeasurement:
-    """What one architecture took on the real device, per sequence; None where not measured."""
-
-    architecture: Architecture
-    latency_ms: float
-    energy_mj: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,41 +55,20 @@ class DeviceFit:
         rows: number of measurements.
         errors_before: mean absolute percentage error of the device as it was, by measure.
         errors: the same of the fitted device, on measurements left out in five folds.
+        factors: by the name of a fitted number, the factor that it is known within (one standard
+            error of its logarithm); infinite where the measurements say nothing about it.
     """
 
     device: SimulatedDevice
     rows: int
     errors_before: dict[str, float]
     errors: dict[str, float]
+    factors: Mapping[str, float]
 
-
-def read_device_measurements(path: Path | str) -> list[DeviceMeasurement]:
-    """Rows of a JSON-lines file in ProTran's published form.
-
-    Each has `model_dict` and `latency_s_per_sequence`, and may have `energy_j_per_sequence`.
-
-    Raises:
-        DeviceError: naming file, row and what is wrong with it.
-    """
-    if not Path(path).is_file():
-        raise DeviceError(f"{path}: no such file")
-    try:
-        records = read_records(path)
-    except RecordError as error:
-        raise DeviceError(str(error)) from None
-    rows = []
-    for number, record in enumerate(records, start=1):
-        try:
-            latency_s = _positive(record, "latency_s_per_sequence")
-            if latency_s is None:
-                raise DeviceError("latency_s_per_sequence is missing")
-            energy_j = _positive(record, "energy_j_per_sequence")
-            architecture = Architecture.from_model_dict(record.get("model_dict", {}))
-        except (DeviceError, ArchitectureError) as error:
-            raise DeviceError(f"{path}:{number}: {error}") from None
-        energy_mj = None if energy_j is None else energy_j * 1e3
-        rows.append(DeviceMeasurement(architecture, latency_s * 1e3, energy_mj))
-    return rows
+    @property
+    def undetermined(self) -> tuple[str, ...]:
+        """The fitted numbers that the measurements hardly determine: errors may still be small."""
+        return tuple(name for name, factor in self.factors.items() if factor > DETERMINED)
 
 
 def fit_device(
@@ -124,11 +97,11 @@ def fit_device(
     if precision not in device.peak_gflops:
         raise unknown_name("precision", precision, device.precisions)
     table = _Table.of(measurements, workload, precision)
-    fitted = _fitted(device, table, source)
+    fitted, factors = _fitted(device, table, source)
     fold = np.arange(len(measurements)) % FOLDS
     held_out: dict[str, list[Floats]] = {}
     for left_out in range(FOLDS):
-        trained = _fitted(device, table.rows(fold != left_out), source)
+        trained, _ = _fitted(device, table.rows(fold != left_out), source)
         for name, errors in table.rows(fold == left_out).relative_errors(trained).items():
             held_out.setdefault(name, []).append(errors)
     return DeviceFit(
@@ -136,6 +109,7 @@ def fit_device(
         len(measurements),
         {name: float(errors.mean()) for name, errors in table.relative_errors(device).items()},
         {name: float(np.concatenate(parts).mean()) for name, parts in held_out.items()},
+        factors,
     )
 
 
@@ -196,7 +170,10 @@ class _Table:
         return errors
 
 
-def _fitted(device: SimulatedDevice, table: _Table, source: str) -> SimulatedDevice:
+def _fitted(
+    device: SimulatedDevice, table: _Table, source: str
+) -> tuple[SimulatedDevice, dict[str, float]]:
+    """The fitted device, and the factor that each fitted number is known within."""
     from scipy.optimize import least_squares
 
     # The prior: the whole machine is slower by one factor than the catalogue has it.
@@ -235,12 +212,38 @@ def _fitted(device: SimulatedDevice, table: _Table, source: str) -> SimulatedDev
         key=lambda fit: fit.cost,
     )
     timed = _with_timing(device, found.x)
-    names = ["efficiency", "bandwidth_efficiency", "launch_us", "overhead_ms"]
+    rows = len(table.latency_ms)
+    deviations = _deviations(np.asarray(found.jac)[:rows], np.asarray(found.fun)[:rows])
+    with np.errstate(over="ignore"):
+        factors = dict(zip(TIMING, np.exp(deviations).tolist(), strict=True))
     with_energy = np.isfinite(table.energy_mj)
     if with_energy.sum() >= MIN_ROWS:
-        timed = _with_power(timed, table.rows(with_energy))
-        names += ["idle_power_w", "active_power_w", "dispatch_share"]
-    return dataclasses.replace(timed, sources={**device.sources, **dict.fromkeys(names, source)})
+        timed, factor = _with_power(timed, table.rows(with_energy))
+        factors |= {
+            name: factor
+            for name in POWER
+            if name != "idle_power_w" or timed.idle_power_w != device.idle_power_w
+        }
+    sources = {**device.sources, **dict.fromkeys(factors, source)}
+    return dataclasses.replace(timed, sources=sources), factors
+
+
+def _deviations(jacobian: Floats, residuals: Floats) -> Floats:
+    """Standard error of each parameter (k,) by what the rows (n, k) say alone; inf for nothing.
+
+    The spread of the residuals is their median size, which outliers do not move.
+    """
+    spread = float(np.median(np.abs(residuals))) / 0.6745
+    values, vectors = np.linalg.eigh(jacobian.T @ jacobian)
+    blind = values <= 1e-12 * max(float(values.max()), 1e-300)
+    with np.errstate(divide="ignore"):
+        variances = np.where(blind, np.inf, spread**2 / np.where(blind, 1.0, values))
+    shares = vectors**2
+    shares[shares < 1e-6] = 0.0  # so that 0 · inf does not spread over parameters that are known
+    return np.sqrt(np.array([
+        sum(share * variance for share, variance in zip(row, variances, strict=True) if share)
+        for row in shares
+    ]))  # fmt: skip
 
 
 def _with_timing(device: SimulatedDevice, parameters: Floats) -> SimulatedDevice:
@@ -254,11 +257,11 @@ def _with_timing(device: SimulatedDevice, parameters: Floats) -> SimulatedDevice
     )
 
 
-def _with_power(device: SimulatedDevice, table: _Table) -> SimulatedDevice:
+def _with_power(device: SimulatedDevice, table: _Table) -> tuple[SimulatedDevice, float]:
     """Powers while dispatching and while busy that explain the mean powers.
 
     Where all rows have nearly the same share of busy time the two cannot be told apart, and the
-    ridge draws both to the common mean power.
+    ridge draws both to the common mean power; the factor that they are known within says so.
     """
     from scipy.optimize import lsq_linear
 
@@ -267,8 +270,9 @@ def _with_power(device: SimulatedDevice, table: _Table) -> SimulatedDevice:
     mean_w = table.energy_mj / table.latency_ms
     common_w = float(np.median(mean_w))
     ridge = np.sqrt(POWER_RIDGE * len(mean_w)) * np.eye(2)
+    shares = np.stack([1 - busy, busy], axis=1)
     solution = lsq_linear(
-        np.vstack([np.stack([1 - busy, busy], axis=1), ridge]),
+        np.vstack([shares, ridge]),
         np.concatenate([mean_w, ridge @ [common_w, common_w]]),
         bounds=(0.0, np.inf),
     )
@@ -276,19 +280,12 @@ def _with_power(device: SimulatedDevice, table: _Table) -> SimulatedDevice:
     active_w = max(waiting_w, active_w)
     idle_w = min(device.idle_power_w, waiting_w)
     span_w = active_w - idle_w
-    return dataclasses.replace(
+    deviations_w = _deviations(shares, shares @ solution.x - mean_w)
+    factor = 1 + float(deviations_w.max()) / max(common_w, 1e-12)
+    powered = dataclasses.replace(
         device,
         idle_power_w=idle_w,
         active_power_w=active_w,
         dispatch_share=(waiting_w - idle_w) / span_w if span_w > 0 else 0.0,
     )
-
-
-def _positive(record: dict[str, Any], key: str) -> float | None:
-    value = record.get(key)
-    if value is None:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise DeviceError(f"{key}: {json.dumps(value)} given; allowed is a number above 0")
-    return float(value)
+    return powered, factor

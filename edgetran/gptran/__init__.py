@@ -3,7 +3,7 @@
 from edgetran.gptran.blocks import GPTranError, Importance, Removal
 from edgetran.gptran.drawing import draw_tree
 from edgetran.gptran.judge import Judge
-from edgetran.gptran.loop import GPTranResult, run_gptran
+from edgetran.gptran.loop import BudgetError, GPTranResult, run_gptran
 from edgetran.gptran.plan import GPTranPlan
 from edgetran.gptran.steps import GROW_STAGES, PRUNE_STAGES, STAGES, Step, StepSizes
 from edgetran.gptran.task_workshop import TaskWorkshop
@@ -14,6 +14,7 @@ __all__ = [
     "GROW_STAGES",
     "PRUNE_STAGES",
     "STAGES",
+    "BudgetError",
     "Evaluation",
     "GPTranError",
     "GPTranPlan",

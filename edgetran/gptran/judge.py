@@ -9,7 +9,7 @@ score   = quality - quality(root) - cost_weight · log2(cost)
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgetran.devices import HardwareFigures
@@ -98,14 +98,18 @@ class Judge:
         return sorted(nodes, key=lambda node: node.id != last)
 
     def best(self, tree: Tree) -> Node:
-        """The result: the best score among those within the budgets and near the root's quality.
+        """The result: `best_of` all nodes of the tree."""
+        return self.best_of(tree.nodes.values())
+
+    def best_of(self, nodes: Iterable[Node]) -> Node:
+        """The best score among those within the budgets and near the root's quality.
 
         Near is at most the tolerance below it. The root itself may win. Where no node keeps the
         budgets, the one that breaks them least wins.
         """
         floor = self.quality(self.root) - self.plan.tolerance
         return max(
-            (node for node in tree.nodes.values() if node.state == "trained"),
+            (node for node in nodes if node.state == "trained"),
             key=lambda node: (
                 -self.excess(node.measures)[0],
                 self.quality(node) >= floor,

@@ -4,6 +4,9 @@ Each round takes one stage to the best open node of the tree: it proposes change
 they cost on the device, drops those over the budgets, trains the others in parallel from the
 parent's weights, and lets the best acceptable child go on (GPTran of Tuli and Jha, arXiv
 2303.13745; here aware of the hardware, selecting on held-out data, and resumable at any moment).
+
+Weights may be lost while the tree stays: those of a node that is needed are trained again, as they
+were trained first.
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 
 TITLE: Final = "grow and prune"
 """The stage under which progress is reported."""
+
+
+class BudgetError(GPTranError):
+    """A budget on a figure that is not known on the device."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +91,17 @@ def run_gptran(
         progress: is told of every child.
 
     Raises:
-        GPTranError: the folder belongs to another plan, a budget cannot be checked on this
-            device, or every child of a round failed.
+        BudgetError: a budget cannot be checked on this device.
+        GPTranError: the folder belongs to another plan, or every child of a round failed.
     """
     folder = Path(folder)
     tree = Tree(folder / "tree.jsonl", {**plan.identity, "children": dict(workshop.settings)})
     root_node = tree.root or _plant(plan, tree, workshop, predictor)
     judge = Judge(plan, root_node)
     proposer = Proposer(judge, workshop, predictor)
-    _Run(tree, judge, proposer, pool, progress or SilentProgress()).to_end()
-    return _result(judge, tree)
+    run = _Run(tree, judge, proposer, pool, progress or SilentProgress())
+    run.to_end()
+    return _result(judge, tree, run.checkpoint(judge.best(tree)))
 
 
 def _plant(plan: GPTranPlan, tree: Tree, workshop: Workshop, predictor: Predictor) -> Node:
@@ -106,7 +114,7 @@ def _plant(plan: GPTranPlan, tree: Tree, workshop: Workshop, predictor: Predicto
     for name in plan.budgets.bounds():
         figure = measures.figure(name)
         if hardware.feasible and figure.value is None and name != "accuracy":
-            raise GPTranError(
+            raise BudgetError(
                 f"budgets.{name}: cannot be kept on {predictor.device}, where it is not known "
                 f"({figure.reason}); remove the budget or choose another device"
             )
@@ -158,6 +166,27 @@ class _Run:
             self._finish(begun or self._begin(number, cycle, stage))
         self.progress.finish(TITLE, note=self._note())
 
+    def checkpoint(self, node: Node) -> Path:
+        """Folder of a trained node's weights, which are trained again where they are lost."""
+        if node.parent is None:
+            return self.proposer.workshop.root
+        folder = self.tree.checkpoint(node)
+        if folder.is_dir():
+            return folder
+        begun = self.tree.rounds[int(node.id.split(".")[0])]
+        parent = self.tree.nodes[node.parent]
+        self.checkpoint(parent)  # before this node is announced: its parent goes first
+        self.progress.log(f"GPTran node {node.id}: its weights are lost; it is trained again")
+        index = list(begun.steps).index(node.id)
+        self._submit(node, begun.steps[node.id], parent, self._seed(begun, index))
+        for outcome in self.pool.completed():
+            if outcome.error is not None:
+                raise GPTranError(
+                    f"node {node.id}: failed when it was trained again: {outcome.error}"
+                )
+        shutil.rmtree(self._start_folder(node.id), ignore_errors=True)
+        return folder
+
     def _rounds_without_gain(self) -> int:
         count = 0
         for number in sorted(self.tree.rounds, reverse=True):
@@ -169,8 +198,7 @@ class _Run:
     def _begin(self, number: int, cycle: int, stage: str) -> Round:
         known = {node.graph_hash for node in self.tree.nodes.values()}
         for node in self.judge.open_nodes(self.tree, stage):
-            checkpoint = self.tree.checkpoint(node)
-            steps = self.proposer.propose(node, checkpoint, stage, number, known)
+            steps = self.proposer.propose(node, self.checkpoint(node), stage, number, known)
             if steps:
                 children = {f"{number}.{i}": step for i, step in enumerate(steps, start=1)}
                 return self.tree.start_round(Round(number, cycle, stage, node.id, children))
@@ -218,9 +246,9 @@ class _Run:
             if not self.proposer.is_kept(node.measures, parent):
                 self.tree.add_node(node)
                 continue
-            seed = _seed(self.judge.plan.seed, begun.number, index)
+            self.checkpoint(parent)
             try:
-                submitted[child] = self._submit(node, step, parent, seed)
+                submitted[child] = self._submit(node, step, parent, self._seed(begun, index))
             except (ValueError, RuntimeError) as error:
                 failed = replace(node, state="failed", reason=f"{type(error).__name__}: {error}")
                 self.tree.add_node(failed)
@@ -250,7 +278,7 @@ class _Run:
     def _submit(self, node: Node, step: Step, parent: Node, seed: int) -> Node:
         workshop = self.proposer.workshop
         start = self._start_folder(node.id)
-        ratio = workshop.start(step, self.tree.checkpoint(parent), start, seed)
+        ratio = workshop.start(step, self.checkpoint(parent), start, seed)
         checkpoint = Path("nodes") / node.id
         spec = workshop.trial(node.architecture, start, self.tree.folder / checkpoint, seed)
         self.pool.submit(node.id, spec)
@@ -275,6 +303,11 @@ class _Run:
         shutil.rmtree(self._start_folder(node.id), ignore_errors=True)
         self.progress.advance(TITLE, note=self._note())
 
+    def _seed(self, begun: Round, index: int) -> int:
+        """Of a round's child, by its place among its siblings."""
+        parts = (self.judge.plan.seed, begun.number, index)
+        return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
     def _start_folder(self, child: str) -> Path:
         return self.tree.folder / "starts" / child
 
@@ -283,11 +316,7 @@ class _Run:
         return f"best {best.id}, score {self.judge.score(best):+.4f}"
 
 
-def _seed(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def _result(judge: Judge, tree: Tree) -> GPTranResult:
+def _result(judge: Judge, tree: Tree, checkpoint: Path) -> GPTranResult:
     best = judge.best(tree)
     root = judge.root
     gain = (best.metric or 0.0) - (root.metric or 0.0)
@@ -298,9 +327,7 @@ def _result(judge: Judge, tree: Tree) -> GPTranResult:
         reason = "no improvement: no child has a better score than the root"
     else:
         reason = f"{best.id} has the best score, {judge.score(best):+.4f} over the root"
-    return GPTranResult(
-        best, root, tuple(tree.path(best.id)), tree.checkpoint(best), reductions, gain, reason
-    )
+    return GPTranResult(best, root, tuple(tree.path(best.id)), checkpoint, reductions, gain, reason)
 
 
 def _saved(root: Node, best: Node, name: str) -> float | None:

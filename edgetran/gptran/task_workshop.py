@@ -85,7 +85,7 @@ class TaskWorkshop:
     def settings(self) -> Mapping[str, Any]:
         """What decides the children besides GPTran's plan, whatever the machine."""
         return {
-            "task": self.task.to_dict(),
+            "task": self.task.identity(),
             "training": self.training.to_dict(),
             "importance": self.importance_by,
             "calibration_examples": self.calibration_examples,

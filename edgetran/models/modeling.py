@@ -279,22 +279,24 @@ class FlexiBertPreTrainedModel(PreTrainedModel):
         """
         path = pretrained_model_name_or_path
         wants_info = kwargs.pop("output_loading_info", False)
-        try:
-            loaded: Any = super().from_pretrained(
-                path, *model_args, output_loading_info=True, **kwargs
-            )
-        except RuntimeError as error:
-            if "mismatch" not in str(error):
-                raise
-            raise WeightsError(
-                f"{path}: config.json and the weights disagree about sizes: {error}"
-            ) from error
+        ignore_sizes = kwargs.pop("ignore_mismatched_sizes", False)
+        loaded: Any = super().from_pretrained(
+            path, *model_args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+        )
         model, info = loaded
         faults = [
             f"{kind} {', '.join(sorted(map(str, info[key])))}"
             for kind, key in (("missing", "missing_keys"), ("not used", "unexpected_keys"))
             if info[key]
         ]
+        if info["mismatched_keys"] and not ignore_sizes:
+            name, given, allowed = min(info["mismatched_keys"])
+            others = len(info["mismatched_keys"]) - 1
+            raise WeightsError(
+                f"{path}: config.json and the weights disagree about sizes: {name} of shape "
+                f"{tuple(given)} given, allowed is {tuple(allowed)}"
+                + (f" (and {others} more)" if others else "")
+            )
         if strict and faults:
             raise WeightsError(
                 f"{path}: the weights are not those of {cls.__name__}: {'; '.join(faults)}"

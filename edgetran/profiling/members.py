@@ -1,7 +1,8 @@
 """The members of a surrogate's ensemble: one log measure as a function of features.
 
-Each member is a base (a constant, the additive physical model, or other devices' predictions)
-plus a Gaussian process on transformed features for what the base leaves over.
+A member is a base (a constant, the additive physical model, or other devices' predictions) plus a
+Gaussian process on transformed features for what the base leaves over; or a forest, for devices
+whose cost jumps, as where a kind of operation falls back to slower code.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetran.profiling.additive import Additive, fit_additive
+from edgetran.profiling.forest import Forest, fit_forest
 from edgetran.profiling.gaussian_process import GaussianProcess, fit_gaussian_process
 
 Array = NDArray[np.float64]
@@ -21,6 +23,7 @@ Array = NDArray[np.float64]
 _RAW_UP_TO: Final = 12  # columns: so few are raw sizes, which cost by their products
 _REFIT_HYPERPARAMETERS_UP_TO: Final = 24  # rows: in folds of more, a left-out row moves them little
 _SMALLEST_DEVIATION: Final = 1e-3  # of a log measure; intervals are calibrated on top of it
+_FOREST_UP_TO: Final = 256  # rows: with more the processes know the jumps too, and trees take time
 _PRIOR_RIDGE: Final = 4.0  # rows' worth of belief that devices differ by a factor only
 
 
@@ -117,10 +120,10 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Member:
-    """A base plus a process on `scaling(x)`; `kind` names the base."""
+    """A base plus a process on `scaling(x)`, or a forest as its base; `kind` names the base."""
 
     kind: str
-    base: Additive | Transfer | None
+    base: Additive | Transfer | Forest | None
     scaling: Scaling | None
     process: GaussianProcess | None
     centre: float = 0.0
@@ -128,6 +131,8 @@ class Member:
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and deviation (n,) of the log measure."""
+        if isinstance(self.base, Forest):
+            return self.base.predict(x), self.base.deviation(x)
         if self.process is None or self.scaling is None:
             mean = self.base.predict(x) if self.base else np.full(len(x), self.centre)
             return mean, np.full(len(x), self.deviation)
@@ -145,7 +150,7 @@ class Member:
     def to_dict(self) -> dict[str, Any]:
         """Everything but the training rows and the prior, for JSON."""
         base: dict[str, Any] | None = None
-        if isinstance(self.base, Additive):
+        if isinstance(self.base, Additive | Forest):
             base = self.base.to_dict()
         elif isinstance(self.base, Transfer):
             base = {"intercept": self.base.intercept, "slopes": self.base.slopes.tolist()}
@@ -160,7 +165,12 @@ class Member:
 
 
 def from_dict(state: Mapping[str, Any], x: Array, z: Array, prior: Prior | None) -> Member:
-    """Rebuild a member from `Member.to_dict` and its training rows, without fitting."""
+    """Rebuild a member from `Member.to_dict` and its training rows.
+
+    Nothing is searched for again; a forest is grown again from its rows and its seed.
+    """
+    if state["kind"] == "forest":
+        return Member("forest", fit_forest(x, z, seed=state["base"]["seed"]), None, None)
     base: Additive | Transfer | None = None
     if state["kind"].startswith(("additive", "products")):
         base = Additive.from_dict(state["base"])
@@ -188,6 +198,8 @@ def fit_all(x: Array, z: Array, prior: Prior | None, *, seed: int) -> list[Membe
     kinds = ["process", "additive", "additive+process"]
     if x.shape[1] <= _RAW_UP_TO:
         kinds += ["process-per-column", "products", "products+process"]
+    elif len(z) <= _FOREST_UP_TO:
+        kinds.append("forest")
     if prior is not None:
         kinds.append("transfer")
     fitted = [_fit(kind, x, z, prior, seed=seed) for kind in kinds]
@@ -207,6 +219,8 @@ def _fit(
     scaling = Scaling.of(x)
     if not scaling.columns:
         return None
+    if kind == "forest":
+        return Member(kind, fit_forest(x, z, seed=seed), None, None)
     base: Additive | Transfer | None = None
     if kind.startswith(("additive", "products")):
         base = fit_additive(x, np.exp(z), products=kind.startswith("products"))

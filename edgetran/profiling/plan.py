@@ -32,6 +32,8 @@ class ProfilingPlan:
         workload: batch size, length, vocabulary, labels.
         mode: quick, standard or reference.
         max_repeats: repetitions of an unstable run; the mode's own number where None.
+        passes: how often each architecture is measured, each time after all the others of its
+            batch; the middle one of its stable measurements counts.
         max_drift: drift of a run's windows above which it is unstable; the mode's where None.
         pause_seconds: pause between runs, s.
         peak_window_ms: averaging window of peak power, ms.
@@ -56,6 +58,7 @@ class ProfilingPlan:
     target: Literal["cpu", "cuda"] = "cpu"
     mode: str = "standard"
     max_repeats: int | None = None
+    passes: int = 1
     max_drift: float | None = None
     pause_seconds: float = 0.0
     peak_window_ms: float = 100.0
@@ -72,7 +75,13 @@ class ProfilingPlan:
             raise ProfilingError(f"engine: {self.engine!r} given; allowed are {', '.join(ENGINES)}")
         if self.mode not in MODES:
             raise ProfilingError(f"mode: {self.mode!r} given; allowed are {', '.join(MODES)}")
-        for name, least in (("initial", 2), ("batch", 1), ("pool_size", 1), ("seed", 0)):
+        for name, least in (
+            ("initial", 2),
+            ("batch", 1),
+            ("passes", 1),
+            ("pool_size", 1),
+            ("seed", 0),
+        ):
             value = getattr(self, name)
             if value < least:
                 raise ProfilingError(f"{name}: {value!r} given; allowed is {least} or more")

@@ -24,14 +24,18 @@ class Predictor(Protocol):
         """One HardwareFigures per architecture, in order, per sequence."""
 
 
-def predictor(profile: Profile) -> Predictor:
+def predictor(profile: Profile, *, name: str | None = None) -> Predictor:
     """Predict from a profile: measured figures where there are some, else the surrogate's.
+
+    Args:
+        profile: of the device.
+        name: what to call the device, its name in the profile by default.
 
     Raises:
         ProfilingError: fewer than four architectures were measured.
     """
     _ = profile.surrogate
-    return _ProfilePredictor(profile)
+    return _ProfilePredictor(profile, name or profile.device)
 
 
 def simulated_predictor(
@@ -48,10 +52,7 @@ def simulated_predictor(
 @dataclass(frozen=True)
 class _ProfilePredictor:
     profile: Profile
-
-    @property
-    def device(self) -> str:
-        return self.profile.device
+    device: str
 
     @cached_property
     def _measured(self) -> dict[str, HardwareFigures]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,9 @@ class Profile:
 
     Attributes:
         key: device, engine, precision, threads, workload and versions of all measurements.
-        measurements: the best record of each architecture: highest mode, then stable, then latest.
+        measurements: one record of each architecture: of the highest mode, of those the stable
+            ones, of those the middle one by latency.
+        repeats: number of records of each architecture, by graph hash.
         others: number of records in the log with another key; kept and not mixed in.
         warnings: sentences about records that contradict each other.
         summary: the last summary of the key, with the claimed error; None before the first.
@@ -53,6 +56,7 @@ class Profile:
 
     key: MeasurementKey
     measurements: tuple[Measurement, ...]
+    repeats: Mapping[str, int] = field(default_factory=dict)
     others: int = 0
     warnings: tuple[str, ...] = ()
     summary: Mapping[str, Any] | None = None
@@ -152,6 +156,7 @@ class Profile:
         profile = cls(
             key=key,
             measurements=best,
+            repeats=Counter(record.architecture.graph_hash for record in chosen),
             others=len(records) - len(chosen),
             warnings=warnings,
             summary=summary,
@@ -261,6 +266,20 @@ def _read(path: Path) -> tuple[list[Measurement], list[dict[str, Any]]]:
     return measurements, summaries
 
 
+def _trust(record: Measurement) -> tuple[bool, int, bool]:
+    """By what one record of an architecture goes before another."""
+    return record.failure is None, _RANKS[record.mode], record.stable
+
+
+def _middle(records: Sequence[Measurement]) -> Measurement:
+    """The record of the median latency, the lower one of two; the latest of failures."""
+    measured = [record for record in records if record.latency_ms is not None]
+    if not measured:
+        return records[-1]
+    medians = [record.latency_ms.median for record in measured if record.latency_ms is not None]
+    return measured[int(np.argsort(medians, kind="stable")[(len(measured) - 1) // 2])]
+
+
 def _best(records: Sequence[Measurement]) -> tuple[tuple[Measurement, ...], tuple[str, ...]]:
     """The best record of each architecture, and sentences about those that disagree."""
     by_hash: dict[str, list[Measurement]] = {}
@@ -268,21 +287,13 @@ def _best(records: Sequence[Measurement]) -> tuple[tuple[Measurement, ...], tupl
         by_hash.setdefault(record.architecture.graph_hash, []).append(record)
     best, warnings = [], []
     for graph_hash, same in by_hash.items():
-        order = sorted(
-            enumerate(same),
-            key=lambda pair: (
-                pair[1].failure is None,
-                _RANKS[pair[1].mode],
-                pair[1].stable,
-                pair[0],
-            ),
-        )
-        best.append(order[-1][1])
+        trust = max(map(_trust, same))
+        best.append(_middle([record for record in same if _trust(record) == trust]))
         medians = [r.latency_ms.median for r in same if r.latency_ms is not None and r.stable]
         if medians and max(medians) > CONTRADICTION * min(medians):
             warnings.append(
                 f"architecture {graph_hash}: {len(medians)} stable records contradict each other "
                 f"({describe('latency_ms', min(medians))} and "
-                f"{describe('latency_ms', max(medians))}); the latest of the best mode is used"
+                f"{describe('latency_ms', max(medians))}); the middle one of the best mode is used"
             )
     return tuple(best), tuple(warnings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from edgetran.profiling.profile import (
 from edgetran.progress import Progress, SilentProgress
 from edgetran.records import JsonLog
 from edgetran.space import Architecture, DesignSpace
+
+GOES_ON: Final = "measuring goes on"
+"""What a summary says in place of why measuring stopped."""
 
 Measurer = Callable[[Sequence[Architecture]], Iterable[Measurement]]
 """Measures architectures and yields each measurement when it is done."""
@@ -108,8 +111,11 @@ class _Profiling:
             if isinstance(self.space, DesignSpace)
             else len({a.graph_hash for a in self.space})
         )
-        done = min(self._counted(), total)
-        self.progress.start(self.stage, total=total, done=done)
+        self.progress.start(
+            self.stage,
+            total=total * self.plan.passes,
+            done=min(self._passed(), total * self.plan.passes),
+        )
         self._report_log()
         if isinstance(self.space, DesignSpace):
             stopped = self._learn(self.space)
@@ -125,20 +131,24 @@ class _Profiling:
         plan = self.plan
         rng = np.random.default_rng(plan.seed)
         self._measure(initial_architectures(space, plan.initial, plan.sampling, rng))
+        self._measure([m.architecture for m in self._of_the_space()])  # passes that a kill cut off
         while True:
             counted = self._counted()
-            if len(self.profile.measured) >= FEWEST_MEASUREMENTS and self._error_is_met():
+            enough = len(self.profile.measured) >= FEWEST_MEASUREMENTS
+            if enough and self._error_is_met():
                 return f"the error is at most {plan.target_error:g}"
             room = min(plan.batch, plan.max_measurements - counted)
             if room <= 0:
                 return f"{counted} architectures are measured, the maximum"
+            if enough:
+                self._summarise(GOES_ON)  # so that it shows whether the error falls
             rng = np.random.default_rng([plan.seed, counted])
             known = [m.architecture for m in self.profile.measurements]
             batch = (
                 propose(
                     self.profile.surrogate, space, known, room, pool_size=plan.pool_size, rng=rng
                 )
-                if len(self.profile.measured) >= FEWEST_MEASUREMENTS
+                if enough
                 else space.sample(min(room, space.cardinality()), rng)
             )
             self._measure(batch)
@@ -146,22 +156,54 @@ class _Profiling:
                 return "the design space holds no further architecture"
 
     def _measure(self, architectures: Sequence[Architecture]) -> None:
-        """Measure those not measured yet; each is in the log as soon as it is done."""
+        """Measure those not measured in every pass yet; each record is in the log at once."""
+        wanted = self._admitted(architectures)
+        for number in range(1, self.plan.passes + 1):
+            done = {graph_hash for graph_hash, times in self._times().items() if times >= number}
+            missing = [a for a in wanted if a.graph_hash not in done]
+            if number > 1:  # in another order than in the pass before
+                order = np.random.default_rng([self.plan.seed, number]).permutation(len(missing))
+                missing = [missing[index] for index in order]
+            if missing:
+                self._pass(missing, number)
+
+    def _admitted(self, architectures: Sequence[Architecture]) -> list[Architecture]:
+        """Each once; of those never measured only so many as there is room for."""
         known = {m.architecture.graph_hash for m in self.profile.measurements}
-        missing = {a.graph_hash: a for a in architectures if a.graph_hash not in known}
-        room = self.plan.max_measurements - self._counted()
-        wanted = list(missing.values())
+        each = {a.graph_hash: a for a in architectures}
+        new = [a for graph_hash, a in each.items() if graph_hash not in known]
         if isinstance(self.space, DesignSpace):
-            wanted = wanted[: max(room, 0)]
-        if not wanted:
-            return
-        for measurement in self.measurer(wanted):
+            new = new[: max(self.plan.max_measurements - self._counted(), 0)]
+        return [*(a for graph_hash, a in each.items() if graph_hash in known), *new]
+
+    def _pass(self, architectures: Sequence[Architecture], number: int) -> None:
+        for measurement in self.measurer(architectures):
             self.log.append(measurement.to_dict())
-            self.progress.advance(self.stage, note=self._note(measurement))
-            if measurement.failure is not None:
+            failed = measurement.failure is not None
+            steps = self.plan.passes if failed and number == 1 else 1
+            self.progress.advance(self.stage, steps=steps, note=self._note(measurement))
+            if failed:
                 name = measurement.architecture.graph_hash
                 self.progress.log(f"{self.stage}: architecture {name}: {measurement.failure}")
         self.profile = self._load()
+
+    def _times(self) -> dict[str, int]:
+        """In how many passes each architecture was measured.
+
+        One that failed, or that a more trustworthy mode has measured, needs no further pass.
+        """
+        passes, mode = self.plan.passes, self.plan.mode
+        times = {name: min(count, passes) for name, count in self.profile.repeats.items()}
+        return times | {
+            m.architecture.graph_hash: passes
+            for m in self.profile.measurements
+            if m.failure is not None or m.mode != mode
+        }
+
+    def _passed(self) -> int:
+        """Steps done: architectures of the space times the passes in which they were measured."""
+        times = self._times()
+        return sum(times[m.architecture.graph_hash] for m in self._of_the_space())
 
     def _measure_here(self, architectures: Sequence[Architecture]) -> Iterator[Measurement]:
         return measure(
@@ -185,12 +227,15 @@ class _Profiling:
         )
 
     def _counted(self) -> int:
-        """Measurements, failed ones included, of architectures of the space."""
+        """Architectures of the space that are measured, failed ones included."""
+        return len(self._of_the_space())
+
+    def _of_the_space(self) -> list[Measurement]:
         measurements = self.profile.measurements
         if isinstance(self.space, DesignSpace):
-            return sum(self.space.contains(m.architecture) for m in measurements)
+            return [m for m in measurements if self.space.contains(m.architecture)]
         wanted = {a.graph_hash for a in self.space}
-        return sum(m.architecture.graph_hash in wanted for m in measurements)
+        return [m for m in measurements if m.architecture.graph_hash in wanted]
 
     def _error_is_met(self) -> bool:
         qualities = [q for q in self.profile.quality.values() if q.predictable]

@@ -31,6 +31,7 @@ FEWEST_ROWS: Final = 4
 _FOLDS: Final = 10
 _SHARPNESS: Final = 8.0  # shares ∝ error⁻⁸: 9 % less error counts double
 _CLIP: Final = 2.0  # robust: a residual counts up to this many typical residuals
+_JUMP: Final = 8.0  # a cost that jumps is no outlier where it can be told: what beats a constant
 
 
 class SurrogateError(ValueError):
@@ -392,6 +393,7 @@ def _shares(residuals: Array) -> Array:
     """Share of each member (k,) from cross-validated residuals (n, k), large ones clipped."""
     typical = np.median(np.abs(residuals), axis=0).min() + 1e-9
     errors = np.sqrt((np.minimum(np.abs(residuals), _CLIP * 1.4826 * typical) ** 2).mean(axis=0))
+    errors += 1e-9  # a measure that never changes leaves none
     shares = (errors / errors.min()) ** -_SHARPNESS
     shares /= shares.sum()
     shares[shares < 0.02] = 0.0  # not worth its time
@@ -400,7 +402,7 @@ def _shares(residuals: Array) -> Array:
 
 def _beats(residuals: Array, constant_residuals: Array) -> bool:
     """Whether squared residuals are smaller than the constant's by more than a standard error."""
-    limit = _CLIP * 1.4826 * np.median(np.abs(constant_residuals)) + 1e-12
+    limit = _JUMP * 1.4826 * np.median(np.abs(constant_residuals)) + 1e-12
     gain = (
         np.minimum(np.abs(constant_residuals), limit) ** 2
         - np.minimum(np.abs(residuals), limit) ** 2

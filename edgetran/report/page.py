@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -55,8 +56,7 @@ def render(run: RunRecords) -> str:
         ModuleNotFoundError: jinja2 or plotly is not installed; names the extra.
     """
     graph_objects()
-    environment = _environment()
-    plots = _Plots()
+    plots = Plots()
     context = {
         "run": run,
         "result": run.result,
@@ -82,17 +82,31 @@ def render(run: RunRecords) -> str:
         "short_sources": wording.SHORT_SOURCES,
         "legend": sections.pareto_legend(run),
     }
+    return page("report.html.j2", context, plots)
+
+
+def page(template: str, context: Mapping[str, Any], plots: Plots) -> str:
+    """A template with its plots, as one file that loads nothing and runs no other script.
+
+    Raises:
+        ModuleNotFoundError: jinja2 or plotly is not installed; names the extra.
+    """
     plotly_script = _plotly_script() if plots.figures else ""
-    script = _packaged("report.js")
+    script = packaged("report.js")
     hashes = " ".join(_hash(text) for text in (plotly_script, script) if text)
-    return environment.get_template("report.html.j2").render(
-        context,
-        policy=_POLICY.format(scripts=hashes),
-        plots=plots.to_json(),
-        plotly_script=plotly_script,
-        script=script,
-        style=_packaged("report.css"),
+    text: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            context,
+            policy=_POLICY.format(scripts=hashes),
+            plots=plots.to_json(),
+            plotly_script=plotly_script,
+            script=script,
+            style=packaged("report.css"),
+        )
     )
+    return text
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,7 @@ class Plot:
     description: str
 
 
-class _Plots:
+class Plots:
     """The plots of a page by the id of their place."""
 
     def __init__(self) -> None:
@@ -162,7 +176,8 @@ def _moment(text: str | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}{zone}"
 
 
-def _packaged(name: str) -> str:
+def packaged(name: str) -> str:
+    """The text of a file that ships beside the templates."""
     return resources.files("edgetran.report").joinpath("templates", name).read_text("utf-8")
 
 

@@ -1,7 +1,8 @@
-"""What one machine is asked to do: profiling jobs, then a search, then a refinement."""
+"""What one machine or one worker is asked to do: profiling jobs, a search, a refinement."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgetran import api
@@ -28,12 +29,19 @@ class Chain:
         jobs: profiling jobs, given or implied, in the order in which they run.
         search: the search; None where the run has none.
         refinement: the GPTran run, given or implied by the search; None where there is none.
+        searched: the search whose winner is refined, where another run has done it.
     """
 
     resources: tuple[Resource, ...]
     jobs: tuple[ProfilingJob, ...]
     search: CoDesignSearch | None
     refinement: GPTranRun | None
+    searched: CoDesignSearch | None = None
+
+    @property
+    def setting(self) -> CoDesignSearch | None:
+        """The search that decides task, devices and workload, whether or not it runs here."""
+        return self.search or self.searched
 
     @property
     def name(self) -> str:
@@ -50,8 +58,8 @@ class Chain:
     @property
     def devices(self) -> tuple[SearchDevice, ...]:
         """The devices to choose from; for a refinement alone its own one."""
-        if self.search is not None:
-            return self.search.spec.devices
+        if self.setting is not None:
+            return self.setting.spec.devices
         if self.refinement is not None and self.refinement.spec.device is not None:
             return (self.refinement.spec.device,)
         return ()
@@ -59,26 +67,28 @@ class Chain:
     @property
     def task(self) -> api.TaskSource | None:
         """The task; None where nothing is trained."""
-        if self.search is not None:
-            return self.search.spec.task
+        if self.setting is not None:
+            return self.setting.spec.task
         return None if self.refinement is None else self.refinement.spec.task
 
     @property
     def workload(self) -> api.Workload:
         """What the devices run."""
-        if self.search is not None:
-            return self.search.spec.workload
+        if self.setting is not None:
+            return self.setting.spec.workload
         if self.refinement is not None:
             return self.refinement.spec.workload or api.Workload()
         return self.jobs[0].spec.workload
 
     def job_for(self, device: SearchDevice) -> ProfilingJob | None:
-        """The job that measures a device of the search; None for a simulated one."""
+        """The job that measures a device to choose from; None for a simulated one."""
+        names = {job.name: job for job in self.jobs}
         if device.profile_ref is not None:
-            names = {job.metadata.name: job for job in self.jobs}
             return names[device.profile_ref.name]
         if device.simulation is not None:
             return None
+        if self.setting is not None:
+            return names.get(api.profiling_job_name(self.setting.name, device.name))
         return next((job for job in self.jobs if job.spec.device.name == device.name), None)
 
 
@@ -90,7 +100,7 @@ def plan_chain(bundle: Bundle) -> Chain:
             name, or something that one machine cannot do: a device reached by labels of cluster
             nodes, a RayJob, suspended work.
     """
-    problems = [*_too_many(bundle), *_impossible_here(bundle)]
+    problems = [*_too_many(bundle), *impossible(bundle.resources, in_cluster=False)]
     searches, refinements = bundle.of_kind(CoDesignSearch), bundle.of_kind(GPTranRun)
     jobs = bundle.of_kind(ProfilingJob)
     names: dict[str, ProfilingJob] = {}
@@ -98,7 +108,7 @@ def plan_chain(bundle: Bundle) -> Chain:
         first = names.setdefault(job.spec.device.name, job)
         if first is not job:
             problems.append(
-                _problem(
+                problem_of(
                     job,
                     "spec.device.name",
                     f"{job.spec.device.name} is measured by {first.label} too; allowed on one "
@@ -118,7 +128,7 @@ def plan_chain(bundle: Bundle) -> Chain:
             name = clash.spec.device.name
             raise SpecError(
                 [
-                    _problem(
+                    problem_of(
                         search,
                         f"spec.devices[{name}]",
                         f"has no profileRef although {names[name].label} measures a device of this "
@@ -135,7 +145,7 @@ def _too_many(bundle: Bundle) -> list[Problem]:
     for kind in (CoDesignSearch, GPTranRun):
         first, *others = bundle.of_kind(kind) or (None,)
         problems += [
-            _problem(
+            problem_of(
                 other,
                 "",
                 f"stands beside {first.label}; allowed in one run is one {other.kind}: run the "
@@ -147,7 +157,7 @@ def _too_many(bundle: Bundle) -> list[Problem]:
     for search in bundle.of_kind(CoDesignSearch):
         if search.spec.refine is not None and bundle.of_kind(GPTranRun):
             problems.append(
-                _problem(
+                problem_of(
                     search,
                     "spec.refine",
                     f"given together with {bundle.of_kind(GPTranRun)[0].label}; allowed in one run "
@@ -157,13 +167,14 @@ def _too_many(bundle: Bundle) -> list[Problem]:
     return problems
 
 
-def _impossible_here(bundle: Bundle) -> list[Problem]:
+def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[Problem]:
+    """What cannot be done: on one machine, or wherever it is tried."""
     problems = []
-    for resource in bundle.resources:
+    for resource in resources:
         spec = getattr(resource, "spec")  # noqa: B009 - each kind has its own
-        if spec.suspend:
+        if spec.suspend and not in_cluster:
             problems.append(
-                _problem(
+                problem_of(
                     resource,
                     "spec.suspend",
                     "true was given, so there is nothing to run; allowed is false "
@@ -171,9 +182,9 @@ def _impossible_here(bundle: Bundle) -> list[Problem]:
                 )
             )
         ray = getattr(spec, "ray", None)
-        if ray is not None and ray.mode == "kuberay":
+        if ray is not None and ray.mode == "kuberay" and not in_cluster:
             problems.append(
-                _problem(
+                problem_of(
                     resource,
                     "spec.ray.mode",
                     "kuberay was given, which needs a Kubernetes cluster; allowed on one machine "
@@ -182,18 +193,22 @@ def _impossible_here(bundle: Bundle) -> list[Problem]:
             )
         if isinstance(resource, ProfilingJob) and resource.spec.device.simulation is not None:
             problems.append(
-                _problem(
+                problem_of(
                     resource,
                     "spec.device.simulation",
                     "given, but a simulated device is calculated, so there is nothing to measure; "
-                    "allowed on one machine is host: true",
+                    + (
+                        "allowed is nodeSelector"
+                        if in_cluster
+                        else "allowed on one machine is host: true"
+                    ),
                 )
             )
         for path, device in _devices(resource):
             problems += _no_such_precision(resource, path, device)
-            if device.node_selector is not None:
+            if device.node_selector is not None and not in_cluster:
                 problems.append(
-                    _problem(
+                    problem_of(
                         resource,
                         f"{path}.nodeSelector",
                         "given, but there are no cluster nodes here; allowed on one machine is "
@@ -210,7 +225,7 @@ def _no_such_precision(resource: Resource, path: str, device: Device) -> list[Pr
     if device.precision in precisions:
         return []
     return [
-        _problem(
+        problem_of(
             resource,
             f"{path}.precision",
             f"{device.precision} was given (the default is fp32); allowed for {device.simulation} "
@@ -229,5 +244,6 @@ def _devices(resource: Resource) -> list[tuple[str, Device]]:
     return []
 
 
-def _problem(resource: Resource, path: str, message: str) -> Problem:
+def problem_of(resource: Resource, path: str, message: str) -> Problem:
+    """A problem at a place of a resource."""
     return Problem(resource.source, resource.label, path, message)

@@ -14,12 +14,18 @@ from edgetran import api
 from edgetran.devices import Figure, HardwareFigures, host_info, power_sources, simulated_device
 from edgetran.devices.host import package_versions
 from edgetran.gptran import GPTranResult, read_tree
-from edgetran.profiling import Profile, profile_device
+from edgetran.profiling import Profile, predictor, profile_device
 from edgetran.progress import Progress
 from edgetran.records import write_atomically
 from edgetran.runner.chain import Chain
 from edgetran.runner.contestant import Contestant
-from edgetran.runner.devices import describe_device, doubts, power_source, profiling_plan
+from edgetran.runner.devices import (
+    describe_device,
+    device_kind,
+    doubts,
+    power_source,
+    profiling_plan,
+)
 from edgetran.runner.export import export_winner
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
@@ -41,6 +47,7 @@ def conclude(
     *,
     task: TaskSetting | None,
     profiles: Mapping[str, Profile],
+    measured_here: frozenset[str],
     search: SearchResult | None,
     gptran: GPTranResult | None,
     contestants: tuple[Contestant | None, Contestant | None, Contestant | None],
@@ -52,7 +59,9 @@ def conclude(
         folder: the run's folder.
         progress: shows how far it is.
         task: the task; None where nothing was trained.
-        profiles: of the devices of this host, by name.
+        profiles: of the devices that are not simulated, by name.
+        measured_here: those of these devices that this run measures; what the finalists cost on
+            the others is predicted.
         search: what the search came to.
         gptran: what growing and pruning came to.
         contestants: the model before GPTran, the winner and the baseline.
@@ -65,7 +74,10 @@ def conclude(
         "startedAt": first_time(folder.log),
         "versions": {"python": platform.python_version(), **package_versions()},
         "host": host_info().to_dict() | {"power_sources": _power_sources()},
-        "devices": [describe_device(device, profiles.get(device.name)) for device in _all(chain)],
+        "devices": [
+            describe_device(device, profiles.get(device.name), here=device.name in measured_here)
+            for device in _all(chain)
+        ],
         "workload": chain.workload.model_dump(by_alias=True),
         "task": None if task is None else _describe_task(task.data),
         "winner": None,
@@ -79,7 +91,7 @@ def conclude(
         if baseline is not None:
             finalists["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
         progress.start(STAGE, total=len(finalists) + 2)
-        final = _Final(chain, folder, progress, task, profiles)
+        final = _Final(chain, folder, progress, task, profiles, measured_here)
         result |= final.rows(finalists)
         agreement = export_winner(winner.checkpoint, task.data, folder)
         progress.advance(STAGE, note=agreement.sentence)
@@ -107,11 +119,12 @@ class _Final:
         progress: Progress,
         task: TaskSetting,
         profiles: Mapping[str, Profile],
+        measured_here: frozenset[str],
     ) -> None:
         self.chain, self.folder, self.progress = chain, folder, progress
         self.data, self.workload = task.data, task.workload
         self.max_positions = task.data.max_length
-        self.profiles = profiles
+        self.profiles, self.measured_here = profiles, measured_here
         self.devices = {device.name: device for device in chain.devices}
 
     def rows(self, finalists: Mapping[str, Contestant]) -> dict[str, Any]:
@@ -121,7 +134,7 @@ class _Final:
         for key, finalist in finalists.items():
             rows[key], architectures[key] = self._judge(finalist)
             self.progress.advance(STAGE, note=f"{finalist.title}: tested")
-        host = next((name for name in self.devices if name in self.profiles), None)
+        host = next((name for name in self.devices if name in self.measured_here), None)
         measured = {} if host is None else self._measure(host, list(architectures.values()))
         for key, finalist in finalists.items():
             architecture = architectures[key]
@@ -133,7 +146,7 @@ class _Final:
             )
             rows[key]["figures"] |= _hardware(figures)
             rows[key]["onHost"] = None if here is None else {"device": host, **_hardware(here)}
-        self.progress.advance(STAGE, note="measured")
+        self.progress.advance(STAGE, note="predicted" if host is None else "measured")
         return rows
 
     def _judge(self, finalist: Contestant) -> tuple[dict[str, Any], Architecture]:
@@ -154,7 +167,9 @@ class _Final:
             "architecture": architecture.to_model_dict(),
             "graphHash": architecture.graph_hash,
             "device": finalist.device,
-            "deviceKind": "simulated" if self.devices[finalist.device].simulation else "host",
+            "deviceKind": device_kind(
+                self.devices[finalist.device], here=finalist.device in self.measured_here
+            ),
             "trainingSeconds": finalist.lineage.seconds,
             "trainingSteps": finalist.lineage.steps,
             "lineage": list(finalist.lineage.words),
@@ -216,6 +231,8 @@ class _Final:
             return simulated_device(device.simulation).estimate(
                 architecture, self.workload, device.precision
             )
+        if name not in self.measured_here:
+            return predictor(self.profiles[name]).predict([architecture])[0]
         return self._measure(name, [architecture])[architecture.canonical_json]  # type: ignore[no-any-return]
 
 

@@ -44,6 +44,7 @@ def profiling_plan(job: ProfilingJob, workload: Workload) -> ProfilingPlan:
         target=spec.device.accelerator,
         mode=measurement.mode,
         max_repeats=measurement.max_repeats,
+        passes=measurement.passes,
         max_drift=measurement.max_drift,
         pause_seconds=measurement.cool_down_seconds,
         peak_window_ms=100.0 if spec.device.energy is None else spec.device.energy.peak_window_ms,
@@ -83,7 +84,7 @@ def predictors(
         DeviceError: a precision that a simulated device does not have.
     """
     return [
-        predictor(profiles[device.name])
+        predictor(profiles[device.name], name=device.name)
         if device.simulation is None
         else simulated_predictor(
             simulated_device(device.simulation), workload, device.precision, name=device.name
@@ -95,19 +96,26 @@ def predictors(
 def doubts(profiles: Mapping[str, Profile]) -> list[str]:
     """A sentence for each measure that a profile cannot predict although it was measured."""
     return [
-        f"{profile.device}: {measure} is not predictable: {quality.reason}"
-        for profile in profiles.values()
+        f"{device}: {measure} is not predictable: {quality.reason}"
+        for device, profile in profiles.items()
         if profile.measures
         for measure, quality in profile.quality.items()
         if quality.reason is not None
     ]
 
 
-def describe_device(device: Device, profile: Profile | None) -> dict[str, Any]:
-    """A device as result.json tells of it."""
+def device_kind(device: Device, *, here: bool) -> str:
+    """`simulated`, `host` where this run measures it, `node` where another one has measured it."""
+    if device.simulation is not None:
+        return "simulated"
+    return "host" if here else "node"
+
+
+def describe_device(device: Device, profile: Profile | None, *, here: bool) -> dict[str, Any]:
+    """A device as result.json tells of it; `here`: this run measures it."""
     entry: dict[str, Any] = {
         "name": device.name,
-        "kind": "simulated" if device.simulation is not None else "host",
+        "kind": device_kind(device, here=here),
         "simulation": device.simulation,
         "precision": device.precision,
         "engine": None if device.simulation is not None else device.engine,

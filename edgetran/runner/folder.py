@@ -22,6 +22,8 @@ from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
+from edgetran.api import Resource, SpecError, load_text, refused_changes
+from edgetran.api.common import COMMON_MUTABLE
 from edgetran.records import write_atomically
 
 RESULT_SCHEMA_VERSION: Final = 1
@@ -104,14 +106,18 @@ class RunFolder:
             resume: False refuses a folder that already holds a run.
 
         Returns:
-            Whether an earlier session of the same run left something to continue.
+            Whether an earlier session of the same run left something to continue. Limits that may
+            change while work goes on, such as `maxTrials`, may differ from that session's: a
+            complete run then goes on from its logs, and its result is made again.
 
         Raises:
             RunFolderError: the folder holds a run of another specification, files that are no
                 run's, or, without `resume`, any run.
         """
         if self.spec.exists():
-            if self.spec.read_text() != spec:
+            before = self.spec.read_text()
+            change = "none" if before == spec else _change(before, spec)
+            if change == "work":
                 raise RunFolderError(
                     f"{self.path}: holds a run of another specification (see {self.spec}); "
                     "give another folder with --output, or delete this one"
@@ -121,6 +127,11 @@ class RunFolder:
                     f"{self.path}: already holds a run of this specification; --no-resume wants "
                     "an empty folder, give another one with --output, or delete this one"
                 )
+            if change == "limits":
+                self.report.unlink(missing_ok=True)
+                self.result.unlink(missing_ok=True)
+            if before != spec:
+                write_atomically(self.spec, spec)
             return True
         strangers = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
         if strangers:
@@ -151,3 +162,23 @@ class RunFolder:
         traceback: TracebackType | None,
     ) -> None:
         self._lock.release()
+
+
+def _change(before: str, after: str) -> str:
+    """What differs between two texts of resources.
+
+    `work` for what a run's records depend on, `limits` for how far it goes, `none` where neither.
+    """
+    try:
+        old, new = ({r.label: r for r in load_text(text)} for text in (before, after))
+    except SpecError:
+        return "work"
+    if old.keys() != new.keys() or any(refused_changes(old[key], new[key]) for key in old):
+        return "work"
+    return "none" if all(_limits(old[key]) == _limits(new[key]) for key in old) else "limits"
+
+
+def _limits(resource: Resource) -> object:
+    """The spec without what only decides when and how a cluster runs it."""
+    spec = resource.spec  # type: ignore[attr-defined]
+    return spec.model_dump(exclude=COMMON_MUTABLE)

@@ -54,6 +54,49 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class StageLog:
+    """The stages of a run as they stand, with every event in log.jsonl.
+
+    Args:
+        log: gets a record per event, with its time.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, log: JsonLog, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stages: dict[str, Stage] = {}
+        self._log = log
+        self._clock = clock
+
+    def start(self, stage: str, total: int, done: int) -> Stage:
+        """A stage begins."""
+        now = self._clock()
+        state = self.stages[stage] = Stage(total, done, now, done, printed=now)
+        self._event("start", stage=stage, total=total, done=done)
+        return state
+
+    def advance(self, stage: str, steps: int, note: str) -> Stage:
+        """Steps are done; an empty note leaves the one before."""
+        state = self.stages[stage]
+        state.done = min(state.total, state.done + steps)
+        return self._moved("advance", stage, state, note)
+
+    def finish(self, stage: str, note: str) -> Stage:
+        """A stage is over."""
+        return self._moved("finish", stage, self.stages[stage], note)
+
+    def message(self, message: str) -> None:
+        """A sentence worth keeping."""
+        self._event("message", message=message)
+
+    def _moved(self, event: str, stage: str, state: Stage, note: str) -> Stage:
+        state.note = note or state.note
+        self._event(event, stage=stage, total=state.total, done=state.done, note=state.note)
+        return state
+
+    def _event(self, event: str, **fields: Any) -> None:
+        self._log.append({"time": datetime.now(UTC).isoformat(), "event": event} | fields)
+
+
 class TerminalProgress:
     """Shows a `Progress` on the console; a context manager around the whole run.
 
@@ -67,9 +110,8 @@ class TerminalProgress:
         self, console: Console, log: JsonLog, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._console = console
-        self._log = log
         self._clock = clock
-        self._stages: dict[str, Stage] = {}
+        self._log = StageLog(log, clock)
         self._tasks: dict[str, TaskID] = {}
         self._bars: Bars | None = None
 
@@ -80,7 +122,7 @@ class TerminalProgress:
                 TextColumn("{task.description}", table_column=_fixed()),
                 BarColumn(bar_width=14, table_column=_fixed()),
                 TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=_fixed()),
-                _Left(self._stages, self._clock),
+                _Left(self._log.stages, self._clock),
                 TextColumn(
                     "[dim]{task.fields[note]}",
                     table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
@@ -104,9 +146,7 @@ class TerminalProgress:
 
     def start(self, stage: str, *, total: int, done: int = 0) -> None:
         """A bar appears, `done` of `total` steps filled."""
-        now = self._clock()
-        self._stages[stage] = Stage(total, done, now, done, printed=now)
-        self._event("start", stage, total=total, done=done)
+        self._log.start(stage, total, done)
         if self._bars is not None:
             if stage in self._tasks:
                 self._bars.remove_task(self._tasks[stage])
@@ -123,10 +163,7 @@ class TerminalProgress:
 
     def advance(self, stage: str, *, steps: int = 1, note: str = "") -> None:
         """The bar grows by `steps`; a non-empty `note` replaces the text beside it."""
-        state = self._stages[stage]
-        state.done = min(state.total, state.done + steps)
-        state.note = note or state.note
-        self._event("advance", stage, total=state.total, done=state.done, note=state.note)
+        state = self._log.advance(stage, steps, note)
         if self._bars is not None:
             self._bars.update(
                 self._tasks[stage], completed=state.done, note=escape(state.note), refresh=True
@@ -136,9 +173,7 @@ class TerminalProgress:
 
     def finish(self, stage: str, *, note: str = "") -> None:
         """The bar is full and stays."""
-        state = self._stages[stage]
-        state.note = note or state.note
-        self._event("finish", stage, total=state.total, done=state.done, note=state.note)
+        state = self._log.finish(stage, note)
         if self._bars is not None:
             self._bars.update(
                 self._tasks[stage],
@@ -153,12 +188,12 @@ class TerminalProgress:
 
     def log(self, message: str) -> None:
         """A line above the bars."""
-        self._event("message", None, message=message)
+        self._log.message(message)
         console = self._bars.console if self._bars is not None else self._console
         console.print(f"  {message}", markup=False, highlight=False, soft_wrap=True)
 
     def _plain(self, stage: str, state_word: str = "") -> None:
-        state = self._stages[stage]
+        state = self._log.stages[stage]
         state.printed = self._clock()
         left = state.seconds_left(state.printed)
         parts = [f"{_title(stage)}: {state_word or f'{state.done}/{state.total}'}"]
@@ -169,12 +204,6 @@ class TerminalProgress:
         parts.append(state.note)
         text = ", ".join(part for part in parts if part)
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _event(self, event: str, stage: str | None, **fields: Any) -> None:
-        record: dict[str, Any] = {"time": datetime.now(UTC).isoformat(), "event": event}
-        if stage is not None:
-            record["stage"] = stage
-        self._log.append(record | fields)
 
 
 class Renamed:

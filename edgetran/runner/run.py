@@ -1,4 +1,4 @@
-"""Run a chain of resources on one machine: measure, search, refine, conclude.
+"""Run a chain of resources on one machine, or a worker's part of it: measure, search, refine.
 
 All state is in the run's folder. Each step continues what the folder holds, so a run that was
 interrupted or killed at any moment goes on where it stopped when it is started again.
@@ -6,7 +6,7 @@ interrupted or killed at any moment goes on where it stopped when it is started 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,24 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from edgetran import api
-from edgetran.api import CoDesignSearch, GPTranRun, ProfilingJob
+from edgetran.api import CoDesignSearch, GPTranRun
 from edgetran.devices import Workload
 from edgetran.gptran import GPTranResult, run_gptran
 from edgetran.gptran.task_workshop import TaskWorkshop
-from edgetran.profiling import Predictor, Profile, profile_device
+from edgetran.profiling import Predictor
 from edgetran.progress import Progress
-from edgetran.records import JsonLog
+from edgetran.records import JsonLog, RecordError
 from edgetran.runner import translate
-from edgetran.runner.adoption import adopt_model, space_around
+from edgetran.runner.adoption import adopt_model
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
 from edgetran.runner.contestant import Contestant
-from edgetran.runner.devices import doubts, power_source, predictors, profiling_plan
+from edgetran.runner.devices import doubts, predictors
 from edgetran.runner.folder import RunFolder
+from edgetran.runner.given import DependencyError, Given
 from edgetran.runner.lineage import Lineage
 from edgetran.runner.phases import phase_seconds
-from edgetran.search import SearchPlan, SearchResult, run_search
-from edgetran.space import Architecture, DesignSpace
+from edgetran.runner.profiles import measured_here, profile_devices
+from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
     EncodedTask,
@@ -45,6 +46,10 @@ from edgetran.training import (
 
 class RunFailedError(RuntimeError):
     """A run that ended without a result; one sentence, and what is done is kept."""
+
+
+class NoWinnerError(RunFailedError):
+    """A search that is done and of whose candidates none satisfies the constraints."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,22 @@ class TaskSetting:
     workload: Workload
 
 
-def run_chain(chain: Chain, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+def run_chain(
+    chain: Chain,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    given: Given | None = None,
+    base: Path | None = None,
+) -> dict[str, Any]:
     """Do all that the chain asks for, or what of it is not done yet.
 
     Args:
         chain: what to do.
         folder: a claimed folder.
         progress: shows how far it is.
+        given: results of other runs to go on from.
+        base: where relative paths in the resources begin; the current folder by default.
 
     Returns:
         The content of result.json, which is written last.
@@ -76,23 +90,29 @@ def run_chain(chain: Chain, folder: RunFolder, progress: Progress) -> dict[str, 
     Raises:
         SpecError, TaskError, DesignSpaceError and other ValueErrors: bad input.
         RunFailedError, SearchFailedError, ClusterError: a run that failed.
+        DependencyError: what is given cannot be built on.
         OSError: e.g. no space is left on the disk.
     """
-    return _Run(chain, folder, progress).complete()
+    return _Run(chain, folder, progress, given or Given(), base or Path.cwd()).complete()
 
 
 class _Run:
-    def __init__(self, chain: Chain, folder: RunFolder, progress: Progress) -> None:
+    def __init__(
+        self, chain: Chain, folder: RunFolder, progress: Progress, given: Given, base: Path
+    ) -> None:
         self.chain, self.folder, self.progress = chain, folder, progress
+        self.given, self.base = given, base
         self.log = JsonLog(folder.log)
-        self.base = Path.cwd()
 
     def complete(self) -> dict[str, Any]:
         self.log.append({"time": _now(), "event": "session"})
         task = self._task()
         workload = task.workload if task else Workload(**self.chain.workload.model_dump())
-        with self._phase("profiling", *self.chain.jobs):
-            profiles = self._profile(workload)
+        own_jobs = [job for job in self.chain.jobs if job.name not in self.given.profiles]
+        with self._phase("profiling", *own_jobs):
+            profiles = profile_devices(
+                self.chain, self.folder, self.progress, workload, given=self.given, base=self.base
+            )
         for doubt in doubts(profiles):
             self.progress.log(doubt)
         contestant: Contestant | None = None
@@ -109,7 +129,7 @@ class _Run:
                         contestant = self._search_winner(search)
                 if self.chain.refinement is not None:
                     with self._phase("gptran", self.chain.refinement):
-                        contestant = contestant or self._given_model(self.chain.refinement)
+                        contestant = contestant or self._model_to_refine(self.chain.refinement)
                         gptran = self._refine(
                             self.chain.refinement, task, devices, pool, contestant
                         )
@@ -123,6 +143,7 @@ class _Run:
                 self.progress,
                 task=task,
                 profiles=profiles,
+                measured_here=measured_here(profiles, self.given),
                 search=search,
                 gptran=gptran,
                 contestants=(contestant, winner, baseline),
@@ -135,12 +156,12 @@ class _Run:
             return None
         workload = self.chain.workload
         length = translate.max_length(source, workload)
-        main = self.chain.search or self.chain.refinement
+        main = self.chain.setting or self.chain.refinement
         assert main is not None  # noqa: S101 - they alone have a task
         reference = translate.task_reference(source, self.base)
         vocab_size, tokenizer_folder = DEFAULT_VOCAB_SIZE, None
         refinement = self.chain.refinement
-        if self.chain.search is None and refinement is not None and refinement.spec.model:
+        if self.chain.setting is None and refinement is not None and refinement.spec.model:
             tokenizer_folder = str(self.base / refinement.spec.model)
         elif source.tokenizer.folder is not None:
             tokenizer_folder = str(self.base / source.tokenizer.folder)
@@ -176,81 +197,6 @@ class _Run:
                 workload, vocab_size=data.vocab_size, num_labels=data.task.num_labels
             ),
         )
-
-    def _profile(self, workload: Workload) -> dict[str, Profile]:
-        """Measure every device of this host, in the order of the resources."""
-        profiles: dict[str, Profile] = {}
-        by_job: dict[str, Profile] = {}
-        for job in self.chain.jobs:
-            warm = [
-                by_job[reference.name]
-                for reference in job.spec.warm_start_from or ()
-                if reference.name in by_job
-            ]
-            profile = profile_device(
-                profiling_plan(job, self._job_workload(job, workload)),
-                self._architectures(job),
-                self.folder.profile(job.spec.device.name),
-                self.progress,
-                power_source=power_source(job.spec.device),
-                warm_start=warm,
-            )
-            profiles[job.spec.device.name] = by_job[job.metadata.name] = profile
-        return profiles | self._profile_refined_device(workload, profiles)
-
-    def _job_workload(self, job: ProfilingJob, workload: Workload) -> Workload:
-        """The job's own batch and length, with the vocabulary and labels of the run's task."""
-        return translate.workload(
-            job.spec.workload, vocab_size=workload.vocab_size, num_labels=workload.num_labels
-        )
-
-    def _architectures(self, job: ProfilingJob) -> DesignSpace | Sequence[Architecture]:
-        if job.spec.design_space is not None:
-            return translate.design_space(job.spec.design_space)
-        return [
-            adopt_model(self.base / path, self.folder.checkpoints)[1]
-            for path in job.spec.models or ()
-        ]
-
-    def _profile_refined_device(
-        self, workload: Workload, profiles: dict[str, Profile]
-    ) -> dict[str, Profile]:
-        """A refinement of a given model on this host needs a profile around that model."""
-        refinement = self.chain.refinement
-        if self.chain.search is not None or refinement is None or refinement.spec.device is None:
-            return {}
-        device = refinement.spec.device
-        if device.simulation is not None or device.name in profiles:
-            return {}
-        _, architecture = adopt_model(
-            self.base / (refinement.spec.model or ""), self.folder.checkpoints
-        )
-        job = api.ProfilingJob(
-            api_version=api.API_VERSION,
-            kind="ProfilingJob",
-            metadata=api.ObjectMeta(name=device.name),
-            spec=api.ProfilingJobSpec.model_validate(
-                {
-                    "device": api.Device.model_validate(
-                        {name: getattr(device, name) for name in api.Device.model_fields}
-                    ),
-                    "design_space": {"preset": "tiny"},
-                    "sampling": {"initial": 12, "max_measurements": 24},
-                    "workload": self.chain.workload,
-                    "measurement": {"mode": "quick"},
-                    "seed": refinement.spec.seed,
-                }
-            ),
-        )
-        return {
-            device.name: profile_device(
-                profiling_plan(job, workload),
-                space_around(architecture),
-                self.folder.profile(device.name),
-                self.progress,
-                power_source=power_source(device),
-            )
-        }
 
     def _pool(self) -> TrialPool:
         main = self.chain.search or self.chain.refinement
@@ -301,14 +247,35 @@ class _Run:
 
     def _search_winner(self, result: SearchResult) -> Contestant:
         if result.best is None:
-            raise RunFailedError("search: " + "; ".join(result.notes))
-        trial, evaluation = result.best
-        return Contestant(
-            title="Search's best",
-            device=evaluation.candidate.device,
-            checkpoint=self.folder.search_checkpoints / (trial.checkpoint or ""),
-            lineage=Lineage.of_trial(trial, result.trials, self.folder.search_checkpoints),
-        )
+            raise NoWinnerError("search: " + "; ".join(result.notes))
+        return _best_of(result, self.folder)
+
+    def _model_to_refine(self, refinement: GPTranRun) -> Contestant:
+        if self.chain.searched is not None:
+            return self._given_winner(self.chain.searched)
+        return self._given_model(refinement)
+
+    def _given_winner(self, search: CoDesignSearch) -> Contestant:
+        """The winner of a search that another run has made.
+
+        Raises:
+            DependencyError: that run's folder does not hold it.
+        """
+        folder = self.given.search
+        if folder is None:
+            raise DependencyError(f"{search.label}: its run was not given")
+        try:
+            result = read_result(folder.trials)
+        except (SearchError, RecordError, OSError) as error:
+            raise DependencyError(f"{search.label}: {error}") from None
+        if result.best is None:
+            raise DependencyError(f"{search.label}: it has no winner")
+        winner = _best_of(result, folder)
+        if not winner.checkpoint.is_dir():
+            raise DependencyError(
+                f"{search.label}: the winner's model is missing, {winner.checkpoint}"
+            )
+        return winner
 
     def _given_model(self, refinement: GPTranRun) -> Contestant:
         checkpoint, _ = adopt_model(
@@ -339,7 +306,7 @@ class _Run:
             teacher=str(root.checkpoint) if spec.distillation is not None else None,
             threads=max(1, int(spec.ray.cpus_per_trial)),
         )
-        search = self.chain.search
+        search = self.chain.setting
         budgets = None if search is None else search.spec.constraints
         return run_gptran(
             translate.gptran_plan(spec, budgets, spec.seed),
@@ -366,7 +333,7 @@ class _Run:
         self, task: TaskSetting, winner: Contestant, pool: TrialPool
     ) -> Contestant | None:
         """Train the baseline as long as the winner and all its ancestors were trained."""
-        search = self.chain.search
+        search = self.chain.setting
         if search is None or search.spec.baseline is None:
             return None
         architecture = translate.architecture(search.spec.baseline.architecture)
@@ -406,6 +373,18 @@ class _Run:
         self.log.append({"time": _now(), "event": "phase", "phase": name})
         yield
         self.log.append({"time": _now(), "event": "phase-end", "phase": name})
+
+
+def _best_of(result: SearchResult, folder: RunFolder) -> Contestant:
+    """The winner of a search whose run is in `folder`."""
+    assert result.best is not None  # noqa: S101 - the callers have asked
+    trial, evaluation = result.best
+    return Contestant(
+        title="Search's best",
+        device=evaluation.candidate.device,
+        checkpoint=folder.search_checkpoints / (trial.checkpoint or ""),
+        lineage=Lineage.of_trial(trial, result.trials, folder.search_checkpoints),
+    )
 
 
 def _equally_long(plan: TrainingPlan, lineage: Lineage) -> TrainingPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,11 +118,12 @@ def weights(source: api.Objective) -> Weights:
 
 
 def ray_settings(source: api.RaySettings) -> RaySettings:
-    """Where trials run on one machine.
+    """Where trials run.
 
-    Raises:
-        SpecError: for mode kuberay, which needs a Kubernetes cluster.
+    In mode kuberay the process is a job of the Ray cluster that it is to use, which Ray tells it.
     """
+    if source.mode == "kuberay":
+        return RaySettings(mode="cluster", address=os.environ.get("RAY_ADDRESS", "auto"))
     return RaySettings(mode=source.mode, address=source.address)
 
 

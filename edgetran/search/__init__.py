@@ -9,14 +9,8 @@ from edgetran.search.candidates import (
     SearchError,
 )
 from edgetran.search.constraints import Bound, Constraints
-from edgetran.search.loop import (
-    PROPOSALS_NAME,
-    Pool,
-    SearchFailedError,
-    read_result,
-    read_trials,
-    run_search,
-)
+from edgetran.search.logs import PROPOSALS_NAME, read_result, read_trials
+from edgetran.search.loop import Pool, SearchFailedError, run_search
 from edgetran.search.methods import METHODS, make_method
 from edgetran.search.objective import Objective, Range, Weights
 from edgetran.search.pareto import costs, hypervolume, pareto_front

@@ -3,6 +3,10 @@
 Proposal n is made knowing exactly the trials up to n − p, where p trials run in parallel,
 whichever order they finish in. So the proposals depend on the seed and the results alone, not on
 timing, and a search that was killed makes the ones that it would have made.
+
+Weights may be lost while the logs stay. A trial whose weights are lost gives none to later ones: a
+trial that was to inherit them is trained from fresh weights, and its record names no parent. The
+winner's are made again at the end.
 """
 
 from __future__ import annotations
@@ -15,15 +19,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from edgetran.devices import Figure
 from edgetran.progress import Progress, SilentProgress
-from edgetran.records import JsonLog, read_records
+from edgetran.records import JsonLog
 from edgetran.search.asktell import Proposal
 from edgetran.search.candidates import Candidate, SearchError
+from edgetran.search.logs import PROPOSALS_NAME, read_header, read_trials
 from edgetran.search.methods import make_method
 from edgetran.search.objective import Objective
 from edgetran.search.plan import SearchPlan
@@ -39,9 +44,6 @@ if TYPE_CHECKING:
 
 STAGE: Final = "Search"
 """The title under which the loop reports its progress."""
-
-PROPOSALS_NAME: Final = "proposals.jsonl"
-"""The log of proposals, beside the log of trials."""
 
 _NO_SPACE: Final = "no-space"
 
@@ -93,30 +95,6 @@ def run_search(
     return search.run()
 
 
-def read_trials(log_path: str | os.PathLike[str]) -> list[Trial]:
-    """The trials of a log, by number.
-
-    Raises:
-        RecordError: the log holds something other than JSON objects.
-        SearchError: a record of another schema version.
-    """
-    trials = [Trial.from_dict(record) for record in read_records(log_path)]
-    return sorted(trials, key=lambda trial: trial.number)
-
-
-def read_result(log_path: str | os.PathLike[str]) -> SearchResult:
-    """The result that the logs of a search hold so far.
-
-    Raises:
-        SearchError: there is no search's header beside the log.
-    """
-    header = _read_header(Path(log_path).with_name(PROPOSALS_NAME))
-    if header is None:
-        raise SearchError(f"{log_path}: no search has begun here")
-    objective = Objective.from_dict(header["objective"])
-    return SearchResult(tuple(read_trials(log_path)), objective, tuple(header["notes"]))
-
-
 class _Search:
     """A running search: the logs on disk are its state, the rest is rebuilt from them."""
 
@@ -154,6 +132,7 @@ class _Search:
         self._told = 0
         self._submitted: set[int] = set(self._trials)
         self._started: dict[int, str] = {}
+        self._orphans: set[int] = set()
         self._exhausted = False
 
     def run(self) -> SearchResult:
@@ -173,13 +152,14 @@ class _Search:
             self._progress.advance(title, note=self._best_so_far())
             self._check_failures()
             self._submit()
+        self._bring_back_best()
         self._progress.finish(title, note=self._best_so_far())
         return self._result()
 
     def _begin(self) -> tuple[Problem, list[str]]:
         """The problem: its objective as the header fixed it, or made now and fixed there."""
         plan, fingerprint = self._plan, self._fingerprint()
-        header = _read_header(self._proposal_log.path)
+        header = read_header(self._proposal_log.path)
         if header is None:
             if self._trials:
                 raise SearchError(
@@ -215,6 +195,7 @@ class _Search:
         """Identity of the search: of all that its proposals and results depend on."""
         plan = self._plan
         trial = replace(plan.trial, architecture={}, seed=0, output="", parent=None, cache_dir=None)
+        tokenizer = trial.tokenizer_folder and Path(trial.tokenizer_folder).name
         identity = {
             "space": self._space.design_space.to_dict(),
             "devices": list(self._space.devices),
@@ -224,7 +205,8 @@ class _Search:
             "method": [plan.method, dict(plan.method_options), plan.initial_trials],
             "seed": plan.seed,
             "seeds": [architecture.canonical_json for architecture in plan.seed_architectures],
-            "trial": trial.to_dict(),
+            "trial": trial.to_dict()
+            | {"task": trial.task.identity(), "tokenizer_folder": tokenizer},
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -236,7 +218,17 @@ class _Search:
                 return
             self._submitted.add(planned.number)
             self._started[planned.number] = _now()
-            self._pool.submit(str(planned.number), self._spec(planned))
+            parent = planned.parent
+            if parent is not None and not self._checkpoint(parent).is_dir():
+                self._orphans.add(planned.number)
+                self._progress.log(
+                    f"trial {planned.number}: the weights of its parent, trial {parent}, are lost; "
+                    "it is trained from fresh weights"
+                )
+                parent = None
+            architecture = planned.proposal.candidate.architecture
+            spec = self._spec(planned.number, architecture, planned.seed, parent)
+            self._pool.submit(str(planned.number), spec)
 
     def _next(self) -> PlannedTrial | None:
         """The next trial to start; None where there is none or its knowledge is not there yet."""
@@ -303,24 +295,49 @@ class _Search:
     def _checkpoint(self, number: int) -> Path:
         return self._folder / f"trial-{number:04d}"
 
-    def _spec(self, planned: PlannedTrial) -> TrialSpec:
-        parent = None if planned.parent is None else str(self._checkpoint(planned.parent))
+    def _spec(
+        self, number: int, architecture: Architecture, seed: int, parent: int | None
+    ) -> TrialSpec:
         return replace(
             self._plan.trial,
-            architecture=planned.proposal.candidate.architecture.to_model_dict(),
-            seed=planned.seed,
-            output=str(self._checkpoint(planned.number)),
-            parent=parent,
+            architecture=architecture.to_model_dict(),
+            seed=seed,
+            output=str(self._checkpoint(number)),
+            parent=None if parent is None else str(self._checkpoint(parent)),
         )
+
+    def _bring_back_best(self) -> None:
+        """Train the winner again where its weights are lost, and first its ancestors' that are."""
+        best = self._result().best
+        lost: list[Trial] = []
+        trial = None if best is None else best[0]
+        while trial is not None and not self._checkpoint(trial.number).is_dir():
+            lost.insert(0, trial)
+            trial = None if trial.parent is None else self._trials[trial.parent]
+        for trial in lost:
+            self._progress.log(
+                f"trial {trial.number}: its weights are lost and the winner needs them; it is "
+                "trained again"
+            )
+            architecture = trial.candidate.architecture
+            spec = self._spec(trial.number, architecture, trial.seed, trial.parent)
+            self._pool.submit(str(trial.number), spec)
+            for outcome in self._pool.completed():
+                _refuse_full_disk(outcome, trial.number)
+                if outcome.error is not None:
+                    raise SearchFailedError(
+                        f"search: trial {trial.number} failed when it was trained again: "
+                        f"{outcome.error}"
+                    )
 
     def _finish(self, planned: PlannedTrial, outcome: TrialOutcome) -> Trial:
         """Judge what a training came to, on every device."""
-        if outcome.error_kind == _NO_SPACE:
-            raise OSError(errno.ENOSPC, f"trial {planned.number}: {outcome.error}")
+        _refuse_full_disk(outcome, planned.number)
         error = outcome.error
         if error is None and (outcome.score is None or not np.isfinite(outcome.score)):
             error = f"{outcome.selection_metric}: {outcome.score} is not a finite number"
         candidate = planned.proposal.candidate
+        orphan = planned.number in self._orphans
         evaluations: list[Evaluation] = []
         if error is None:
             figure = Figure(float(outcome.score or 0.0), "", "measured")
@@ -338,8 +355,8 @@ class _Search:
             others=tuple(evaluations[1:]),
             proposed_by=f"{self._plan.method}/{planned.proposal.strategy}",
             predicted_accuracy=planned.proposal.predicted_accuracy,
-            parent=planned.parent,
-            predicted_transfer_ratio=planned.predicted_transfer_ratio,
+            parent=None if orphan else planned.parent,
+            predicted_transfer_ratio=None if orphan else planned.predicted_transfer_ratio,
             transfer_ratio=outcome.transfer_ratio,
             seed=planned.seed,
             started=self._started[planned.number],
@@ -388,14 +405,9 @@ class _Search:
         return f"{text} on {evaluation.candidate.device}"
 
 
-def _read_header(path: Path) -> dict[str, Any] | None:
-    records = read_records(path)
-    if not records:
-        return None
-    header = records[0]
-    if header.get("record") != "search" or header.get("schema_version") != SCHEMA_VERSION:
-        raise SearchError(f"{path}:1: not the header of a search of schema {SCHEMA_VERSION}")
-    return header
+def _refuse_full_disk(outcome: TrialOutcome, number: int) -> None:
+    if outcome.error_kind == _NO_SPACE:
+        raise OSError(errno.ENOSPC, f"trial {number}: {outcome.error}")
 
 
 def _now() -> str:

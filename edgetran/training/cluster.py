@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +49,8 @@ class RaySettings:
     Attributes:
         mode: `local` starts Ray on this machine, on loopback only; `cluster` joins a running one;
             `inline` runs trials in this process, one after another.
-        address: of the running cluster, as `host:port` or `ray://host:port`.
+        address: of the running cluster: `ray://host:10001` from anywhere, `host:6379` on one of
+            its nodes; `auto` for the one that this process is a job of.
     """
 
     mode: str = "local"
@@ -77,6 +83,8 @@ class Cluster:
     def __init__(
         self, settings: RaySettings, *, num_cpus: float, num_gpus: float | None = None
     ) -> None:
+        if settings.mode == "cluster" and settings.address != "auto":
+            _check_answers(settings.address or "")
         self.ray = _import_ray(local=settings.mode == "local")
         self._folder: Path | None = None
         self._owned = not self.ray.is_initialized()
@@ -88,7 +96,6 @@ class Cluster:
             "configure_logging": False,
         }
         if settings.mode == "cluster":
-            _check_answers(settings.address or "")
             options["address"] = settings.address
         else:
             self._folder = _session_folder()
@@ -101,15 +108,17 @@ class Cluster:
                 "_temp_dir": str(self._folder),
             }
         try:
-            self.ray.init(**options)
+            with _sigterm_left_alone():
+                self.ray.init(**options)
         except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
             self.close()
-            raise ClusterError(f"ray: {_first_line(error)}") from None
+            raise ClusterError(f"ray: {_sentence(error)}{_hint(settings)}") from None
 
     def close(self) -> None:
         """Shut Ray down, if this object started it; may be called again."""
         if self._owned:
-            self.ray.shutdown()
+            with _sigterm_left_alone():
+                self.ray.shutdown()
             self._owned = False
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -119,19 +128,43 @@ def _import_ray(*, local: bool) -> Any:
     """Import Ray, which reads its settings and its token from the environment when imported."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if local and "ray" not in sys.modules:
+    early = "ray" in sys.modules
+    if local:
         os.environ |= _LOCAL_ENVIRONMENT
-        if "RAY_AUTH_MODE" not in os.environ:
+        if not early and "RAY_AUTH_MODE" not in os.environ:
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
     except ImportError:
         raise ClusterError('ray is not installed: pip install "edgetran[worker]"') from None
+    if local and early:  # somebody imported Ray before its settings were there
+        from ray._private import ray_constants
+
+        ray_constants.ENABLE_RAY_CLUSTER = False
     return ray
 
 
+@contextmanager
+def _sigterm_left_alone() -> Iterator[None]:
+    """Give SIGTERM back to the handler that it had.
+
+    Ray takes it when it starts, with a handler that aborts the process after three seconds, and
+    leaves the default action when it shuts down.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
 def _check_answers(address: str) -> None:
-    """Ask the address itself first: Ray would ask it for five minutes."""
+    """Find out at once what Ray would say after five minutes, or in the words of its own extras."""
+    if address.startswith("ray://") and importlib.util.find_spec("grpc") is None:
+        raise ClusterError(
+            f'ray: {address} needs Ray\'s client: pip install "edgetran[ray-cluster]"'
+        )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
@@ -154,5 +187,16 @@ def _session_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=base))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _hint(settings: RaySettings) -> str:
+    address = settings.address
+    if address is None or address == "auto" or address.startswith("ray://"):
+        return ""
+    return f"; allowed outside the cluster's own nodes is ray://HOST:10001, not {address}"
+
+
+def _sentence(error: Exception) -> str:
+    """The first line, and where that announces what follows (a traceback) its last line too."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and lines[1:] else lines[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from edgetran.training import movie_reviews
@@ -60,6 +61,15 @@ class TaskReference:
         """As JSON-able data."""
         data = asdict(self)
         return data | {"files": None if self.files is None else dict(self.files)}
+
+    def identity(self) -> dict[str, Any]:
+        """The same for the same task wherever its files lie: paths are reduced to their names."""
+        data = self.to_dict()
+        if self.folder is not None:
+            data["folder"] = Path(self.folder).name
+        if self.files is not None:
+            data["files"] = {part: Path(file).name for part, file in self.files.items()}
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TaskReference:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import platform
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from edgetran.training.cluster import Cluster, RaySettings
+from edgetran.training.cluster import Cluster, ClusterError, RaySettings
 from edgetran.training.trial import (
     OUT_OF_MEMORY,
     WORKER_DIED,
@@ -18,6 +21,9 @@ from edgetran.training.trial import (
     run_trial,
 )
 
+UNSEEN: Final = "unseen-folder"
+"""Kind of the error of a worker that does not share the folder of the trials."""
+
 MAX_ATTEMPTS: Final = 3
 """Starts of one trial before the death of its worker counts as the trial's own fault."""
 
@@ -25,8 +31,16 @@ MAX_ATTEMPTS: Final = 3
 class TrialWorker:
     """What an actor is: runs one trial after another in its own process."""
 
-    def run(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """`run_trial` on plain data."""
+    def run(self, spec: dict[str, Any], probe: str | None = None) -> dict[str, Any]:
+        """`run_trial` on plain data.
+
+        Args:
+            spec: the trial's specification.
+            probe: a file that the driver has made where trials are kept; None asks for none.
+        """
+        if probe is not None and not Path(probe).exists():
+            unseen = f"{platform.node()} does not see {Path(probe).parent}"
+            return TrialOutcome(error=unseen, error_kind=UNSEEN).to_dict()
         return run_trial(TrialSpec.from_dict(spec)).to_dict()
 
 
@@ -56,7 +70,8 @@ class TrialPool:
         ...         print(outcome.key, outcome.score, outcome.error)
 
     Raises:
-        ClusterError: on entering, if Ray cannot be started or reached.
+        ClusterError: if Ray cannot be started or reached, or if a worker of a running cluster
+            does not see the folder of the trials.
     """
 
     def __init__(
@@ -77,6 +92,7 @@ class TrialPool:
         self._running: dict[Any, tuple[_Job, Any]] = {}
         self._idle: list[Any] = []
         self._cluster: Cluster | None = None
+        self._probes: dict[Path, Path] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +115,9 @@ class TrialPool:
             cluster.close()
         self._idle.clear()
         self._running.clear()
+        for probe in self._probes.values():
+            probe.unlink(missing_ok=True)
+        self._probes.clear()
 
     def submit(self, key: str, spec: TrialSpec) -> None:
         """Queue a trial; `key` comes back in its outcome. May be called between outcomes.
@@ -132,7 +151,20 @@ class TrialPool:
             worker = self._idle.pop() if self._idle else self._start_worker()
             job = self._waiting.popleft()
             job.attempts += 1
-            self._running[worker.run.remote(job.spec.to_dict())] = (job, worker)
+            probe = self._probe(job.spec)
+            self._running[worker.run.remote(job.spec.to_dict(), probe)] = (job, worker)
+
+    def _probe(self, spec: TrialSpec) -> str | None:
+        """A file beside the trial's folder, by which a worker elsewhere knows that it sees it."""
+        if self.settings.mode != "cluster":
+            return None
+        folder = Path(spec.output).parent
+        if folder not in self._probes:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".seen-{uuid.uuid4().hex}"
+            probe.touch()
+            self._probes[folder] = probe
+        return str(self._probes[folder])
 
     def _start_worker(self) -> Any:
         if self._cluster is None:
@@ -163,6 +195,11 @@ class TrialPool:
             outcome = outcome or _death(error, ray)
         else:
             self._idle.append(worker)
+        if outcome.error_kind == UNSEEN:
+            raise ClusterError(
+                f"ray: {outcome.error}; allowed with ray.mode {self.settings.mode} is storage that "
+                "every Ray worker mounts at the same path"
+            )
         return replace(outcome, key=job.key, attempts=job.attempts)
 
 

@@ -5,6 +5,8 @@ import importlib
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,16 @@ from typer.main import get_command
 
 from edgetran import api
 from edgetran.cli import app
+from edgetran.kubectl import app as plugin
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "charts" / "edgetran" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+CLUSTER_PROGRAMS = ("helm", "docker", "curl")
+"""Judged with kubectl by test_docs_cluster_commands.py."""
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 MINIMAL: dict[str, dict[str, Any]] = {
@@ -96,7 +105,12 @@ def given_options(command: Any, words: list[str]) -> tuple[dict[str, list[str]],
 
 @pytest.mark.parametrize(("page", "words"), list(commands()))
 def test_commands_exist_with_their_options_and_files(page: Path, words: list[str]) -> None:
+    while words[0] == "sudo" or "=" in words[0]:
+        words = words[1:]
     program, *rest = words
+    if program == "hack/cluster":
+        subprocess.run([sys.executable, ROOT / program, rest[0], "--help"], check=True)
+        return
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert set(rest) <= set(targets)
@@ -104,10 +118,17 @@ def test_commands_exist_with_their_options_and_files(page: Path, words: list[str
     if Path(program).name == "python":
         assert (ROOT / rest[0]).is_file()
         return
-    if program in ("git", "cd", "pip", "kubectl"):
+    if rest[:1] == ["edgetran"] and program == "kubectl":
+        command: Any = get_command(plugin)
+        command = command.commands[rest[1]]
+        given_options(command, rest[2:])
+        return
+    if Path(program).name in ("git", "cd", "export", "pip", "pytest", "kubectl"):
+        return
+    if program in CLUSTER_PROGRAMS:
         return
     assert Path(program).name == "edgetran", f"{program}: a program that this test does not know"
-    command: Any = get_command(app)
+    command = get_command(app)
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest.pop(0)]
     options, arguments = given_options(command, rest)

@@ -7,20 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from edgetran.api import (
-    CHILD_SUFFIXES,
     KINDS,
-    NAME_LIMITS,
     ArchitectureSource,
     CoDesignSearch,
     DesignSpaceSource,
     Device,
     SearchSettings,
     Weights,
-    child_name,
-    profiling_job_name,
 )
 from edgetran.api.base import ApiModel
-from edgetran.api.names import MAX_NAME, MAX_RAY_JOB_NAME, SEARCH_CHILD_SUFFIXES
 
 
 def objects(kind):
@@ -121,19 +116,6 @@ def test_names_of_rules_are_distinct_within_a_model():
     for model in models(ApiModel):
         rules = [rule.name for rule in model.RULES]
         assert len(set(rules)) == len(rules), model
-
-
-def test_a_name_leaves_room_for_every_child():
-    for kind, limit in NAME_LIMITS.items():
-        for suffix in CHILD_SUFFIXES:
-            assert len(child_name("a" * limit, suffix)) <= MAX_NAME, kind
-    search, device = "a" * NAME_LIMITS["CoDesignSearch"], "d" * 20
-    assert len(profiling_job_name(search, device)) <= NAME_LIMITS["ProfilingJob"]
-    worker, refinement = (child_name(search, suffix) for suffix in SEARCH_CHILD_SUFFIXES)
-    assert len(worker) <= MAX_RAY_JOB_NAME
-    assert len(refinement) <= NAME_LIMITS["GPTranRun"] <= MAX_RAY_JOB_NAME
-    with pytest.raises(ValueError, match="allowed is 63"):
-        child_name("a" * 60, "worker")
 
 
 def test_rules_hold_for_models_made_in_python_too():

@@ -90,7 +90,7 @@ def test_a_status_at_its_largest_stays_below_ten_kilobytes():
             conditions, type_, "False", Reason.MAX_FAILED_TRIALS_REACHED, "m" * 300, now=NOON
         )
     device = DeviceStatus(
-        name="a" * 20, source="measured", profiling_job="p" * 51, ready=True, latency_error=0.0123
+        name="a" * 20, source="measured", profiling_job="p" * 47, ready=True, latency_error=0.0123
     )
     status = CoDesignSearchStatus(
         observed_generation=3,
@@ -146,3 +146,17 @@ def test_other_statuses_hold_what_their_work_tells():
     assert GPTranRunStatus(stage="growHeads", cycle=1).best is None
     with pytest.raises(ValidationError):
         ProfilingJobStatus(progress="soon")
+
+
+def test_figures_of_a_status_are_short_enough_to_be_read():
+    summary = CandidateSummary(
+        id=1,
+        architecture="0a",
+        device="a",
+        accuracy=0.87654321,
+        latency_ms=MeasureValue(value=9.547562000989274, source="measured"),
+        objective=-0.000123456789,
+    )
+    assert summary.accuracy == 0.87654
+    assert summary.latency_ms.value == 9.5476
+    assert summary.objective == -0.00012346

@@ -123,7 +123,10 @@ def test_published_rows_are_read_in_our_units(tmp_path):
     ("change", "words"),
     [
         ({"latency_s_per_sequence": -1}, "rows.jsonl:2: latency_s_per_sequence: -1 given"),
-        ({"latency_s_per_sequence": None}, "rows.jsonl:2: latency_s_per_sequence is missing"),
+        (
+            {"latency_s_per_sequence": None},
+            "rows.jsonl:2: latency_ms or latency_s_per_sequence is missing",
+        ),
         ({"energy_j_per_sequence": "much"}, 'energy_j_per_sequence: "much" given'),
         ({"energy_j_per_sequence": float("nan")}, "energy_j_per_sequence: NaN given"),
         ({"model_dict": {"l": 1}}, "rows.jsonl:2: model dict"),

@@ -287,3 +287,46 @@ def test_starting_weights_are_cleared_away(world):
 def test_impossible_plans_are_refused_by_field(wrong):
     with pytest.raises(GPTranError, match=next(iter(wrong))):
         GPTranPlan(**wrong)
+
+
+def test_a_winner_whose_weights_are_lost_is_trained_again_with_its_ancestors(world):
+    here = world()
+    result = refine(here)
+    content = (here.folder / "tree.jsonl").read_bytes()
+    seeds = here.pool.seeds
+    shutil.rmtree(here.folder / "nodes")
+    again = world()
+    assert refine(again) == result
+    path = [node.id for node in result.steps if node.id != "root"]
+    assert len(path) > 1
+    assert again.pool.trained == path
+    assert all(again.pool.seeds[key] == seeds[key] for key in path)
+    assert (result.checkpoint / "architecture.json").exists()
+    assert (here.folder / "tree.jsonl").read_bytes() == content
+
+
+def test_a_parent_whose_weights_are_lost_is_trained_again_before_its_children(world):
+    whole = world()
+    refine(whole)
+    expected, trainings = outcome_of(whole), list(whole.pool.trained)
+    shutil.rmtree(whole.folder)
+    killed = world(stop_after=len(trainings) - 1)
+    with contextlib.suppress(Interrupted):
+        refine(killed)
+    shutil.rmtree(whole.folder / "nodes")
+    last = world()
+    refine(last)
+    assert outcome_of(last) == expected
+    nodes = tree_of(last).nodes
+    child = next(key for key in last.pool.trained if key not in killed.pool.trained)
+    order = last.pool.trained
+    assert nodes[child].parent == "root" or order.index(nodes[child].parent) < order.index(child)
+
+
+def test_the_model_to_refine_is_where_the_workshop_has_it(world):
+    here = world()
+    refine(here)
+    moved = world()
+    moved.workshop.root = here.workshop.root.rename(here.folder.parent / "moved")
+    shutil.rmtree(here.folder / "nodes")
+    assert refine(moved).improved

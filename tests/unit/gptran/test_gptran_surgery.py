@@ -107,10 +107,17 @@ def test_channels_are_cut_out_of_everything_that_reads_or_writes_them():
     assert torch.equal(child.flexibert.layers[1].feed_forward.dense[-1].weight, last[kept])
 
 
-def test_what_cannot_be_cut_exactly_is_an_ordinary_transfer():
-    child, ratio = cut(build(), Removal(matrices=((0, 1),)), seed=0)
+def test_a_matrix_cut_out_of_a_stack_is_merged_with_the_next():
+    parent = build()
+    child, ratio = cut(parent, Removal(matrices=((0, 1),)), seed=0)
+    assert ratio == 1.0
     assert child.config.to_architecture().layers[0].feed_forward == (40,)
-    assert 0.9 < ratio <= 1.0
+    before, after = (m.flexibert.layers[0].feed_forward.dense for m in (parent, child))
+    merged = before[2].weight.double() @ before[1].weight.double()
+    torch.testing.assert_close(after[1].weight.double(), merged, rtol=0, atol=1e-6)
+
+
+def test_what_cannot_be_cut_exactly_is_an_ordinary_transfer():
     mixed = Architecture((ARCHITECTURE.layers[0], Layer(32, ("sa_sdp",), 16, (32,))))
     child, ratio = cut(build(mixed), Removal(layers=(0,)), seed=0)
     assert child.config.to_architecture().layers == mixed.layers[1:]

@@ -88,12 +88,14 @@ class Board:
         dies_after: int | None = None,
         fails: Sequence[str] = (),
         with_energy: bool = False,
+        slow_every: int | None = None,
     ) -> None:
         self.plan = plan
         self.noise = noise
         self.dies_after = dies_after
         self.fails = fails
         self.with_energy = with_energy
+        self.slow_every = slow_every  # each n-th measurement meets other work
         self.asked: list[str] = []
 
     def __call__(self, architectures: Sequence[Architecture]) -> Iterator[Measurement]:
@@ -112,6 +114,8 @@ class Board:
                 assert energy is not None
                 changes["energy_mj"] = Figure(energy, "mJ", "measured")
             factor = float(np.exp(self.noise * rng.standard_normal()))
+            if self.slow_every is not None and len(self.asked) % self.slow_every == 0:
+                factor *= 3
             yield record(architecture, plan=self.plan, factor=factor, **changes)
 
 

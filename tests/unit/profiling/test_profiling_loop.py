@@ -1,4 +1,5 @@
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -24,9 +25,14 @@ class Notebook(SilentProgress):
     def __init__(self):
         self.lines = []
         self.steps = []
+        self.done = 0
 
     def start(self, stage, *, total, done=0):
         self.steps.append((stage, total, done))
+        self.done = done
+
+    def advance(self, stage, *, steps=1, note=""):
+        self.done += steps
 
     def log(self, message):
         self.lines.append(message)
@@ -57,6 +63,27 @@ def test_measuring_stops_as_soon_as_the_error_is_small_enough(tmp_path):
     assert "at most 0.5" in profile.summary["stopped"]
 
 
+def test_each_batch_tells_the_error_so_far_also_after_a_kill(tmp_path):
+    the_plan = plan(target_error=1e-6)
+    path = tmp_path / "board.jsonl"
+
+    def told():
+        return [
+            (each["measured"], each["stopped"])
+            for each in read_records(path)
+            if each["kind"] == "summary"
+        ]
+
+    with pytest.raises(KeyboardInterrupt):
+        profile_device(the_plan, SPACE, path, measurer=Board(the_plan, dies_after=12))
+    assert told()[0] == (8, "measuring goes on")
+    profile_device(the_plan, SPACE, path, measurer=Board(the_plan))
+    *batches, (measured, stopped) = told()
+    assert {stopped for _, stopped in batches} == {"measuring goes on"}
+    assert len(set(batches)) == len(batches) >= 2
+    assert (measured, "maximum" in stopped) == (20, True)
+
+
 @pytest.mark.parametrize("dies_after", [0, 3, 8, 10, 19])
 def test_a_killed_run_continues_and_measures_nothing_twice(tmp_path, dies_after):
     the_plan = plan(target_error=1e-6)
@@ -70,6 +97,73 @@ def test_a_killed_run_continues_and_measures_nothing_twice(tmp_path, dies_after)
     assert notebook.steps == [("profile board", 20, dies_after)]
     assert len(board.asked) == 20 - dies_after
     assert len(hashes(path)) == len(set(hashes(path))) == 20
+
+
+def test_passes_are_interleaved_and_the_middle_measurement_counts(tmp_path):
+    the_plan = plan(passes=3, target_error=1e-6)
+    board, notebook = Board(the_plan, slow_every=7), Notebook()
+    path = tmp_path / "board.jsonl"
+    profile = profile_device(the_plan, SPACE, path, notebook, measurer=board)
+    assert set(Counter(board.asked).values()) == {3}
+    assert len(profile.measured) == profile.summary["measured"] == 20
+    first, second, third = board.asked[:8], board.asked[8:16], board.asked[16:24]
+    assert set(first) == set(second) == set(third)
+    assert first != second != third
+    assert (notebook.steps, notebook.done) == ([("profile board", 60, 0)], 60)
+    quiet = Board(plan())
+    told = {m.architecture.graph_hash: m.latency_ms for m in profile.measured}
+    true = quiet([m.architecture for m in profile.measured])
+    assert told == {m.architecture.graph_hash: m.latency_ms for m in true}
+
+
+@pytest.mark.parametrize("dies_after", [0, 5, 12, 16, 21, 39])
+def test_a_run_killed_between_passes_measures_nothing_more_often(tmp_path, dies_after):
+    the_plan = plan(passes=2, target_error=1e-6)
+    path = tmp_path / "board.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        profile_device(the_plan, SPACE, path, measurer=Board(the_plan, dies_after=dies_after))
+    notebook = Notebook()
+    profile_device(the_plan, SPACE, path, notebook, measurer=Board(the_plan))
+    assert set(Counter(hashes(path)).values()) == {2}
+    assert len(hashes(path)) == 40
+    assert (notebook.steps, notebook.done) == ([("profile board", 40, dies_after)], 40)
+
+
+def test_an_architecture_that_fails_has_one_pass(tmp_path):
+    the_plan = plan(passes=3, max_measurements=8)
+    first = Board(the_plan)
+    profile_device(the_plan, SPACE, tmp_path / "first.jsonl", measurer=first)
+    failing = first.asked[2]
+    board, notebook = Board(the_plan, fails=[failing]), Notebook()
+    profile_device(the_plan, SPACE, tmp_path / "board.jsonl", notebook, measurer=board)
+    assert Counter(board.asked)[failing] == 1
+    assert len(board.asked) == 7 * 3 + 1
+    assert notebook.done == 24
+
+
+def test_a_failure_in_a_later_pass_leaves_what_was_measured(tmp_path):
+    the_plan = plan(passes=3, max_measurements=8)
+    board, notebook = Board(the_plan), Notebook()
+
+    def measurer(architectures):
+        if len(board.asked) == 8:
+            board.fails = board.asked[:1]
+        yield from board(architectures)
+
+    path = tmp_path / "board.jsonl"
+    profile = profile_device(the_plan, SPACE, path, notebook, measurer=measurer)
+    assert (len(profile.measured), profile.failed) == (8, ())
+    assert (len(board.asked), notebook.done) == (24, 24)
+
+
+def test_what_a_more_trustworthy_mode_has_measured_needs_no_pass(tmp_path):
+    before = plan(mode="standard", max_measurements=8)
+    path = tmp_path / "board.jsonl"
+    profile_device(before, SPACE, path, measurer=Board(before))
+    the_plan = plan(passes=3, max_measurements=8)
+    board = Board(the_plan)
+    profile_device(the_plan, SPACE, path, measurer=board)
+    assert board.asked == []
 
 
 def test_a_finished_profile_is_left_as_it_is(tmp_path):
@@ -274,6 +368,7 @@ def test_a_simulated_device_answers_in_the_same_form():
         ({"initial": 30}, r"max_measurements: 20 given; allowed is initial \(30\)"),
         ({"target_error": 0.0}, "target_error"),
         ({"batch": 0}, "batch: 0 given; allowed is 1"),
+        ({"passes": 0}, "passes: 0 given; allowed is 1"),
         ({"device": "a/b"}, "device"),
     ],
 )

@@ -113,7 +113,16 @@ def test_records_that_contradict_each_other_are_told(tmp_path):
     assert len(profile.warnings) == 1
     assert ARCHITECTURES[0].graph_hash in profile.warnings[0]
     assert "contradict" in profile.warnings[0]
-    assert profile.measurements[0].latency_ms == records[1].latency_ms
+    assert profile.measurements[0].latency_ms == records[0].latency_ms
+
+
+def test_of_several_records_the_middle_one_counts(tmp_path):
+    records = [record(ARCHITECTURES[0], plan=PLAN, factor=f) for f in (1.0, 3.0, 1.1, 0.9)]
+    records += [record(ARCHITECTURES[1], plan=PLAN, failure=f) for f in ("first", "second")]
+    profile = Profile.load(log_of(tmp_path / "board.jsonl", records))
+    assert profile.measurements == (records[0], records[5])
+    hashes = [each.graph_hash for each in ARCHITECTURES[:2]]
+    assert [profile.repeats[each] for each in hashes] == [4, 2]
 
 
 def test_an_unstable_record_does_not_displace_a_stable_one(tmp_path):

@@ -200,6 +200,19 @@ def test_a_file_that_is_no_surrogate_is_refused(world, tmp_path):
         Surrogate.load(path)
 
 
+def test_a_measure_that_never_changes_is_not_predictable_and_breaks_nothing():
+    train = SPACE.sample(12, np.random.default_rng(0), method="sobol")
+    y = np.stack([latencies(train), np.full(12, 4.0)], axis=1)
+    surrogate = Surrogate(sequence_length=64, measures=("latency_ms", "peak_power_w")).fit(train, y)
+    mean, std = surrogate.predict(train)
+    assert mean[:, 1] == pytest.approx(4.0)
+    assert np.isfinite(std).all()
+    latency, power = surrogate.quality
+    assert latency.predictable
+    assert not power.predictable
+    json.dumps(surrogate.to_dict(), allow_nan=False)
+
+
 @needs_published_data
 def test_a_raw_table_of_somebody_else_is_predicted_from_50_rows():
     x, y = hat("raspberry-pi-4-wmt14ende")

@@ -73,3 +73,50 @@ def test_an_unfinished_run_says_how_to_continue(tmp_path: Path) -> None:
         folder.claim("kind: X\n")
     with pytest.raises(RunFolderError, match="continue it with: edgetran run"):
         folder.read_result()
+
+
+SEARCH = """
+apiVersion: edgetran.io/v1alpha1
+kind: CoDesignSearch
+metadata: {name: s}
+spec:
+  task: {name: movie-reviews}
+  designSpace: {preset: tiny}
+  devices: [{name: rpi, simulation: raspberry-pi-4-cpu}]
+  search: {maxTrials: 8, initialTrials: 4}
+"""
+
+
+def test_larger_limits_are_the_same_run_whose_result_is_made_again(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim(SEARCH)
+        folder.result.write_text("{}")
+        folder.report.write_text("")
+    larger = SEARCH.replace("maxTrials: 8", "maxTrials: 12, parallelTrials: 2")
+    with RunFolder(tmp_path) as folder:
+        assert folder.claim(larger) is True
+    assert not folder.complete
+    assert not folder.report.exists()
+    assert folder.spec.read_text() == larger
+
+
+def test_what_only_a_cluster_acts_on_leaves_the_result(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim(SEARCH)
+        folder.result.write_text("{}")
+    with RunFolder(tmp_path) as folder:
+        assert folder.claim(SEARCH + "  backoffLimit: 9\n") is True
+    assert folder.complete
+    assert "backoffLimit: 9" in folder.spec.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "to"),
+    [("initialTrials: 4", "initialTrials: 5"), ("preset: tiny", "preset: flexibert-2.0")],
+)
+def test_a_change_of_the_work_itself_is_another_run(tmp_path: Path, text: str, to: str) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim(SEARCH)
+    with RunFolder(tmp_path) as folder, pytest.raises(RunFolderError, match="another specificat"):
+        folder.claim(SEARCH.replace(text, to))
+    assert folder.spec.read_text() == SEARCH

@@ -1,6 +1,7 @@
 """The loop with a pool that runs trials in this process: order, logs, failures, resumption."""
 
 import errno
+import shutil
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -353,3 +354,59 @@ def test_plans_out_of_range_are_refused(change):
     (name,) = change
     with pytest.raises(SearchError, match=f"{name}: "):
         plan(**change)
+
+
+def lose(folder, *numbers):
+    for number in numbers:
+        shutil.rmtree(folder / "checkpoints" / f"trial-{number:04d}")
+
+
+def test_a_trial_whose_parent_is_lost_is_trained_from_fresh_weights_and_says_so(tmp_path):
+    with pytest.raises(Killed):
+        search(tmp_path, Pool(kill_after=5))
+    planned = proposals(tmp_path)[5]
+    assert planned["parent"] is not None
+    lose(tmp_path, *range(5))
+    pool, progress = Pool(), Recorder()
+    result = search(tmp_path, pool, progress=progress)
+    orphan = result.trials[5]
+    assert pool.specs["5"].parent is None
+    assert (orphan.parent, orphan.predicted_transfer_ratio, orphan.transfer_ratio) == (None,) * 3
+    message = f"trial 5: the weights of its parent, trial {planned['parent']}, are lost"
+    assert any(call[0] == "log" and message in call[1] for call in progress.calls)
+    assert len(read_records(tmp_path / "trials.jsonl")) == 8
+
+
+def test_lost_weights_are_no_parents_of_later_trials(tmp_path):
+    with pytest.raises(Killed):
+        search(tmp_path, Pool(kill_after=5))
+    lose(tmp_path, *range(5))
+    result = search(tmp_path)
+    for trial in result.trials[6:]:
+        assert trial.parent is None or trial.parent >= 5
+
+
+def test_a_winner_whose_weights_are_lost_is_trained_again_as_it_was(tmp_path):
+    first_pool = Pool()
+    first = search(tmp_path, first_pool)
+    log = (tmp_path / "trials.jsonl").read_bytes()
+    winner = first.best[0]
+    ancestors = [winner.number]
+    while (parent := first.trials[ancestors[0]].parent) is not None:
+        ancestors.insert(0, parent)
+    lose(tmp_path, *range(8))
+    pool, progress = Pool(), Recorder()
+    assert search(tmp_path, pool, progress=progress) == first
+    assert list(pool.specs) == [str(number) for number in ancestors]
+    assert all(pool.specs[key] == first_pool.specs[key] for key in pool.specs)
+    assert (tmp_path / "trials.jsonl").read_bytes() == log
+    message = f"trial {ancestors[0]}: its weights are lost and the winner needs them"
+    assert any(call[0] == "log" and message in call[1] for call in progress.calls)
+
+
+def test_a_winner_that_cannot_be_trained_again_fails_the_search(tmp_path):
+    result = search(tmp_path)
+    lose(tmp_path, *range(8))
+    message = "failed when it was trained again: loss is not a number"
+    with pytest.raises(SearchFailedError, match=message):
+        search(tmp_path, Pool(broken={result.best[0].number}))

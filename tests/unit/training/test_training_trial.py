@@ -9,6 +9,7 @@ from transformers import BertConfig, BertModel
 
 from edgetran.space import Architecture
 from edgetran.training import (
+    ClusterError,
     RaySettings,
     TaskReference,
     TrainingPlan,
@@ -23,6 +24,7 @@ from edgetran.training import (
     run_trial,
     save_tokenizer,
 )
+from edgetran.training.cluster import Cluster
 
 PLAN = TrainingPlan(steps=16, learning_rate=5e-3, max_length=12)
 
@@ -224,6 +226,37 @@ def test_a_pool_that_cannot_be_is_refused():
         RaySettings(mode="remote")
     with pytest.raises(ValueError, match=r"ray\.address: needed for mode cluster"):
         RaySettings(mode="cluster")
+
+
+def test_a_missing_client_of_ray_names_the_extra(monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    settings = RaySettings(mode="cluster", address="ray://127.0.0.1:9")
+    with pytest.raises(ClusterError, match=r'client: pip install "edgetran\[ray-cluster\]"'):
+        Cluster(settings, num_cpus=1)
+
+
+def test_what_ray_says_in_many_lines_becomes_one_sentence(monkeypatch):
+    class Ray:
+        def is_initialized(self):
+            return False
+
+        def init(self, **options):
+            raise ConnectionAbortedError(
+                "Initialization failure from server:\nTraceback (most recent call last):\n"
+                '  File "proxier.py"\nRuntimeError: Starting Ray client server failed.\n'
+            )
+
+        def shutdown(self):
+            pass
+
+    monkeypatch.setattr("edgetran.training.cluster._import_ray", lambda local: Ray())
+    expected = (
+        "^ray: Initialization failure from server: RuntimeError: Starting Ray client server failed"
+    )
+    with pytest.raises(ClusterError, match=expected):
+        Cluster(RaySettings(mode="cluster", address="auto"), num_cpus=1)
 
 
 def test_importing_the_room_imports_neither_torch_nor_ray():

@@ -1,0 +1,186 @@
+"""`edgetran validate`, `run`, `show` and `report`: resources, and the folders of their runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from edgetran import api
+from edgetran.cli.errors import FAILED, errors, fail
+
+if TYPE_CHECKING:
+    from edgetran.runner.folder import RunFolder
+
+FileOption = Annotated[
+    list[Path],
+    typer.Option("--file", "-f", help="YAML file or folder with resources; may be repeated."),
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        help="Continue the unfinished run of the same resources that DIR holds; --no-resume "
+        "wants an empty folder."
+    ),
+]
+RunFolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
+
+
+def validate(
+    files: FileOption,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field, as in `edgetran run`."),
+    ] = None,
+) -> None:
+    """Check resources without running anything; every mistake is told at once."""
+    with errors():
+        bundle = api.load_bundle(*files, settings=settings or ())
+    for resource in bundle.resources:
+        print(f"{resource.label}: valid")  # noqa: T201
+
+
+def run(
+    files: FileOption,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the run; runs/NAME-OF-FILE if omitted."
+        ),
+    ] = None,
+    resume: ResumeOption = True,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**31 - 1, help="The seed of every resource: spec.seed=SEED."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Change a field, e.g. `spec.search.maxTrials=5` or "
+            "`CoDesignSearch/quickstart:spec.seed=1`; may be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Measure, search and refine on this machine, as the resources say.
+
+    All that happens is kept in DIR, step by step: after Ctrl-C, a crash or a power cut the same
+    command goes on where it stopped.
+    """
+    changes = list(settings or ())
+    if seed is not None:
+        changes.append(f"spec.seed={seed}")
+    folder = output if output is not None else Path("runs") / files[0].stem
+    with errors(folder):
+        bundle = api.load_bundle(*files, settings=changes)
+        run_bundle(bundle, folder, resume=resume)
+
+
+def show(folder: RunFolderArgument) -> None:
+    """Print the result of a run again."""
+    from edgetran.runner.folder import RunFolder
+
+    with errors(folder):
+        _show(RunFolder(folder), Console())
+
+
+def report(folder: RunFolderArgument) -> None:
+    """Write report.html of a run again."""
+    from edgetran.report import write_report
+    from edgetran.runner.folder import RunFolder
+
+    with errors(folder):
+        RunFolder(folder).read_result()
+        print(write_report(folder))  # noqa: T201
+
+
+def run_bundle(bundle: api.Bundle, path: Path, *, resume: bool) -> None:
+    """Do what the resources ask for in the folder `path`, and print the result."""
+    from edgetran.runner.chain import plan_chain
+
+    chain = plan_chain(bundle)
+    _require_extras(trains=chain.task is not None)
+    _quiet_libraries()
+
+    from edgetran.records import JsonLog
+    from edgetran.runner.folder import RunFolder
+    from edgetran.runner.progress import TerminalProgress
+    from edgetran.runner.run import run_chain
+
+    console = Console()
+    with RunFolder(path) as folder:
+        continued = folder.claim(api.dump(*chain.resources), resume=resume)
+        if folder.complete:
+            console.print(f"{path}: this run is complete; its result again:\n", highlight=False)
+            _show(folder, console)
+            return
+        if continued:
+            console.print(f"{path}: continuing where it stopped", highlight=False)
+        with (
+            _terminated_like_interrupted(),
+            TerminalProgress(console, JsonLog(folder.log)) as progress,
+        ):
+            run_chain(chain, folder, progress)
+        _show(folder, console)
+
+
+def _show(folder: RunFolder, console: Console) -> None:
+    from edgetran.report import result_view, write_report
+
+    result = folder.read_result()
+    if not folder.report.exists():
+        write_report(folder.path)
+    console.print()
+    console.print(result_view(folder.path))
+    console.print(f"\nReport: {folder.report}", highlight=False, soft_wrap=True)
+    if result["winner"] is not None:
+        console.print(f"Model:  {folder.model} and {folder.onnx}", highlight=False, soft_wrap=True)
+
+
+def _require_extras(*, trains: bool) -> None:
+    """Refuse before hours of work what would fail for want of a package at their end."""
+    packages = {
+        "worker": ["torch", "transformers", "ray", "sklearn"],
+        "report": ["jinja2", "plotly"],
+    }
+    if trains:
+        packages["onnx"] = ["onnx", "onnxruntime", "onnxscript"]
+    for extra, names in packages.items():
+        missing = [name for name in names if importlib.util.find_spec(name) is None]
+        if missing:
+            fail(f'{missing[0]} is not installed: pip install "edgetran[{extra}]"', FAILED)
+
+
+def _quiet_libraries() -> None:
+    """Warnings and bars of libraries do not disturb ours; errors still come through."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore")
+    logging.getLogger().setLevel(logging.ERROR)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: Ray is shut down, the state is kept."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+        del signum, frame
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

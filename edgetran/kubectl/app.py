@@ -1,0 +1,240 @@
+"""The program `kubectl-edgetran`: what happens to work in a cluster, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from edgetran.cli.errors import BAD_INPUT, errors, fail
+from edgetran.kubectl.boards_view import boards_of, boards_view
+from edgetran.kubectl.cluster import Cluster, NotFoundError
+from edgetran.kubectl.logs import log_lines, newest_pods
+from edgetran.kubectl.reading import Data, has_ended, is_true, label, results_name
+from edgetran.kubectl.results import fetch_run
+from edgetran.kubectl.status_view import status_view
+
+WATCH_PERIOD_S: Final = 2.0
+
+app = typer.Typer(
+    name="kubectl edgetran",
+    help="Look at the work of EdgeTran in a cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[KIND/]NAME",
+        help="A ProfilingJob (pj), CoDesignSearch (cds) or GPTranRun (gpt).",
+    ),
+]
+NamespaceOption = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="The namespace; the context's own if omitted."),
+]
+ContextOption = Annotated[
+    str | None, typer.Option("--context", help="The context of the kubeconfig to take.")
+]
+KubeconfigOption = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="The kubeconfig; $KUBECONFIG, or "
+                 "~/.kube/config if omitted."),
+]  # fmt: skip
+OutputOption = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="json", help="json prints plain data."),
+]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+@app.command()
+def status(
+    name: NameArgument,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on showing it until the work has ended.")
+    ] = False,
+    output: OutputOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """How the work stands: conditions, progress, time left, the best so far."""
+    with errors():
+        as_json = _wants_json(output)
+        cluster = Cluster(kubeconfig, context, namespace)
+        data = cluster.find(name)
+        if as_json:
+            print(json.dumps({"resource": data, "summary": _summary(cluster, data)}, indent=2))  # noqa: T201
+            return
+
+        def look() -> tuple[RenderableType, bool]:
+            fresh = cluster.resource(data["kind"], data["metadata"]["name"])
+            if fresh is None:
+                raise NotFoundError(f"{name} is gone: it was deleted")
+            screen = status_view(fresh, _summary(cluster, fresh), datetime.now(UTC))
+            return screen, has_ended(fresh) or is_true(fresh, "Stalled")
+
+        if watch:
+            _watch(look)
+        else:
+            Console().print(look()[0])
+
+
+@app.command()
+def logs(
+    name: NameArgument,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on printing what is written.")
+    ] = False,
+    tail: Annotated[
+        int | None, typer.Option(min=0, metavar="LINES", help="The last lines alone.")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The lines of JSON as the workers wrote them.")
+    ] = False,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """The logs of the workers that run, or of the last one that did."""
+    with errors(), suppress(KeyboardInterrupt):
+        cluster = Cluster(kubeconfig, context, namespace)
+        pods = newest_pods(cluster, cluster.find(name))
+        for line in log_lines(cluster, pods, follow=follow, tail=tail, raw=raw):
+            print(line, flush=follow)  # noqa: T201
+
+
+@app.command()
+def show(
+    name: NameArgument,
+    output: OutputOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """The result of a run; of one that goes on, how far it is."""
+    with errors(), TemporaryDirectory() as place:
+        as_json = _wants_json(output)
+        cluster = Cluster(kubeconfig, context, namespace)
+        data = cluster.find(name)
+        folder = fetch_run(cluster, data, Path(place))
+        if as_json:
+            print((folder / "result.json").read_text(), end="")  # noqa: T201
+            return
+        from edgetran.report import result_view
+        from edgetran.report.reading import read_run
+        from edgetran.report.tables import trials_table
+
+        console = Console()
+        if not has_ended(data):
+            console.print(f"{label(data)} goes on: this is how far it is.\n", highlight=False)
+        console.print(result_view(folder))
+        search = read_run(folder).search
+        if search is not None and search.trials:
+            console.print(trials_table(search.trials, (t.number for t, _ in search.front)))
+
+
+@app.command()
+def report(
+    name: NameArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+    ] = Path("report.html"),
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Write report.html of a run here; of one that goes on, how far it is."""
+    with errors(), TemporaryDirectory() as place:
+        cluster = Cluster(kubeconfig, context, namespace)
+        folder = fetch_run(cluster, cluster.find(name), Path(place))
+
+        from edgetran.records import write_atomically
+        from edgetran.report import write_report
+
+        write_atomically(output, write_report(folder).read_bytes())
+        print(output)  # noqa: T201
+
+
+@app.command()
+def devices(
+    output: OutputOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """The nodes that are devices: who measures there now, who waits, whether they are ready."""
+    with errors():
+        as_json = _wants_json(output)
+        cluster = Cluster(kubeconfig, context)
+        nodes = cluster.boards()
+        boards = boards_of(nodes, cluster.resources("ProfilingJob", everywhere=True))
+        if as_json:
+            print(json.dumps([board.to_dict() for board in boards], indent=2))  # noqa: T201
+        else:
+            Console().print(boards_view(boards))
+
+
+def _wants_json(output: str | None) -> bool:
+    if output not in (None, "json"):
+        fail(f"--output: {output} was given; allowed is json", BAD_INPUT)
+    return output == "json"
+
+
+def _summary(cluster: Cluster, data: Data) -> dict[str, Any] | None:
+    """What the worker last said of itself; None before it said anything."""
+    first = cluster.config_map(results_name(data, 0))
+    try:
+        summary = json.loads(((first or {}).get("data") or {})["summary.json"])
+    except (KeyError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) else None
+
+
+def _watch(look: Callable[[], tuple[RenderableType, bool]]) -> None:
+    """Show the screen again and again until it is the last; Ctrl-C ends it too."""
+    console = Console()
+    show = _lively if console.is_terminal else _line_by_line
+    with suppress(KeyboardInterrupt):
+        show(console, look)
+
+
+def _lively(console: Console, look: Callable[[], tuple[RenderableType, bool]]) -> None:
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            screen, ended = look()
+            live.update(screen, refresh=True)
+            if ended:
+                return
+            time.sleep(WATCH_PERIOD_S)
+
+
+def _line_by_line(console: Console, look: Callable[[], tuple[RenderableType, bool]]) -> None:
+    """A new screen only where something changed: what is read later stays readable."""
+    before = ""
+    while True:
+        screen, ended = look()
+        with console.capture() as captured:
+            console.print(screen)
+        if captured.get() != before:
+            print(captured.get(), flush=True)  # noqa: T201
+        before = captured.get()
+        if ended:
+            return
+        time.sleep(WATCH_PERIOD_S)

@@ -1,0 +1,83 @@
+"""The part of a chain that one worker of a cluster does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from edgetran import api
+from edgetran.api import CoDesignSearch, GPTranRun, ProfilingJob, Resource, SpecError
+from edgetran.api.errors import path_text
+from edgetran.runner.chain import Chain, impossible, problem_of
+
+AnyResource = TypeVar("AnyResource", bound=Resource)
+
+
+def plan_part(resource: Resource, dependencies: Sequence[Resource]) -> Chain:
+    """What the worker of `resource` is to do.
+
+    A ProfilingJob measures where the worker runs, whatever nodes its device names. A search leaves
+    measuring and refining to other workers; a refinement with `searchRef` leaves searching to one.
+
+    Args:
+        resource: the work.
+        dependencies: the resources that it refers to, those of a search behind it included.
+
+    Raises:
+        SpecError: something that cannot be done, or a reference to what was not given.
+    """
+    problems = impossible([resource], in_cluster=True)
+    search = _search(resource, dependencies)
+    given = {each.label for each in dependencies}
+    for referring in (resource, search):
+        if referring is None or (referring is search and problems):
+            continue
+        problems += [
+            problem_of(
+                referring,
+                path_text(reference.path),
+                f"{reference.kind}/{reference.name} was not given; allowed is a resource that the "
+                "work is given together with",
+            )
+            for reference in api.references(referring)
+            if f"{reference.kind}/{reference.name}" not in given
+        ]
+    if problems:
+        raise SpecError(problems)
+    resources = (*dependencies, resource)
+    if isinstance(resource, ProfilingJob):
+        return Chain(resources, (resource,), None, None)
+    if isinstance(resource, CoDesignSearch):
+        return Chain(resources, _jobs_of(resource, dependencies), resource, None)
+    assert isinstance(resource, GPTranRun)  # noqa: S101 - there are three kinds
+    if search is None:
+        return Chain(resources, _of_kind(ProfilingJob, dependencies), None, resource)
+    return Chain(resources, _jobs_of(search, dependencies), None, resource, search)
+
+
+def _search(resource: Resource, dependencies: Iterable[Resource]) -> CoDesignSearch | None:
+    """The search whose winner the resource refines."""
+    if not isinstance(resource, GPTranRun) or resource.spec.search_ref is None:
+        return None
+    name = resource.spec.search_ref.name
+    return next(
+        (each for each in _of_kind(CoDesignSearch, dependencies) if each.name == name), None
+    )
+
+
+def _jobs_of(search: CoDesignSearch, given: Iterable[Resource]) -> tuple[ProfilingJob, ...]:
+    """The jobs that measure a search's devices: as they are given, else as the search implies."""
+    named = {job.name: job for job in _of_kind(ProfilingJob, given)}
+    implied = api.implied_profiling_jobs(search)
+    jobs: dict[str, ProfilingJob] = {}
+    for device in search.spec.devices:
+        if device.profile_ref is not None:
+            jobs[device.profile_ref.name] = named[device.profile_ref.name]
+        elif device.name in implied:
+            job = implied[device.name]
+            jobs[job.name] = named.get(job.name, job)
+    return tuple(jobs.values())
+
+
+def _of_kind(kind: type[AnyResource], resources: Iterable[Resource]) -> tuple[AnyResource, ...]:
+    return tuple(each for each in resources if isinstance(each, kind))

@@ -1,0 +1,131 @@
+"""Profiles of a run's devices: measured on this host, or taken over from other runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgetran import api
+from edgetran.api import ProfilingJob
+from edgetran.devices import Workload
+from edgetran.profiling import Profile, profile_device
+from edgetran.progress import Progress
+from edgetran.runner import translate
+from edgetran.runner.adoption import adopt_model, space_around
+from edgetran.runner.chain import Chain
+from edgetran.runner.devices import power_source, profiling_plan
+from edgetran.runner.folder import RunFolder
+from edgetran.runner.given import Given
+from edgetran.space import Architecture, DesignSpace
+
+
+def profile_devices(
+    chain: Chain,
+    folder: RunFolder,
+    progress: Progress,
+    workload: Workload,
+    *,
+    given: Given,
+    base: Path,
+) -> dict[str, Profile]:
+    """Profiles by device: of every one that is not simulated, in the order of the resources.
+
+    Args:
+        chain: what is asked for.
+        folder: keeps what is measured here.
+        progress: shows how far it is.
+        workload: of the run, with the vocabulary and labels of its task.
+        given: profiles that are not measured again.
+        base: where relative paths begin.
+
+    Raises:
+        ProfilingError, EngineError: a device cannot be measured.
+    """
+    by_job: dict[str, Profile] = dict(given.profiles)
+    for job in chain.jobs:
+        if job.name in given.profiles:
+            continue
+        warm = [
+            by_job[reference.name]
+            for reference in job.spec.warm_start_from or ()
+            if reference.name in by_job
+        ]
+        by_job[job.name] = profile_device(
+            profiling_plan(job, _job_workload(job, workload)),
+            _architectures(job, folder, base),
+            folder.profile(job.spec.device.name),
+            progress,
+            power_source=power_source(job.spec.device),
+            warm_start=warm,
+        )
+    profiles = {job.spec.device.name: by_job[job.name] for job in chain.jobs}
+    for device in chain.devices:
+        measuring = chain.job_for(device)
+        if measuring is not None:
+            profiles[device.name] = by_job[measuring.name]
+    return profiles | _refined_device(chain, folder, progress, workload, profiles, base)
+
+
+def measured_here(profiles: Mapping[str, Profile], given: Given) -> frozenset[str]:
+    """Names of the devices whose profiles were not taken over."""
+    others = {id(profile) for profile in given.profiles.values()}
+    return frozenset(name for name, profile in profiles.items() if id(profile) not in others)
+
+
+def _job_workload(job: ProfilingJob, workload: Workload) -> Workload:
+    """The job's own batch and length, with the vocabulary and labels of the run's task."""
+    return translate.workload(
+        job.spec.workload, vocab_size=workload.vocab_size, num_labels=workload.num_labels
+    )
+
+
+def _architectures(
+    job: ProfilingJob, folder: RunFolder, base: Path
+) -> DesignSpace | Sequence[Architecture]:
+    if job.spec.design_space is not None:
+        return translate.design_space(job.spec.design_space)
+    return [adopt_model(base / path, folder.checkpoints)[1] for path in job.spec.models or ()]
+
+
+def _refined_device(
+    chain: Chain,
+    folder: RunFolder,
+    progress: Progress,
+    workload: Workload,
+    profiles: Mapping[str, Profile],
+    base: Path,
+) -> dict[str, Profile]:
+    """A refinement of a given model on this host needs a profile around that model."""
+    refinement = chain.refinement
+    if chain.setting is not None or refinement is None or refinement.spec.device is None:
+        return {}
+    device = refinement.spec.device
+    if device.simulation is not None or device.name in profiles:
+        return {}
+    _, architecture = adopt_model(base / (refinement.spec.model or ""), folder.checkpoints)
+    job = api.ProfilingJob(
+        api_version=api.API_VERSION,
+        kind="ProfilingJob",
+        metadata=api.ObjectMeta(name=device.name),
+        spec=api.ProfilingJobSpec.model_validate(
+            {
+                "device": api.Device.model_validate(
+                    {name: getattr(device, name) for name in api.Device.model_fields}
+                ),
+                "design_space": {"preset": "tiny"},
+                "sampling": {"initial": 12, "max_measurements": 24},
+                "workload": chain.workload,
+                "measurement": {"mode": "quick"},
+                "seed": refinement.spec.seed,
+            }
+        ),
+    )
+    return {
+        device.name: profile_device(
+            profiling_plan(job, workload),
+            space_around(architecture),
+            folder.profile(device.name),
+            progress,
+            power_source=power_source(device),
+        )
+    }

@@ -1,0 +1,140 @@
+"""Results on their way through a cluster: records of a run's logs in parts, and the folder again.
+
+A part is gzip of JSON lines `{"log": PATH, "record": {…}}`, PATH being a file below the run's
+folder. Lines of a `.jsonl` file follow one another; of any other file the last record counts: a
+`.json` file is its record, a `.yaml` file the text in the record's `text`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from edgetran.records import write_atomically
+
+PART_KEY: Final = "records.jsonl.gz"
+"""The key of a part's bytes in a results ConfigMap's `binaryData`."""
+
+SUMMARY_KEY: Final = "summary.json"
+"""The key of the worker's summary in `data` of the first results ConfigMap."""
+
+PART_INFO_KEY: Final = "part.json"
+"""The key in `data` that says how many records a part has and whether more may come."""
+
+MAX_PART_BYTES: Final = 64 * 1024**2
+"""Most bytes that a part may unpack to; what unpacks to more is no worker's."""
+
+_LOG_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,3}")
+_SUFFIXES: Final = (".jsonl", ".json", ".yaml")
+
+
+class PublishedError(ValueError):
+    """Bytes that are no part of a run's results; one sentence."""
+
+
+class PublishedRecord(NamedTuple):
+    """One record of a run's log.
+
+    Attributes:
+        log: path of the file below the run's folder.
+        line: the record as JSON, as the log has it, without the newline.
+    """
+
+    log: str
+    line: bytes
+
+
+def encode(log: str, line: bytes) -> bytes:
+    """One line of a part; `line` is the JSON of the record."""
+    return b'{"log":"%b","record":%b}\n' % (log.encode(), line)
+
+
+def read_part(data: bytes) -> list[PublishedRecord]:
+    """The records of one part, in order; none of an empty one.
+
+    Raises:
+        PublishedError: it is no part, or names a file outside a run's folder.
+    """
+    records = []
+    for number, line in enumerate(_unpack(data).split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            entry = json.loads(line)
+            log, record = entry["log"], entry["record"]
+        except (ValueError, KeyError, TypeError):
+            raise PublishedError(f"line {number} is not a record of a run") from None
+        if not isinstance(log, str) or not isinstance(record, dict) or not _is_log(log):
+            raise PublishedError(f"line {number} is not a record of a file in a run's folder")
+        records.append(PublishedRecord(log, json.dumps(record, separators=(",", ":")).encode()))
+    return records
+
+
+def write_folder(parts: Iterable[bytes], folder: Path) -> None:
+    """Make the run's folder that the parts, given in order, tell of.
+
+    Models, samples and reports are not in the parts. The folder has a `result.json` where the
+    run is complete.
+
+    Raises:
+        PublishedError: something that is no part.
+    """
+    contents: dict[str, list[bytes]] = {}
+    for number, part in enumerate(parts):
+        try:
+            records = read_part(part)
+        except PublishedError as error:
+            raise PublishedError(f"results part {number}: {error}") from None
+        for record in records:
+            contents.setdefault(record.log, []).append(record.line)
+    for log, lines in contents.items():
+        write_atomically(folder / log, file_content(log, lines))
+
+
+def file_content(log: str, lines: list[bytes]) -> bytes:
+    """What a file holds whose records are `lines`.
+
+    Raises:
+        PublishedError: the record of a text without text.
+    """
+    if log.endswith(".jsonl"):
+        return b"".join(line + b"\n" for line in lines)
+    record: dict[str, Any] = json.loads(lines[-1])
+    if log.endswith(".json"):
+        return (json.dumps(record, indent=2) + "\n").encode()
+    text = record.get("text")
+    if not isinstance(text, str):
+        raise PublishedError(f"{log}: its record holds no text")
+    return text.encode()
+
+
+def file_record(path: Path) -> bytes:
+    """The record of a file that is no log.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    text = path.read_text(encoding="utf-8")
+    record = json.loads(text) if path.suffix == ".json" else {"text": text}
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def _unpack(data: bytes) -> bytes:
+    if not data:
+        return b""
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        text = unpacker.decompress(data, MAX_PART_BYTES)
+    except zlib.error:
+        raise PublishedError("is not gzip") from None
+    if unpacker.unconsumed_tail or unpacker.unused_data or not unpacker.eof:
+        raise PublishedError("is not one whole gzip stream of a sensible size")
+    return text
+
+
+def _is_log(path: str) -> bool:
+    return len(path) < 256 and path.endswith(_SUFFIXES) and _LOG_PATH.fullmatch(path) is not None

@@ -1,0 +1,372 @@
+"""The rules in crds/ and the models give the same verdict, in the same words.
+
+For each model, values that its schema allows are generated, completed with the schema's defaults as
+an API server does, and judged twice: by the schema's CEL rules and list types, and by the model.
+"""
+
+import copy
+import functools
+import importlib.util
+import itertools
+import json
+import re
+from pathlib import Path
+
+import cel_rules
+import pytest
+import structural_schema
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from edgetran.api import KINDS, parse_resource, refused_changes
+from edgetran.api.base import ApiModel
+from edgetran.api.yaml_text import read_files
+
+ROOT = Path(__file__).resolve().parents[3]
+PATHS = ("a", "a/b.csv", "/data/x", "..", "../a", "a/..", "a/../b", "a..b", "..a", "a/..b/c", "é/ü")
+URIS = ("s3://bucket/a", "s3://bucket/../a", "file:///a/..", "memory://a..b", "gs://../x")
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("crds", ROOT / "hack" / "crds.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CRDS = generator()
+
+
+@functools.cache
+def schema_of(model):
+    json_schema = model.model_json_schema(by_alias=True)
+    return CRDS.structural(json_schema, json_schema.get("$defs", {}))
+
+
+def models_with_rules():
+    """Every part of a spec that has a rule of its own, in CEL or by a list's type."""
+    used = set()
+    for kind in KINDS.values():
+        used |= set(kind.model_json_schema(by_alias=True)["$defs"])
+    pending, found = list(ApiModel.__subclasses__()), {}
+    while pending:
+        model = pending.pop()
+        pending += model.__subclasses__()
+        if model.RULES and model.__name__ in used and not model.__name__.endswith("Status"):
+            found[model.__name__] = model
+    return [found[name] for name in sorted(found)]
+
+
+MODELS = models_with_rules()
+
+
+def texts(schema):
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if schema.get("x-kubernetes-validations"):
+        return st.sampled_from(PATHS)
+    pattern = schema.get("pattern", "")
+    if pattern.startswith("^[a-z][a-z0-9+.-]*://"):
+        return st.sampled_from(URIS)
+    if pattern.startswith("^(sa_sdp|") or "_" in pattern[:20]:
+        return st.from_regex(pattern.replace("^", "").replace("$", ""), fullmatch=True)
+    if pattern:
+        body = re.sub(r"^\^|\$$", "", pattern)
+        return st.from_regex(body, fullmatch=True).filter(
+            lambda text: schema.get("minLength", 0) <= len(text) <= schema["maxLength"]
+        )
+    return st.text("abc_é", min_size=schema.get("minLength", 0), max_size=5)
+
+
+def numbers(schema):
+    low, high = schema["minimum"], schema["maximum"]
+    if schema["type"] == "integer":
+        near = st.integers(low, min(high, low + 4))
+        return near | st.sampled_from([low, high, *(n for n in (16, 64, 128) if low <= n <= high)])
+    flags = {
+        "exclude_min": schema.get("exclusiveMinimum", False),
+        "exclude_max": schema.get("exclusiveMaximum", False),
+    }
+    return st.floats(low, high, **flags) | st.sampled_from(
+        [value for value in (0.05, 0.5, 1, 2) if low < value < high] or [(low + high) / 2]
+    )
+
+
+def values(schema):
+    """What the schema allows, its rules left out."""
+    match schema["type"]:
+        case "string":
+            return texts(schema)
+        case "integer" | "number":
+            return numbers(schema)
+        case "boolean":
+            return st.sampled_from(schema.get("enum", [True, False]))
+        case "array":
+            least = schema.get("minItems", 0)
+            return st.lists(values(schema["items"]), min_size=least, max_size=least + 2)
+        case "object" if "additionalProperties" in schema:
+            keys = st.sampled_from(["a", "kubernetes.io/arch"])
+            part = values(schema["additionalProperties"])
+            return st.dictionaries(keys, part, min_size=schema.get("minProperties", 0))
+        case "object" if "properties" not in schema:
+            return st.sampled_from([{}, {"a": [1, "b", None]}])
+    required = schema.get("required", [])
+    parts = {name: values(part) for name, part in schema["properties"].items()}
+    given_parts = {name: parts.pop(name) for name in required}
+    return st.fixed_dictionaries(given_parts, optional=parts)
+
+
+def repeated(schema, value):
+    """Whether a list of the value has an entry twice that its type allows once."""
+    if isinstance(value, dict):
+        extra = schema.get("additionalProperties", {})
+        return any(
+            repeated(schema.get("properties", {}).get(key, extra), part)
+            for key, part in value.items()
+        )
+    if not isinstance(value, list):
+        return False
+    kind = schema.get("x-kubernetes-list-type")
+    entries = [json.dumps(part, sort_keys=True) for part in value]
+    if kind == "map":
+        keys = schema["x-kubernetes-list-map-keys"]
+        entries = [json.dumps([part.get(key) for key in keys]) for part in value]
+    if kind in ("set", "map") and len(set(entries)) < len(entries):
+        return True
+    return any(repeated(schema.get("items", {}), part) for part in value)
+
+
+def verdicts(model, value):
+    """What the schema's rules say, whether a list repeats itself, and what the model says."""
+    schema = schema_of(model)
+    complete = structural_schema.with_defaults(schema, value)
+    said = list(cel_rules.broken(schema, complete))
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        return said, repeated(schema, complete), str(error)
+    return said, repeated(schema, complete), None
+
+
+def agree(model, value):
+    said, twice, refusal = verdicts(model, value)
+    assert bool(said or twice) == (refusal is not None), (said, twice, refusal)
+    if said and refusal is not None and not twice:
+        words = [message.partition(": ")[2] for message in said]
+        assert any(word in refusal for word in words), (words, refusal)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@settings(
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+@given(data=st.data())
+def test_rules_and_models_give_the_same_verdict(model, data):
+    agree(model, data.draw(values(schema_of(model))))
+
+
+def test_most_parts_with_rules_are_looked_at():
+    assert len(MODELS) >= 20
+
+
+# For each rule one value that breaks it and nothing else, and one that is as near as can be.
+HOME = {"name": "a", "host": True}
+BOARD = {"name": "a", "nodeSelector": {"a": "b"}}
+PI = {"name": "a", "simulation": "raspberry-pi-4-cpu"}
+INLINE = {"layers": [2], "hiddenSizes": [64], "heads": [2], "feedForwardWidths": [128]}
+NEAR = [
+    ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://a/../b"}),
+    ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://a/b", "claim": {"name": "c"}}),
+    ("Storage", {"uri": "s3://a", "secret": "s"}, {"claim": {"name": "c"}, "secret": "s"}),
+    ("RaySettings", {"mode": "cluster", "address": "a:1"}, {"mode": "cluster"}),
+    ("RaySettings", {}, {"mode": "local", "address": "a:1"}),
+    ("Bound", {"min": 1, "max": 1.0}, {"min": 1.5, "max": 1}),
+    ("Bound", {"max": 0}, {}),
+    ("CountBound", {"min": 10**12, "max": 10**12}, {"min": 10**12, "max": 10**12 - 1}),
+    ("FractionBound", {"min": 0.5, "max": 0.5}, {"min": 0.5000001, "max": 0.5}),
+    ("Toleration", {"key": "a", "value": "b"}, {"operator": "Exists", "value": "b"}),
+    ("EnergySettings", {"source": "external", "meter": "serial:/dev/a"}, {"source": "external"}),
+    ("EnergySettings", {}, {"meter": "serial:/dev/a"}),
+    ("Device", HOME, {**HOME, "simulation": "raspberry-pi-4-cpu"}),
+    ("Device", BOARD, {"name": "a"}),
+    ("Device", PI, {**PI, "threads": 1}),
+    ("Device", PI, {**PI, "engine": "onnxruntime"}),
+    ("Device", HOME, {**HOME, "tolerations": []}),
+    ("Device", {**BOARD, "tolerations": []}, {**HOME, "runtimeClassName": "nvidia"}),
+    (
+        "Device",
+        {**BOARD, "engine": "onnxruntime", "accelerator": "cuda"},
+        {**BOARD, "engine": "openvino", "accelerator": "cuda"},
+    ),
+    ("Device", {**HOME, "precision": "bf16"}, {**HOME, "precision": "fp16"}),
+    ("Device", {**PI, "precision": "fp16"}, {**HOME, "precision": "fp16"}),
+    ("SearchDevice", {**BOARD, "profileRef": {"name": "a"}}, {**PI, "profileRef": {"name": "a"}}),
+    ("Sampling", {"initial": 2, "maxMeasurements": 2}, {"initial": 3, "maxMeasurements": 2}),
+    ("Sampling", {"maxMeasurements": 2}, {"initial": 65}),
+    (
+        "ProfilingJobSpec",
+        {"device": HOME, "models": ["m"], "sampling": {"initial": 16}},
+        {"device": HOME, "models": ["m"], "sampling": {"initial": 15}},
+    ),
+    ("ProfilingJobSpec", {"device": HOME, "models": ["m"]}, {"device": HOME}),
+    (
+        "ProfilingJobSpec",
+        {"device": HOME, "models": ["m", "n"]},
+        {"device": HOME, "models": ["m", "m"]},
+    ),
+    ("Weights", {"peakPower": 0.001}, {"accuracy": 0}),
+    ("SearchSettings", {"maxTrials": 1}, {"maxTrials": 1, "parallelTrials": 2}),
+    ("SearchSettings", {"maxTrials": 9, "initialTrials": 9}, {"maxTrials": 8, "initialTrials": 9}),
+    ("TaskSource", {"folder": "a", "gluTask": None}, {"name": "movie-reviews", "glueTask": "rte"}),
+    ("TaskSource", {"hub": "glue/rte"}, {"hub": "glue/rte", "folder": "a"}),
+    ("TaskSource", {"folder": "a..b"}, {"folder": "a/.."}),
+    ("TokenizerSource", {"vocabSize": 64}, {"vocabSize": 64, "folder": "a"}),
+    ("DesignSpaceSource", INLINE, {**INLINE, "preset": "tiny"}),
+    ("DesignSpaceSource", {"preset": "tiny"}, {}),
+    ("DesignSpaceSource", INLINE, {key: INLINE[key] for key in list(INLINE)[1:]}),
+    ("DesignSpaceSource", {**INLINE, "heads": [64]}, {**INLINE, "heads": [65]}),
+    ("DesignSpaceSource", {**INLINE, "layers": [2, 3]}, {**INLINE, "layers": [2, 2]}),
+    (
+        "HomogeneousArchitecture",
+        {"layers": 1, "hiddenSize": 8, "heads": 8, "feedForward": [8]},
+        {"layers": 1, "hiddenSize": 8, "heads": 9, "feedForward": [8]},
+    ),
+    (
+        "ModelDict",
+        {"l": 2, "h": [64, 64], "f": [[8], [8, 8]], "o": [["sa_sdp_64"], ["c_5_64"] * 2]},
+        {"l": 2, "h": [64, 64], "f": [[8], [8, 8]], "o": [["sa_sdp_64"]]},
+    ),
+    (
+        "ModelDict",
+        {"l": 1, "h": [64], "f": [[8]], "o": [["sa_wma_32", "l_dft_32", "c_9_32"]]},
+        {"l": 1, "h": [64], "f": [[8]], "o": [["sa_wma_32", "l_dft_64"]]},
+    ),
+    (
+        "ArchitectureSource",
+        {"homogeneous": {"layers": 1, "hiddenSize": 8, "heads": 8, "feedForward": [8]}},
+        {},
+    ),
+    ("Distillation", {"weight": 0, "hiddenWeight": 0.5}, {"weight": 0, "hiddenWeight": 0}),
+    ("GPTranRunSpec", {"searchRef": {"name": "a"}}, {"searchRef": {"name": "a"}, "model": "m"}),
+    (
+        "GPTranRunSpec",
+        {"model": "m", "task": {"name": "movie-reviews"}, "device": HOME, "workload": {}},
+        {"model": "m", "task": {"name": "movie-reviews"}, "workload": {}},
+    ),
+    (
+        "GPTranRunSpec",
+        {"searchRef": {"name": "a"}},
+        {"searchRef": {"name": "a"}, "workload": {}},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"), NEAR, ids=[f"{i}-{case[0]}" for i, case in enumerate(NEAR)]
+)
+def test_each_rule_refuses_what_breaks_it_and_nothing_near_it(name, good, bad):
+    (model,) = [model for model in MODELS if model.__name__ == name]
+    good = {key: value for key, value in good.items() if value is not None}
+    assert verdicts(model, good) == ([], False, None)
+    said, twice, refusal = verdicts(model, bad)
+    assert said or twice
+    assert refusal is not None
+    agree(model, bad)
+
+
+def test_every_rule_in_cel_is_broken_by_some_case():
+    broken = set()
+    for name, _, bad in NEAR:
+        (model,) = [model for model in MODELS if model.__name__ == name]
+        broken |= {message.partition(": ")[2] for message in verdicts(model, bad)[0]}
+    rules = {
+        each["message"]
+        for model in MODELS
+        for _, schema, _ in cel_rules.rules(schema_of(model))
+        for each in schema["x-kubernetes-validations"]
+        if "oldSelf" not in each["rule"]
+    }
+    assert rules <= broken
+
+
+def changes(schema, old, new, path=""):
+    """Messages of the transition rules that the change from `old` to `new` breaks."""
+    for each in schema.get("x-kubernetes-validations", ()):
+        if "oldSelf" in each["rule"] and not cel_rules.holds(each["rule"], schema, new, old):
+            yield f"{path}: {each['message']}"
+    for name, part in schema.get("properties", {}).items():
+        if isinstance(old.get(name), dict) and isinstance(new.get(name), dict):
+            yield from changes(part, old[name], new[name], f"{path}.{name}".lstrip("."))
+
+
+EXAMPLES = {document.data["kind"]: document.data for document in read_files([ROOT / "examples"])}
+NEW_VALUES = {
+    "suspend": True,
+    "activeDeadlineSeconds": 77,
+    "ttlSecondsAfterFinished": 77,
+    "backoffLimit": 9,
+    "storage": {"uri": "s3://other/place"},
+    "podTemplate": {"spec": {"priorityClassName": "x"}, "metadata": {"labels": {"a": "b"}}},
+    "seed": 77,
+    "workload": {"batchSize": 3},
+    "search": {"maxTrials": 77},
+    "cycles": 7,
+    "patience": 7,
+    "parallelTrials": 3,
+    "reuse": False,
+    "measurement": {"mode": "quick"},
+    "training": {"steps": 77},
+    "constraints": {"accuracy": {"min": 0.123}},
+    "objective": {"weights": {"accuracy": 1}},
+    "stages": ["pruneHeads"],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (kind, field)
+        for kind, field in itertools.product(
+            KINDS, [*NEW_VALUES, *("search.method", "search.maxTrials")]
+        )
+        if field.partition(".")[0] in schema_of(KINDS[kind])["properties"]["spec"]["properties"]
+        and (kind, field) != ("GPTranRun", "workload")  # a refined search has its own
+    ],
+)
+def test_a_change_is_refused_by_the_rules_exactly_where_the_models_refuse_it(kind, field):
+    old = EXAMPLES[kind]
+    new = copy.deepcopy(old)
+    if field == "search.method":
+        new["spec"].setdefault("search", {})["method"] = "random"
+    elif field == "search.maxTrials":
+        new["spec"].setdefault("search", {})["maxTrials"] = 99_999
+    elif field == "search":
+        new["spec"]["search"] = {**new["spec"].get("search", {}), **NEW_VALUES["search"]}
+    else:
+        assert new["spec"].get(field) != NEW_VALUES[field]
+        new["spec"][field] = NEW_VALUES[field]
+    schema = schema_of(KINDS[kind])
+    complete = [structural_schema.with_defaults(schema, each) for each in (old, new)]
+    by_rules = set(changes(schema, *complete))
+    problems = refused_changes(parse_resource(old), parse_resource(new))
+    by_models = {f"{p.path.rpartition('.')[0]}: {p.message}" for p in problems}
+    assert by_rules == by_models
+    assert bool(by_models) == (
+        field
+        not in {
+            "suspend",
+            "activeDeadlineSeconds",
+            "ttlSecondsAfterFinished",
+            "backoffLimit",
+            "cycles",
+            "patience",
+            "parallelTrials",
+            "search",
+            "search.maxTrials",
+        }
+    )

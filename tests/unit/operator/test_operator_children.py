@@ -1,0 +1,258 @@
+"""The objects that a run is made of."""
+
+import json
+
+import pytest
+import yaml
+from operator_world import spec_of
+
+from edgetran.api import load_text, parse_resource
+from edgetran_operator.children import (
+    Inputs,
+    Run,
+    access,
+    claim,
+    implied_child,
+    new_work,
+    ray_job,
+    results_part,
+    work_child,
+    worker_job,
+    worker_pod,
+)
+from edgetran_operator.settings import Settings
+
+UID = "0123456789abcdef"
+BOARD = {"name": "pi", "nodeSelector": {"edgetran.io/device": "pi"}}
+
+
+def run_of(kind="ProfilingJob", settings=None, inputs=None, **changes):
+    document = {
+        "apiVersion": "edgetran.io/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "x", "namespace": "ns"},
+        "spec": spec_of(kind, **changes),
+    }
+    return Run(
+        resource=parse_resource(document),
+        namespace="ns",
+        uid=UID,
+        settings=settings or Settings(),
+        inputs=inputs or Inputs(),
+        node="board-a" if kind == "ProfilingJob" else "",
+        architecture="arm64",
+    )
+
+
+def worker(pod):
+    (container,) = pod["spec"]["containers"]
+    return container
+
+
+def every_child(run):
+    return [
+        *access(run, ["x-pj-results-0"]),
+        *claim(run),
+        results_part(run, 0),
+        work_child(run, new_work(run)),
+        worker_job(run, 0),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["ProfilingJob", "CoDesignSearch", "GPTranRun"])
+def test_every_child_has_its_owner_and_labels(kind):
+    for child in every_child(run_of(kind)):
+        metadata = child.body["metadata"]
+        (owner,) = metadata["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"]) == (kind, "x", UID)
+        assert owner["controller"]
+        labels = metadata["labels"]
+        assert labels["app.kubernetes.io/name"] == "edgetran"
+        assert labels["app.kubernetes.io/instance"] == "x"
+        assert labels["app.kubernetes.io/managed-by"] == "edgetran"
+        assert labels["edgetran.io/kind"] == kind
+        assert all(len(value) <= 63 for value in labels.values())
+        assert len(child.name) <= 63
+
+
+def test_the_worker_may_touch_its_own_results_and_nothing_else():
+    account, role, binding = access(run_of(), ["x-pj-results-0", "x-pj-results-1"])
+    assert account.body["automountServiceAccountToken"] is False
+    assert role.body["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": ["x-pj-results-0", "x-pj-results-1"],
+            "verbs": ["get", "update", "patch"],
+        }
+    ]
+    assert binding.body["roleRef"]["name"] == role.name == account.name == "x-pj-worker"
+
+
+@pytest.mark.parametrize("kind", ["ProfilingJob", "CoDesignSearch", "GPTranRun"])
+def test_the_pod_is_restricted(kind):
+    pod = worker_pod(run_of(kind))
+    context, container = pod["spec"]["securityContext"], worker(pod)
+    assert context["runAsNonRoot"]
+    assert context["runAsUser"] == 65532
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not any("hostPath" in volume for volume in pod["spec"]["volumes"])
+    writable = {
+        mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")
+    }
+    assert writable >= {"/var/lib/edgetran/home", "/var/lib/edgetran/storage"}
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
+def test_a_measuring_pod_is_pinned_to_its_board_and_alone_there():
+    pod = worker_pod(
+        run_of(device={**BOARD, "tolerations": [{"key": "board", "operator": "Exists"}]})
+    )
+    spec = pod["spec"]
+    assert spec["nodeSelector"] == {"edgetran.io/device": "pi"}
+    assert spec["tolerations"] == [{"key": "board", "operator": "Exists"}]
+    node = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert node["nodeSelectorTerms"] == [
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["board-a"]}]}
+    ]
+    (beside,) = spec["affinity"]["podAntiAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert beside["labelSelector"] == {"matchLabels": {"edgetran.io/measuring": "true"}}
+    assert beside["namespaceSelector"] == {}
+    assert pod["metadata"]["labels"]["edgetran.io/measuring"] == "true"
+    assert pod["metadata"]["labels"]["edgetran.io/board"] == "pi"
+
+
+@pytest.mark.parametrize(
+    ("device", "architecture", "image"),
+    [
+        ({}, "arm64", "cpu"),
+        ({"engine": "openvino"}, "amd64", "openvino"),
+        ({"accelerator": "cuda", "precision": "fp16"}, "amd64", "cuda"),
+        ({"accelerator": "cuda", "precision": "fp16"}, "arm64", "jetson"),
+        ({"accelerator": "cuda", "precision": "fp16"}, "", "cuda"),
+    ],
+)
+def test_the_image_is_that_of_the_device(device, architecture, image):
+    run = run_of(device={**BOARD, **device})
+    run = Run(run.resource, "ns", UID, run.settings, architecture=architecture)
+    assert worker(worker_pod(run))["image"].endswith(f"-{image}")
+
+
+def test_sensors_of_the_node_are_seen_on_request_and_read_only():
+    pod = worker_pod(run_of(device={**BOARD, "energy": {"hostSensors": True}}))
+    (volume,) = [each for each in pod["spec"]["volumes"] if "hostPath" in each]
+    assert volume["hostPath"] == {"path": "/sys", "type": "Directory"}
+    (mount,) = [each for each in worker(pod)["volumeMounts"] if each["name"] == volume["name"]]
+    assert mount["readOnly"]
+
+
+def test_a_search_asks_for_what_its_trials_take():
+    run = run_of(
+        "CoDesignSearch",
+        search={"parallelTrials": 4},
+        ray={"cpusPerTrial": 1.5, "gpusPerTrial": 0.5},
+    )
+    container = worker(worker_pod(run))
+    assert container["resources"]["requests"]["cpu"] == "6000m"
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert container["image"].endswith("-cuda")
+
+
+def test_settings_shape_all_pods():
+    settings = Settings(
+        image_pull_policy="Never",
+        image_pull_secrets=("registry",),
+        termination_grace_seconds=7,
+        worker_pod_patch={"spec": {"containers": [{"name": "worker", "command": ["python"]}]}},
+    )
+    pod = worker_pod(run_of(settings=settings))
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 7
+    assert worker(pod)["imagePullPolicy"] == "Never"
+    assert worker(pod)["command"] == ["python"]
+
+
+def test_a_secret_of_the_storage_becomes_environment():
+    run = run_of(storage={"uri": "s3://bucket/x", "secret": "keys"})
+    pod = worker_pod(run)
+    assert worker(pod)["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert {"name": "storage", "emptyDir": {}} in pod["spec"]["volumes"]
+    assert claim(run) == ()
+
+
+def test_an_existing_claim_is_mounted_at_its_folder():
+    run = run_of(storage={"claim": {"name": "disk", "subPath": "a/b"}})
+    pod = worker_pod(run)
+    (volume,) = [each for each in pod["spec"]["volumes"] if each["name"] == "storage"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "disk"}
+    (mount,) = [each for each in worker(pod)["volumeMounts"] if each["name"] == "storage"]
+    assert mount["subPath"] == "a/b"
+    assert claim(run) == ()
+
+
+def test_a_new_claim_is_made():
+    wanted = {"size": "5Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany"}
+    (child,) = claim(run_of(storage={"newClaim": wanted}))
+    assert child.name == "x-pj-storage"
+    assert child.body["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "resources": {"requests": {"storage": "5Gi"}},
+        "storageClassName": "fast",
+    }
+
+
+def test_the_work_is_what_the_worker_reads():
+    run = run_of(
+        storage={"uri": "s3://bucket/x"},
+        podTemplate={"metadata": {"annotations": {"a": "é\x85\u2028\ufeff😀"}}},
+    )
+    work = new_work(run)
+    (read,) = load_text(work.files["resource.yaml"])
+    assert read.spec == run.resource.spec
+    assert read.metadata.uid == UID
+    assert yaml.safe_load(work.files["resource.yaml"]) == json.loads(work.files["resource.yaml"])
+    assert json.loads(work.files["work.json"]) == {
+        "results": "x-pj-results",
+        "namespace": "ns",
+        "storage": {"uri": "s3://bucket/x"},
+        "folder": "ns/pj-x-01234567",
+        "inputs": {"profiles": {}, "search": None},
+    }
+
+
+def test_the_same_work_has_the_same_fingerprint():
+    assert new_work(run_of()).fingerprint == new_work(run_of()).fingerprint
+    assert new_work(run_of()).fingerprint != new_work(run_of(seed=1)).fingerprint
+
+
+def test_a_ray_job_runs_the_workers_command_on_a_cluster():
+    run = run_of("CoDesignSearch", ray={"mode": "kuberay", "workers": 3}, backoffLimit=2)
+    body = ray_job(run, 1).body
+    spec = body["spec"]
+    assert spec["entrypoint"] == "edgetran-worker search"
+    assert spec["shutdownAfterJobFinishes"]
+    assert spec["backoffLimit"] == 2
+    (group,) = spec["rayClusterSpec"]["workerGroupSpecs"]
+    assert group["replicas"] == 3
+    head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert head["serviceAccountName"] == "x-cds-worker"
+    (container,) = head["containers"]
+    assert "command" not in container
+    assert "restartPolicy" not in head
+    assert body["metadata"]["annotations"]["edgetran.io/failures-before"] == "1"
+    assert len(body["metadata"]["name"]) <= 47
+
+
+def test_a_resource_that_a_search_makes_is_its_child():
+    child = implied_child(run_of("CoDesignSearch"), run_of().resource)
+    assert child.body["kind"] == "ProfilingJob"
+    assert child.body["metadata"]["ownerReferences"][0]["kind"] == "CoDesignSearch"
+    assert parse_resource({**child.body, "metadata": {"name": "x"}}).spec == run_of().resource.spec

@@ -1,0 +1,323 @@
+"""Summaries say how the work stands, in the words of the status models, small and in time."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from edgetran.api import (
+    CoDesignSearchStatus,
+    GPTranRunStatus,
+    ProfilingJobStatus,
+    Reason,
+    load_text,
+)
+from edgetran.devices import Figure, HardwareFigures
+from edgetran.gptran import GPTranPlan, Node
+from edgetran.runner.published import PublishedRecord
+from edgetran.search import Measures, costs, pareto_front
+from edgetran.space import DesignSpace, parameter_count
+from edgetran_workers.candidates import Front, candidate
+from edgetran_workers.refinement_story import RefinementStory
+from edgetran_workers.search_story import SearchStory
+from edgetran_workers.summary import Summary
+
+(SEARCH, JOB) = load_text("""
+apiVersion: edgetran.io/v1alpha1
+kind: CoDesignSearch
+metadata: {name: s}
+spec:
+  task: {name: movie-reviews}
+  designSpace: {preset: tiny}
+  devices: [{name: fast, simulation: raspberry-pi-4-cpu}]
+  search: {maxTrials: 20000, initialTrials: 4, parallelTrials: 4}
+---
+apiVersion: edgetran.io/v1alpha1
+kind: ProfilingJob
+metadata: {name: j}
+spec:
+  device: {name: board, host: true}
+  designSpace: {preset: tiny}
+  sampling: {maxMeasurements: 6, initial: 4}
+""")
+HEADER = {
+    "record": "search",
+    "objective": {
+        "weights": {"accuracy": 0.5, "latency": 0.2, "energy": 0.2, "peak_power": 0.1},
+        "ranges": {"latency_ms": [0.0, 100.0], "energy_mj": [0.0, 1000.0]},
+        "left_out": {},
+    },
+}
+
+
+def measures_of(accuracy, latency, energy=5.0, parameters=1000):
+    hardware = HardwareFigures(
+        Figure(latency, "ms", "predicted"),
+        Figure(energy, "mJ", "predicted", reason=None if energy else "no sensor"),
+        Figure.missing("W", "predicted", "no sensor"),
+    )
+    return Measures(Figure(accuracy, "", "measured"), hardware, parameters)
+
+
+def trial(number, accuracy=None, latency=10.0, *, feasible=True, objective=0.5):
+    measures = None if accuracy is None else measures_of(accuracy, latency).to_dict()
+    return {
+        "number": number,
+        "graph_hash": f"{number:032x}",
+        "device": "fast",
+        "measures": measures,
+        "feasible": feasible and measures is not None,
+        "objective": objective,
+        "other_devices": [],
+        "training_seconds": 2.0,
+        "predicted_accuracy": None,
+    }
+
+
+def summary_of(resource, story, *, left=None):
+    return Summary(resource, story, seconds_left=lambda stage: left)
+
+
+def tell(summary, log, *records):
+    for record in records:
+        summary.take(PublishedRecord(log, json.dumps(record).encode()))
+
+
+def event(kind, stage, done, total, note=""):
+    return {"event": kind, "stage": stage, "done": done, "total": total, "note": note}
+
+
+def test_a_search_under_way_tells_its_trials_by_state():
+    summary = summary_of(SEARCH, SearchStory(SEARCH), left=12.4)
+    tell(summary, "log.jsonl", event("start", "Search", 0, 20000))
+    proposals = [{"record": "proposal", "number": number} for number in range(6)]
+    tell(summary, "proposals.jsonl", HEADER, *proposals)
+    tell(
+        summary,
+        "trials.jsonl",
+        trial(0, 0.7, objective=0.4),
+        trial(1, None),
+        trial(2, 0.8, 30.0, objective=0.6),
+        trial(3, 0.9, feasible=False),
+    )
+    tell(summary, "log.jsonl", event("advance", "Search", 4, 20000, "best 0.600"))
+    said = summary.summary()
+    assert (said["finished"], said["progress"], said["stage"]) == (False, "4/20000", "Search")
+    assert (said["message"], said["timeLeftSeconds"]) == ("best 0.600", 12)
+    status = CoDesignSearchStatus.model_validate(said["status"])
+    assert (status.running, status.succeeded, status.failed, status.infeasible) == (2, 3, 1, 1)
+    assert (status.best.id, status.best.objective) == (2, 0.6)
+    assert status.best.latency_ms.source == "predicted"
+    assert status.best.peak_power_w.value is None
+    assert status.pareto_size == 2
+    assert 0 < status.hypervolume <= 1
+    assert said["metrics"]["training_seconds"] == 8.0
+    assert "devices" not in said["status"]  # those are the operator's to tell
+
+
+def test_records_told_twice_count_once():
+    story = SearchStory(SEARCH)
+    summary = summary_of(SEARCH, story)
+    for _ in range(2):
+        tell(summary, "trials.jsonl", trial(0, 0.7), trial(1, None))
+    assert story.progress() == (2, 20000)
+    assert summary.summary()["metrics"]["training_seconds"] == 4.0
+
+
+def test_a_search_that_ended_tells_of_its_finalists():
+    story = SearchStory(SEARCH)
+    summary = summary_of(SEARCH, story)
+    tell(summary, "trials.jsonl", trial(0, 0.7, objective=0.4))
+    figures = {
+        "accuracy": {"value": 0.65, "source": "measured"},
+        "validationAccuracy": {"value": 0.7, "source": "measured"},
+        "latencyMs": {"value": 9.0, "source": "predicted"},
+        "energyMj": {"value": None, "source": "predicted"},
+        "peakPowerW": {"value": None, "source": "predicted"},
+        "parameters": {"value": 1000.0, "source": "counted"},
+    }
+    row = {"graphHash": "ab", "device": "fast", "figures": figures}
+    tell(summary, "result.json", {"winner": row, "baseline": row})
+    summary.finish()
+    said = summary.summary()
+    assert (said["finished"], said["reason"]) == (True, "Succeeded")
+    assert said["message"] == (
+        "1 trials; the best is trial 0: 0.650 on test data, 9 ms (predicted) on fast"
+    )
+    status = CoDesignSearchStatus.model_validate(said["status"])
+    assert (status.best.test_accuracy, status.best.objective) == (0.65, 0.4)
+    assert status.baseline.accuracy == 0.7
+
+
+def test_a_stopped_worker_runs_no_trials():
+    summary = summary_of(SEARCH, SearchStory(SEARCH))
+    tell(summary, "proposals.jsonl", HEADER, {"record": "proposal", "number": 0})
+    assert summary.summary()["status"]["running"] == 1
+    summary.stop(Reason.WORKER_RETRIED, "stopped")
+    said = summary.summary()
+    assert said["status"]["running"] == 0
+    assert (said["finished"], said["reason"], said["stage"]) == (False, "WorkerRetried", "")
+
+
+def test_twenty_thousand_trials_make_a_small_summary_in_little_time():
+    rng = np.random.default_rng(0)
+    summary = summary_of(SEARCH, SearchStory(SEARCH))
+    tell(summary, "proposals.jsonl", HEADER)
+    begun = time.process_time()
+    for number in range(20_000):
+        accuracy, latency = rng.random(2)
+        record = trial(number, accuracy, 10 + 80 * latency, objective=float(accuracy - latency))
+        tell(summary, "trials.jsonl", record)
+    told = time.process_time() - begun
+    begun = time.process_time()
+    text = json.dumps(summary.summary())
+    assert len(text) < 8 * 1024
+    assert told < 20
+    assert time.process_time() - begun < 5
+    assert CoDesignSearchStatus.model_validate(json.loads(text)["status"]).succeeded == 20_000
+
+
+def test_a_front_that_grows_is_the_front_of_all():
+    rng = np.random.default_rng(1)
+    front, everyone = Front(), []
+    for number in range(300):
+        accuracy, latency, energy = (float(value) for value in rng.integers(1, 12, 3))
+        measures = measures_of(accuracy / 12, latency, energy if number % 7 else None)
+        everyone.append((candidate(number, "ab", "fast", measures), measures))
+        front.add(*everyone[-1])
+    expected = pareto_front(costs([measures for _, measures in everyone]))
+    assert [shown.id for shown, _ in front.members] == expected
+    shown = front.shown()
+    assert len(shown) <= 10
+    accuracies = [each.accuracy for each in shown]
+    assert accuracies == sorted(accuracies, reverse=True)
+    most = max(measures.accuracy.value or 0.0 for _, measures in everyone)
+    assert accuracies[0] == pytest.approx(most, rel=1e-4)
+
+
+def node(name, parent, architecture, metric, latency, state="trained"):
+    hardware = HardwareFigures(
+        Figure(latency, "ms", "simulated"),
+        Figure.missing("mJ", "simulated", "no sensor"),
+        Figure.missing("W", "simulated", "no sensor"),
+    )
+    parameters = parameter_count(architecture, vocab_size=100, max_positions=16, num_labels=2)
+    return {
+        "type": "node",
+        **Node(
+            name, parent, 1, "growHeads", architecture, "a change", state, parameters, hardware,
+            metric=metric, loss=0.5, seconds=1.0,
+        ).to_dict(),
+    }  # fmt: skip
+
+
+def test_a_refinement_tells_of_models_by_state_and_the_best():
+    space = DesignSpace.preset("tiny")
+    architectures = space.sample(3, np.random.default_rng(0))
+    (run,) = load_text("""
+apiVersion: edgetran.io/v1alpha1
+kind: GPTranRun
+metadata: {name: g}
+spec: {searchRef: {name: s}}
+""")
+    story = RefinementStory(GPTranPlan(samples_per_stage=2))
+    story.device = "fast"
+    summary = summary_of(run, story)
+    assert summary.summary()["progress"] == "0/8"
+    tell(
+        summary,
+        "gptran/tree.jsonl",
+        {"type": "plan"},
+        node("root", None, architectures[0], 0.7, 10.0),
+        {"type": "round", "round": 1, "cycle": 1, "stage": "growHeads"},
+        node("1.1", "root", architectures[1], 0.8, 11.0),
+        node("1.2", "root", architectures[2], None, 12.0, state="failed"),
+    )
+    tell(summary, "log.jsonl", event("advance", "grow and prune", 2, 8))
+    said = summary.summary()
+    status = GPTranRunStatus.model_validate(said["status"])
+    assert (status.nodes, status.trained, status.failed) == (3, 2, 1)
+    assert (status.cycle, status.stage) == (1, "growHeads")
+    assert (status.root.id, status.best.id, status.best.accuracy) == (0, 1, 0.8)
+    assert status.best.device == "fast"
+    assert said["progress"] == "2/8"
+    tell(summary, "log.jsonl", {"event": "message", "message": "GPTran stops before round 2: x"})
+    summary.finish()
+    assert summary.summary()["reason"] == "NoFurtherGain"
+
+
+def measurement(number, latency, stable=True):
+    return {
+        "kind": "measurement",
+        "graph_hash": f"{number:x}",
+        "latency_ms": None if latency is None else {"median": latency},
+        "energy_mj": {"value": None},
+        "duration_s": 1.5,
+        "failure": "out of memory" if latency is None else None,
+        "stable": stable,
+    }
+
+
+def test_a_profile_of_several_passes_counts_architectures():
+    from edgetran_workers.profiling_story import ProfilingStory
+
+    spec = JOB.spec.model_copy(
+        update={"measurement": JOB.spec.measurement.model_copy(update={"passes": 3})}
+    )
+    job = JOB.model_copy(update={"spec": spec})
+    summary = summary_of(job, ProfilingStory(job))
+    log = "profiles/board.jsonl"
+    tell(summary, log, measurement(1, 3.0), measurement(2, None), measurement(3, 8.0, stable=False))
+    said = summary.summary()
+    assert said["progress"] == "1/6"
+    assert (said["status"]["measured"], said["status"]["failed"]) == (2, 1)
+    tell(summary, log, measurement(1, 9.0), measurement(3, 5.0))
+    tell(summary, log, measurement(3, 6.0), measurement(1, 3.5))
+    said = summary.summary()
+    assert said["progress"] == "3/6"
+    assert said["status"].get("unstable", 0) == 0
+    assert said["status"]["medianLatencyMs"] == (3.5 + 5.0) / 2
+
+
+def test_a_profile_tells_errors_and_why_it_stopped():
+    from edgetran_workers.profiling_story import ProfilingStory
+
+    story = ProfilingStory(JOB)
+    summary = summary_of(JOB, story)
+
+    tell(
+        summary,
+        "profiles/board.jsonl",
+        measurement(1, 3.0),
+        measurement(2, None),
+        measurement(3, 5.0, stable=False),
+        measurement(4, 7.0),
+    )
+    tell(summary, "profiles/final/board.jsonl", measurement(5, 100.0))
+    said = summary.summary()
+    status = ProfilingJobStatus.model_validate(said["status"])
+    assert (status.measured, status.failed, status.unstable) == (3, 1, 1)
+    assert (status.median_latency_ms, said["progress"]) == (5.0, "4/6")
+    tell(
+        summary,
+        "profiles/board.jsonl",
+        {
+            "kind": "summary",
+            "stopped": "the error is at most 0.05",
+            "claimed_error": {
+                "latency_ms": {"mean_error": 0.04, "p95_error": 0.1, "predictable": True}
+            },
+            "not_predictable": {"energy_mj": "no power source", "peak_power_w": "no power source"},
+        },
+    )
+    summary.finish()
+    said = summary.summary()
+    status = ProfilingJobStatus.model_validate(said["status"])
+    assert {each.measure: each.error for each in status.errors} == {
+        "latencyMs": 0.04,
+        "energyMj": None,
+        "peakPowerW": None,
+    }
+    assert said["reason"] == "TargetErrorReached"
+    assert said["metrics"]["latency_ms_error"] == pytest.approx(0.04)
