@@ -1,5 +1,5 @@
 # Each target does its own set-up; everything is installed into .venv/.
-.PHONY: help quickstart test lint format unit setup clean
+.PHONY: help quickstart test lint crds chart format unit setup clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -10,13 +10,24 @@ quickstart: ## Profile, search and refine on this machine (runs/quickstart)
 
 test: lint ## Lint and every test
 	.venv/bin/pytest -n 2 --dist loadscope -m "not e2e"
-	.venv/bin/pytest -m e2e
+	.venv/bin/pytest -m "e2e"
 
 lint: setup ## Format, lint, types and the doors between the rooms
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/python hack/crds.py --check
+	.venv/bin/python hack/chart.py --check
+	.venv/bin/python hack/dashboards.py --check
+	.venv/bin/python hack/benchmarks.py --check
+
+crds: setup ## Write crds/ from edgetran.api, and the chart's copies
+	.venv/bin/python hack/crds.py
+	.venv/bin/python hack/chart.py
+
+chart: crds ## Write what is generated in charts/edgetran
+	.venv/bin/python hack/dashboards.py
 
 unit: setup ## The quick tests only
 	.venv/bin/pytest -n 2 -m "not slow and not e2e"

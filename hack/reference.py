@@ -8,13 +8,23 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from pydantic.fields import FieldInfo
 
-from edgetran.api import API_VERSION, KINDS, NAME_LIMITS, ConditionType, Reason, Resource
+from edgetran.api import (
+    API_VERSION,
+    KINDS,
+    NAME_LIMITS,
+    TERMINAL,
+    ConditionType,
+    ExitCode,
+    Reason,
+    Resource,
+    reason_of,
+)
 from edgetran.api.base import ApiModel
 from edgetran.api.common import CommonSpec, CommonStatus
 from edgetran.api.explain import allowed, field_type, fields_by_alias
@@ -63,13 +73,15 @@ def _lines() -> Iterator[str]:
     yield "## Status\n"
     yield "How the work stands in a cluster. On one machine the run's folder tells it.\n"
     known = {part for parts in homes.values() for part in parts} | set(specs.values())
-    for model in (CommonStatus, *statuses.values()):
+    models: list[type[ApiModel]] = [CommonStatus, *statuses.values()]
+    for model in models:
         for each in (model, *_below(model)):
             if each not in known:
                 known.add(each)
                 yield from _model(each)
     yield from _words("Condition types", ConditionType)
     yield from _words("Reasons", Reason)
+    yield from _exit_codes()
 
 
 def _homes(specs: dict[str, type[ApiModel]]) -> dict[str, list[type[ApiModel]]]:
@@ -92,7 +104,8 @@ def _contents(
     for kind, spec in specs.items():
         yield f"- [{kind}](#{kind.lower()}): {_links([spec, *homes[kind]])}"
     yield f"- [Shared parts](#shared-parts): {_links(homes[''])}"
-    yield "- [Status](#status): [condition types](#condition-types), [reasons](#reasons)\n"
+    words = "[condition types](#condition-types), [reasons](#reasons), [exit codes](#exit-codes)"
+    yield f"- [Status](#status): {words}\n"
 
 
 def _links(models: list[type[ApiModel]]) -> str:
@@ -217,18 +230,33 @@ def _table(rows: list[tuple[str, str, str, str]]) -> Iterator[str]:
     yield ""
 
 
-def _words(title: str, enumeration: type[StrEnum]) -> Iterator[str]:
-    """The members of an enumeration with the docstrings below them."""
+def _words(title: str, enumeration: type[Enum]) -> Iterator[str]:
     yield f"### {title}\n"
     yield "| Word | Meaning |"
     yield "|---|---|"
+    for word, text in _members(enumeration):
+        yield f"| `{word}` | {text} |"
+    yield ""
+
+
+def _exit_codes() -> Iterator[str]:
+    yield "### Exit codes\n"
+    yield "How a worker's pod ends; the reason is the one that conditions then carry.\n"
+    yield "| Code | Reason | Started again | Meaning |"
+    yield "|---|---|---|---|"
+    for code, text in _members(ExitCode):
+        again = "no" if code in TERMINAL or code == ExitCode.DONE else "yes"
+        yield f"| {code} | `{reason_of(code)}` | {again} | {text} |"
+    yield ""
+
+
+def _members(enumeration: type[Enum]) -> Iterator[tuple[Any, str]]:
+    """The values of an enumeration with the docstrings below them."""
     (tree,) = ast.parse(inspect.getsource(enumeration)).body
     assert isinstance(tree, ast.ClassDef)  # noqa: S101
     for member, text in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(member, ast.Assign) and isinstance(text, ast.Expr):
-            word = ast.literal_eval(member.value)
-            yield f"| `{word}` | {ast.literal_eval(text.value)} |"
-    yield ""
+            yield ast.literal_eval(member.value), ast.literal_eval(text.value)
 
 
 def _below(model: type[ApiModel]) -> list[type[ApiModel]]:

@@ -1,0 +1,61 @@
+#!/usr/bin/env python
+"""Write what is generated in charts/edgetran; `--check` only says which files are stale."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from helm.crd_templates import crd_template
+from helm.values_files import values_schema, values_table, values_yaml
+
+import crds
+from edgetran import __version__
+
+CHART: Final = Path(__file__).resolve().parent.parent / "charts" / "edgetran"
+
+_TABLE: Final = re.compile(
+    r"(?<=<!-- values: written by hack/chart\.py -->\n\n).*?(?=\n<!-- end)", re.S
+)
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Every generated file and what must be in it."""
+    yield CHART / "values.yaml", values_yaml()
+    yield CHART / "values.schema.json", values_schema()
+    readme = CHART / "README.md"
+    yield readme, _TABLE.sub(lambda _: values_table(), readme.read_text())
+    for path, text in crds.files():
+        yield CHART / "templates" / "crds" / path.name, crd_template(text)
+    chart = CHART / "Chart.yaml"
+    versioned = re.sub(
+        r"^(version|appVersion): .*$", rf'\1: "{__version__}"', chart.read_text(), flags=re.M
+    )
+    yield chart, versioned
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or with `--check` say which are not as they must be."""
+    if arguments not in ([], ["--check"]):
+        print("usage: python hack/chart.py [--check]", file=sys.stderr)
+        return 2
+    wanted = dict(files())
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    extra = [path for path in (CHART / "templates" / "crds").glob("*") if path not in wanted]
+    if arguments:
+        for path in (*stale, *extra):
+            print(f"{path.relative_to(CHART.parent.parent)} is stale: make chart", file=sys.stderr)
+        return int(bool(stale or extra))
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(wanted[path])
+    for path in extra:
+        path.unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Grafana dashboards over the metrics of the operator and of the workers."""

@@ -1,0 +1,167 @@
+"""One profiling job: what a board measures and how well others can be predicted."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+
+from grafana.panels import choice, lines, number, page
+
+_RUN = 'namespace="$namespace",name="$name"'
+_OF = f'kind="ProfilingJob",{_RUN}'
+
+
+def profiling() -> Dashboard:
+    """One profiling job."""
+    known = 'edgetran_resource_state{kind="ProfilingJob"'
+    return (
+        page(
+            "edgetran-profiling",
+            "EdgeTran / Profiling",
+            "One ProfilingJob: what its board measures, and how well others can be predicted.",
+            choice("namespace", "Namespace", f"{known}}}", "namespace"),
+            choice("name", "Profiling job", f'{known},namespace="$namespace"}}', "name"),
+        )
+        .with_row(Row("Now"))
+        .with_panel(
+            number(
+                "State",
+                "State and reason of the job.",
+                "none",
+                (f"edgetran_resource_state{{{_OF}}}", "{{state}}: {{reason}}"),
+                labels=True,
+            )
+        )
+        .with_panel(
+            number(
+                "Board",
+                "Device and node that is measured on.",
+                "none",
+                (
+                    f"edgetran_profiling_median_latency_seconds{{{_RUN}}}",
+                    "{{device}} on {{node}}",
+                ),
+                labels=True,
+            )
+        )
+        .with_panel(
+            number(
+                "Progress",
+                "Architectures tried, of those that may be; it may stop earlier, when the error "
+                "is small enough.",
+                "percentunit",
+                (
+                    (
+                        f"edgetran_resource_steps_done{{{_OF}}}"
+                        f" / (edgetran_resource_steps{{{_OF}}} > 0)"
+                    ),
+                    "",
+                ),
+            )
+        )
+        .with_panel(
+            number(
+                "Time left",
+                "Time until all measurements are made at the present pace.",
+                "s",
+                (f"edgetran_worker_stage_left_seconds{{{_RUN}}}", ""),
+            )
+        )
+        .with_panel(
+            number(
+                "Median latency",
+                "Median latency per sequence over the architectures measured.",
+                "s",
+                (f"edgetran_profiling_median_latency_seconds{{{_RUN}}}", ""),
+            )
+        )
+        .with_panel(
+            number(
+                "Failed workers",
+                "How often a worker of the job failed and was started again.",
+                "short",
+                (f"edgetran_resource_failures{{{_OF}}}", ""),
+                thresholds=((None, "green"), (1, "orange")),
+            )
+        )
+        .with_row(Row("Measurements"))
+        .with_panel(
+            lines(
+                "Architectures by outcome",
+                "Measured now, taken over from earlier runs, unstable ones among the measured, "
+                "and those that could not be measured.",
+                "short",
+                (f"edgetran_profiling_architectures{{{_RUN}}}", "{{state}}"),
+                steps=True,
+            )
+        )
+        .with_panel(
+            lines(
+                "Latency",
+                "Latency per sequence of the architecture measured last.",
+                "s",
+                (f"edgetran_worker_last_latency_seconds{{{_RUN}}}", "last measured"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Energy",
+                "Energy per sequence of the architecture measured last; empty where no power "
+                "source exists.",
+                "joule",
+                (f"edgetran_worker_last_energy_joules{{{_RUN}}}", "last measured"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Share of time that is measured",
+                "Time spent on measurements, per second; what is missing is spent on fitting and "
+                "choosing.",
+                "percentunit",
+                (f"deriv(edgetran_worker_measuring_seconds{{{_RUN}}}[15m])", "measuring"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Queue for the board",
+                "Profiling jobs that wait for each board.",
+                "short",
+                ("edgetran_board_queue_length", "{{device}}"),
+                steps=True,
+            )
+        )
+        .with_panel(
+            lines(
+                "Writing of results",
+                "Results ConfigMaps written, and attempts that failed, in five minutes.",
+                "short",
+                (f"delta(edgetran_worker_results_writes{{{_RUN}}}[5m])", "written"),
+                (f"delta(edgetran_worker_results_failures{{{_RUN}}}[5m])", "failed"),
+            )
+        )
+        .with_row(Row("Predictions"))
+        .with_panel(
+            lines(
+                "Predicted against measured",
+                "Cross-validated relative error of each measure, as the profile claims it: mean "
+                "of |predicted / measured − 1|.",
+                "percentunit",
+                (
+                    f"edgetran_profiling_surrogate_error_ratio{{{_RUN}}}",
+                    "{{measure}}",
+                ),
+                width=12,
+            )
+        )
+        .with_panel(
+            lines(
+                "Uncertainty",
+                "Relative error that 95 of 100 predictions stay below, in cross-validation.",
+                "percentunit",
+                (
+                    f"edgetran_worker_surrogate_p95_error_ratio{{{_RUN}}}",
+                    "{{measure}}",
+                ),
+                width=12,
+            )
+        )
+    )

@@ -1,0 +1,266 @@
+"""One search: how far it is, what it found, and how well it predicts."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+
+from grafana.panels import bars, choice, lines, number, page, rows, scatter, scatter_over_time
+
+_RUN = 'namespace="$namespace",name="$name"'
+_OF = f'kind="CoDesignSearch",{_RUN}'
+_STATE = f"edgetran_resource_state{{{_OF}}}"
+_JOBS = 'namespace="$namespace",name=~"$name-.+"'
+
+
+def search() -> Dashboard:
+    """One search."""
+    known = 'edgetran_resource_state{kind="CoDesignSearch"'
+    return (
+        page(
+            "edgetran-search",
+            "EdgeTran / Search",
+            "One CoDesignSearch: progress, the best candidate, the Pareto front, predictions.",
+            choice("namespace", "Namespace", f"{known}}}", "namespace"),
+            choice("name", "Search", f'{known},namespace="$namespace"}}', "name"),
+        )
+        .with_row(Row("Now"))
+        .with_panel(
+            number(
+                "State",
+                "State and reason of the search.",
+                "none",
+                (_STATE, "{{state}}: {{reason}}"),
+                labels=True,
+            )
+        )
+        .with_panel(
+            number(
+                "Progress",
+                "Trials that ended, of those that there may be.",
+                "percentunit",
+                (
+                    (
+                        f"edgetran_resource_steps_done{{{_OF}}}"
+                        f" / (edgetran_resource_steps{{{_OF}}} > 0)"
+                    ),
+                    "",
+                ),
+            )
+        )
+        .with_panel(
+            number(
+                "Time left",
+                "Time until the stage that runs is done at its present pace; empty between stages.",
+                "s",
+                (f"edgetran_worker_stage_left_seconds{{{_RUN}}}", ""),
+            )
+        )
+        .with_panel(
+            number(
+                "Best accuracy",
+                "Selection metric of the best feasible candidate on validation data.",
+                "percentunit",
+                (f"edgetran_search_best_accuracy_ratio{{{_RUN}}}", "{{device}}"),
+            )
+        )
+        .with_panel(
+            number(
+                "Its latency",
+                "Latency per sequence of the best candidate on its device.",
+                "s",
+                (f"edgetran_search_best_latency_seconds{{{_RUN}}}", "{{device}}"),
+            )
+        )
+        .with_panel(
+            number(
+                "Its energy",
+                "Energy per sequence of the best candidate; empty where no power source exists.",
+                "joule",
+                (f"edgetran_search_best_energy_joules{{{_RUN}}}", "{{device}}"),
+            )
+        )
+        .with_row(Row("Found"))
+        .with_panel(
+            scatter(
+                "Pareto front",
+                "Candidates that no other is better than in every measure: latency per sequence "
+                "against accuracy; at most ten, spread along the front.",
+                "candidate",
+                (f"edgetran_pareto_latency_seconds{{{_OF}}}", "Latency", "s"),
+                (f"edgetran_pareto_accuracy_ratio{{{_OF}}}", "Accuracy", "percentunit"),
+            )
+        )
+        .with_panel(
+            rows(
+                "Candidates of the front",
+                "The same candidates with all of their measures.",
+                "candidate",
+                ["candidate", "device"],
+                (f"edgetran_pareto_accuracy_ratio{{{_OF}}}", "Accuracy", "percentunit"),
+                (f"edgetran_pareto_latency_seconds{{{_OF}}}", "Latency", "s"),
+                (f"edgetran_pareto_energy_joules{{{_OF}}}", "Energy", "joule"),
+                (f"edgetran_pareto_peak_power_watts{{{_OF}}}", "Peak power", "watt"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Best so far: objective and accuracy",
+                "Weighted objective and accuracy of the best candidate over time.",
+                "percentunit",
+                (f"edgetran_search_best_objective{{{_RUN}}}", "objective"),
+                (f"edgetran_search_best_accuracy_ratio{{{_RUN}}}", "accuracy"),
+                steps=True,
+                least=None,
+            )
+        )
+        .with_panel(
+            lines(
+                "Best so far: latency",
+                "Latency per sequence of the best candidate over time.",
+                "s",
+                (f"edgetran_search_best_latency_seconds{{{_RUN}}}", "{{device}}"),
+                steps=True,
+            )
+        )
+        .with_panel(
+            lines(
+                "Hypervolume",
+                "Volume that the Pareto front dominates: it grows while the search finds better "
+                "candidates, and its levelling off says that more trials bring little.",
+                "none",
+                (f"edgetran_search_hypervolume{{{_RUN}}}", "hypervolume"),
+                least=None,
+                steps=True,
+            )
+        )
+        .with_panel(
+            bars(
+                "Latency per device",
+                "Least latency per sequence on the front, by device.",
+                "s",
+                (f"min by (device) (edgetran_pareto_latency_seconds{{{_OF}}})", "{{device}}"),
+                width=12,
+            )
+        )
+        .with_panel(
+            bars(
+                "Energy per device",
+                "Least energy per sequence on the front, by device; empty where no device senses "
+                "power.",
+                "joule",
+                (f"min by (device) (edgetran_pareto_energy_joules{{{_OF}}})", "{{device}}"),
+                width=12,
+            )
+        )
+        .with_row(Row("Trials"))
+        .with_panel(
+            lines(
+                "Trials by state",
+                "Running, succeeded, failed; infeasible ones succeeded and break a constraint.",
+                "short",
+                (f"edgetran_trials{{{_RUN}}}", "{{state}}"),
+                steps=True,
+            )
+        )
+        .with_panel(
+            lines(
+                "Failed trials",
+                "Share of ended trials that failed.",
+                "percentunit",
+                (
+                    (
+                        f'edgetran_trials{{{_RUN},state="failed"}} / ignoring (state) '
+                        "(sum without (state) "
+                        f'(edgetran_trials{{{_RUN},state=~"succeeded|failed"}}) > 0)'
+                    ),
+                    "failed",
+                ),
+                most=1,
+            )
+        )
+        .with_panel(
+            lines(
+                "Time spent on training",
+                "Training time of all trials together, per second: how many trials train at once.",
+                "short",
+                (f"deriv(edgetran_worker_training_seconds{{{_RUN}}}[15m])", "trials at once"),
+            )
+        )
+        .with_row(Row("Predictions"))
+        .with_panel(
+            scatter_over_time(
+                "Predicted against measured accuracy",
+                "The method's prediction before a trial and what training gave, a point for each "
+                "moment; on the diagonal it predicts well.",
+                (
+                    f"edgetran_worker_trial_predicted_accuracy_ratio{{{_RUN}}}",
+                    "Predicted",
+                    "percentunit",
+                ),
+                (f"edgetran_worker_trial_accuracy_ratio{{{_RUN}}}", "Measured", "percentunit"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Uncertainty",
+                "Standard deviation of the method's prediction of the last trial, and how far off "
+                "it was.",
+                "percentunit",
+                (
+                    f"edgetran_worker_trial_predicted_accuracy_deviation_ratio{{{_RUN}}}",
+                    "standard deviation",
+                ),
+                (
+                    (
+                        f"abs(edgetran_worker_trial_predicted_accuracy_ratio{{{_RUN}}}"
+                        f" - edgetran_worker_trial_accuracy_ratio{{{_RUN}}})"
+                    ),
+                    "error",
+                ),
+            )
+        )
+        .with_panel(
+            bars(
+                "Error of predicted cost",
+                "Cross-validated relative error of each measure on the devices that this search "
+                "profiles itself.",
+                "percentunit",
+                (
+                    f"edgetran_profiling_surrogate_error_ratio{{{_JOBS}}}",
+                    "{{name}} {{measure}}",
+                ),
+                thresholds=((None, "green"), (0.1, "orange"), (0.2, "red")),
+            )
+        )
+        .with_row(Row("Refinement and results"))
+        .with_panel(
+            lines(
+                "Models of the refinement",
+                "Models that growing and pruning made of the winner.",
+                "short",
+                (
+                    f"edgetran_gptran_models{{{_JOBS}}}",
+                    "{{name}} {{state}}",
+                ),
+                steps=True,
+            )
+        )
+        .with_panel(
+            lines(
+                "Results",
+                "ConfigMaps that the results fill; there may be 1,000.",
+                "short",
+                (f"edgetran_resource_results_parts{{{_OF}}}", "parts"),
+                steps=True,
+            )
+        )
+        .with_panel(
+            lines(
+                "Storage",
+                "Size and free space of the volume that checkpoints and models are kept on.",
+                "bytes",
+                (f"edgetran_worker_storage_free_bytes{{{_RUN}}}", "free"),
+                (f"edgetran_worker_storage_size_bytes{{{_RUN}}}", "size"),
+            )
+        )
+    )

@@ -1,0 +1,1 @@
+"""The chart's values and everything in charts/edgetran that is generated."""

@@ -1,0 +1,477 @@
+"""The chart's values: types, bounds, defaults and descriptions, in the order of values.yaml.
+
+values.yaml, values.schema.json and the table in the chart's README are written from these models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+OptionalLabel = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)]
+OptionalName = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)]
+LabelKey = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"),
+]
+LabelText = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)
+]
+Labels = dict[LabelKey, LabelText]
+Annotations = dict[LabelKey, str]
+Repository = Annotated[
+    str, Field(pattern=r"^[a-z0-9][-a-z0-9._]*(:[0-9]+)?(/[a-z0-9][-a-z0-9._]*)*$", max_length=255)
+]
+Registry = Annotated[
+    str, Field(pattern=r"^([a-z0-9][-a-z0-9.]*(:[0-9]+)?(/[a-z0-9][-a-z0-9._]*)*)?$")
+]
+Tag = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")]
+Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+Quantity = Annotated[
+    str | int | float,
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$",
+            "minimum": 0,
+        }
+    ),
+]
+Duration = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://\S+$")]
+KubernetesObject = dict[str, Any]
+"""A part of Kubernetes' own API, which the API server checks."""
+KubernetesObjects = list[KubernetesObject]
+
+
+class Part(BaseModel):
+    """A part of the values: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Watch(Part):
+    """What the operator looks at."""
+
+    namespaces: list[DnsLabel] = Field(
+        [], description="Namespaces that scope Namespaced watches; the release's own where empty."
+    )
+
+
+class Image(Part):
+    """The operator's image."""
+
+    repository: Repository = Field("edgetran-operator", description="Name of the image.")
+    tag: Tag = Field("", description="Tag; the chart's appVersion where empty.")
+    digest: Digest = Field("", description="Digest, which counts more than the tag.")
+    pull_policy: PullPolicy = Field("IfNotPresent", description="When nodes fetch the image.")
+
+
+class WorkerImage(Part):
+    """One of the workers' images."""
+
+    repository: Repository = Field("edgetran-worker", description="Name of the image.")
+    tag: Tag = Field("", description="Tag; `APPVERSION-CLASS`, such as `0.1.0-cpu`, where empty.")
+    digest: Digest = Field("", description="Digest, which counts more than the tag.")
+
+
+class WorkerImages(Part):
+    """The workers' images by what they run on."""
+
+    cpu: WorkerImage = Field(WorkerImage(), description="CPUs, amd64 and arm64.")
+    cuda: WorkerImage = Field(WorkerImage(), description="NVIDIA GPUs of amd64 nodes.")
+    jetson: WorkerImage = Field(WorkerImage(), description="NVIDIA GPUs of arm64 boards.")
+    openvino: WorkerImage = Field(WorkerImage(), description="Engine openvino.")
+
+
+class Resources(Part):
+    """Container resources."""
+
+    requests: dict[str, Quantity] = Field({}, description="What a node must have free.")
+    limits: dict[str, Quantity] = Field({}, description="What the container may use at most.")
+
+
+class WorkerResources(Part):
+    """Container resources of workers by what they do."""
+
+    profile: Resources = Field(
+        Resources(requests={"cpu": "500m", "memory": "512Mi"}), description="Measuring pods."
+    )
+    search: Resources = Field(
+        Resources(requests={"memory": "2Gi"}),
+        description="Searches; CPUs and GPUs are what `spec.ray` asks for.",
+    )
+    gptran: Resources = Field(
+        Resources(requests={"memory": "2Gi"}),
+        description="Refinements; CPUs and GPUs are what `spec.ray` asks for.",
+    )
+
+
+class Allowances(Part):
+    """What users may do in `spec.podTemplate`; each of these weakens what a worker is kept to."""
+
+    images: bool = Field(False, description="Set images, or add containers of their own.")
+    host_path: bool = Field(False, description="Mount folders of the node.")
+    host_namespaces: bool = Field(
+        False, description="Use the node's network, processes, IPC or ports."
+    )
+    privileged: bool = Field(
+        False, description="Weaken security contexts: privileged, root, capabilities."
+    )
+    service_accounts: bool = Field(
+        False, description="Run under another ServiceAccount than the run's own."
+    )
+
+
+class Workers(Part):
+    """The pods that measure, search and refine, which run in the resources' namespaces."""
+
+    images: WorkerImages = Field(WorkerImages(), description="Images by what they run on.")
+    image_pull_policy: PullPolicy = Field("IfNotPresent", description="When nodes fetch them.")
+    image_pull_secrets: list[DnsName] = Field(
+        [],
+        description="Names of Secrets, in each resource's namespace, that they are fetched with.",
+    )
+    resources: WorkerResources = Field(WorkerResources(), description="Resources by work.")
+    termination_grace_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        60, description="Time that a worker has to save its state when it is stopped."
+    )
+    allow: Allowances = Field(Allowances(), description="What `spec.podTemplate` may set.")
+    pod_patch: KubernetesObject = Field(
+        {}, description="Strategic merge patch (metadata, spec) over all workers' pods."
+    )
+
+
+class Operator(Part):
+    """How the operator runs."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What is logged."
+    )
+    reconcilers: Annotated[int, Field(ge=1, le=256)] = Field(
+        16, description="Resources that are reconciled at the same time."
+    )
+    max_loop_lag_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        10, description="Lag of the event loop above which /healthz fails."
+    )
+    max_watch_silence_seconds: Annotated[float, Field(ge=10, le=3600)] = Field(
+        300, description="Time without any word of a watch above which /healthz fails."
+    )
+    watch_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = Field(
+        240, description="How long the API server keeps one watch open."
+    )
+
+
+class Crds(Part):
+    """The three kinds' definitions."""
+
+    enabled: bool = Field(True, description="Install and upgrade them with the release.")
+    keep: bool = Field(
+        True, description="Keep them, and so every resource, when the release is uninstalled."
+    )
+
+
+class ServiceAccount(Part):
+    """Whom the operator acts as."""
+
+    create: bool = Field(True, description="Make it; false takes one that exists.")
+    name: OptionalName = Field("", description="Its name; the release's full name where empty.")
+    annotations: Annotations = Field({}, description="Annotations of it.")
+
+
+class Rbac(Part):
+    """What the operator and users may do."""
+
+    create: bool = Field(True, description="Make the roles that the operator needs.")
+    ray_jobs: bool = Field(
+        True, description="Let it make RayJobs, which `spec.ray.mode: kuberay` needs."
+    )
+    aggregate: bool = Field(
+        True, description="Let the cluster's roles view, edit and admin cover the three kinds."
+    )
+
+
+class Probe(Part):
+    """How the kubelet asks."""
+
+    initial_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        0, description="Seconds before the first question."
+    )
+    period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        10, description="Seconds between questions."
+    )
+    timeout_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
+        5, description="Seconds until an answer counts as missing."
+    )
+    failure_threshold: Annotated[int, Field(ge=1, le=600)] = Field(
+        3, description="Failures in a row that count."
+    )
+
+
+class Probes(Part):
+    """The operator's probes."""
+
+    port: Port = Field(8080, description="Port of /healthz and /readyz.")
+    startup: Probe = Field(
+        Probe(period_seconds=2, failure_threshold=60), description="Until it has started."
+    )
+    liveness: Probe = Field(
+        Probe(failure_threshold=6),
+        description="Restart: /healthz knows the loop's lag and watches.",
+    )
+    readiness: Probe = Field(Probe(), description="Ready once every watch has its first list.")
+
+
+class Service(Part):
+    """The Service of the operator's metrics."""
+
+    annotations: Annotations = Field({}, description="Annotations, such as prometheus.io/scrape.")
+    labels: Labels = Field({}, description="Further labels.")
+
+
+class Monitor(Part):
+    """How Prometheus' own operator is told to scrape."""
+
+    enabled: bool = Field(False, description="Make it; needs the API monitoring.coreos.com/v1.")
+    labels: Labels = Field(
+        {}, description="Labels that the Prometheus selects by, such as `release: NAME`."
+    )
+    interval: Duration = Field("30s", description="Time between scrapes.")
+    scrape_timeout: Duration = Field("10s", description="Time until a scrape counts as failed.")
+    relabelings: KubernetesObjects = Field([], description="Relabelling before the scrape.")
+    metric_relabelings: KubernetesObjects = Field([], description="Relabelling of what came.")
+
+
+class Metrics(Part):
+    """Metrics of the operator and of the workers."""
+
+    enabled: bool = Field(True, description="Serve /metrics, with a Service.")
+    port: Port = Field(9090, description="Port of the operator's /metrics.")
+    service: Service = Field(Service(), description="The Service of the operator's metrics.")
+    service_monitor: Monitor = Field(Monitor(), description="A ServiceMonitor for the operator.")
+    pod_monitor: Monitor = Field(Monitor(interval="15s"), description="A PodMonitor for workers.")
+
+
+class AlertThresholds(Part):
+    """Where alerts begin."""
+
+    loop_lag_seconds: Annotated[float, Field(gt=0)] = Field(
+        1, description="Lag of the operator's event loop."
+    )
+    reconcile_error_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="Reconciliations that end in an error, of all."
+    )
+    trial_failure_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.25, description="Trials of a search that failed, of those that ended."
+    )
+    surrogate_error_ratio: Annotated[float, Field(gt=0)] = Field(
+        0.2, description="Relative error of predicted latency that a profile should get below."
+    )
+    no_progress: Duration = Field("2h", description="Time without a step that counts as stalled.")
+    results_parts: Annotated[int, Field(ge=1, le=1000)] = Field(
+        900, description="Results ConfigMaps that one resource fills; there may be 1,000."
+    )
+    storage_free_ratio: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="Free part of a run's volume."
+    )
+
+
+class PrometheusRule(Part):
+    """Alerts."""
+
+    enabled: bool = Field(False, description="Make it; needs the API monitoring.coreos.com/v1.")
+    labels: Labels = Field(
+        {}, description="Labels that the Prometheus selects by, such as `release: NAME`."
+    )
+    alert_labels: Labels = Field({}, description="Further labels of every alert.")
+    disabled: list[Annotated[str, Field(pattern=r"^EdgeTran[A-Za-z]+$")]] = Field(
+        [], description="Names of alerts to leave out."
+    )
+    runbook_url: HttpUrl = Field(
+        "https://edgetran.io/runbooks", description="Address of the runbooks' folder."
+    )
+    thresholds: AlertThresholds = Field(AlertThresholds(), description="Where alerts begin.")
+
+
+class Dashboards(Part):
+    """Grafana dashboards."""
+
+    enabled: bool = Field(True, description="Make a ConfigMap for each dashboard.")
+    labels: Labels = Field(
+        {"grafana_dashboard": "1"}, description="Labels by which Grafana's sidecar finds them."
+    )
+    annotations: Annotations = Field(
+        {}, description="Annotations, such as `grafana_folder: EdgeTran`."
+    )
+    namespace: OptionalLabel = Field("", description="Their namespace; the release's where empty.")
+
+
+class PodDisruptionBudget(Part):
+    """How many operators a drain may take away."""
+
+    enabled: bool = Field(False, description="Make it.")
+    max_unavailable: Annotated[int, Field(ge=0, le=1)] = Field(
+        1, description="0 refuses to drain the operator's node; 1 lets it move."
+    )
+
+
+class NetworkPolicy(Part):
+    """Who may talk to whom."""
+
+    enabled: bool = Field(
+        False, description="Let the operator reach the API server and DNS alone, and be scraped."
+    )
+    metrics_from: KubernetesObjects = Field(
+        [], description="NetworkPolicyPeers that may scrape; everyone where empty."
+    )
+    api_server_ports: list[Port] = Field([443, 6443], description="Ports of the API server.")
+    api_server_cidrs: list[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]] = Field(
+        [], description="Addresses of the API server; any where empty."
+    )
+    worker_namespaces: list[DnsLabel] = Field(
+        [], description="Namespaces where workers accept scrapes and other workers alone."
+    )
+
+
+class HelmTest(Part):
+    """What `helm test` runs: it reads the operator's metrics through the Service."""
+
+    enabled: bool = Field(True, description="Make the test's pod when `helm test` is asked for.")
+    python: Annotated[str, Field(min_length=1)] = Field(
+        "python", description="Name of Python in the operator's image."
+    )
+
+
+class EnvironmentVariable(Part):
+    """A corev1.EnvVar."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(description="Name.")
+    value: str = Field("", description="Value.")
+    value_from: KubernetesObject = Field({}, description="Where the value comes from.")
+
+
+class Toleration(Part):
+    """A corev1.Toleration."""
+
+    key: str = Field("", description="Key of the taint.")
+    operator: Literal["Exists", "Equal"] = Field("Equal", description="How it is compared.")
+    value: str = Field("", description="Value of the taint.")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        "", description="Effect of the taint."
+    )
+    toleration_seconds: int = Field(0, description="How long NoExecute is tolerated.")
+
+
+class VolumeMount(Part):
+    """A corev1.VolumeMount."""
+
+    name: DnsLabel = Field(description="Name of the volume.")
+    mount_path: Annotated[str, Field(pattern="^/")] = Field(description="Where it is mounted.")
+    sub_path: str = Field("", description="What of it is mounted.")
+    read_only: bool = Field(False, description="Whether it is read only.")
+    mount_propagation: Literal["None", "HostToContainer", "Bidirectional"] = Field(
+        "None", description="Whether mounts spread."
+    )
+
+
+class Values(Part):
+    """All values."""
+
+    name_override: OptionalLabel = Field("", description="Instead of the chart's name in names.")
+    fullname_override: OptionalLabel = Field("", description="Instead of the full name in names.")
+    common_labels: Labels = Field({}, description="Labels of every object.")
+    common_annotations: Annotations = Field({}, description="Annotations of every object.")
+
+    scope: Literal["Cluster", "Namespaced"] = Field(
+        "Cluster",
+        description="Watch all namespaces with a ClusterRole, or some with a Role in each.",
+    )
+    watch: Watch = Field(Watch(), description="What is watched.")
+
+    image_registry: Registry = Field(
+        "", description="Registry put before the names of all images, such as `registry.lan:5000`."
+    )
+    image_pull_secrets: list[DnsName] = Field(
+        [], description="Names of Secrets that the operator's image is fetched with."
+    )
+    image: Image = Field(Image(), description="The operator's image.")
+    workers: Workers = Field(Workers(), description="The pods that measure, search and refine.")
+    operator: Operator = Field(Operator(), description="How the operator runs.")
+    crds: Crds = Field(Crds(), description="The three kinds' definitions.")
+    service_account: ServiceAccount = Field(
+        ServiceAccount(), description="Whom the operator acts as."
+    )
+    rbac: Rbac = Field(Rbac(), description="What the operator and users may do.")
+
+    pod_labels: Labels = Field({}, description="Further labels of the operator's pod.")
+    pod_annotations: Annotations = Field({}, description="Annotations of the operator's pod.")
+    pod_security_context: KubernetesObject = Field(
+        {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        description="Security context of the operator's pod.",
+    )
+    security_context: KubernetesObject = Field(
+        {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        description="Security context of the operator's container.",
+    )
+    resources: Resources = Field(
+        Resources(
+            requests={"cpu": "50m", "memory": "128Mi"}, limits={"cpu": "1", "memory": "384Mi"}
+        ),
+        description="Resources of the operator; 5,000 resources need less than 256 MiB.",
+    )
+    probes: Probes = Field(Probes(), description="The operator's probes.")
+    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
+        30, description="Time that the operator has to end."
+    )
+    priority_class_name: OptionalName = Field("", description="PriorityClass of its pod.")
+    node_selector: Labels = Field({}, description="Labels of nodes that it may run on.")
+    tolerations: list[Toleration] = Field([], description="Taints that it tolerates.")
+    affinity: KubernetesObject = Field(
+        {
+            "nodeAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 100,
+                        "preference": {
+                            "matchExpressions": [
+                                {"key": "edgetran.io/device", "operator": "DoesNotExist"}
+                            ]
+                        },
+                    }
+                ]
+            }
+        },
+        description="Affinity of its pod: away from the boards, where there is another node.",
+    )
+    command: list[str] = Field([], description="Instead of the image's command.")
+    extra_args: list[str] = Field([], description="Further arguments of the operator.")
+    extra_env: list[EnvironmentVariable] = Field(
+        [], description="Further environment variables, such as HTTPS_PROXY."
+    )
+    extra_volumes: KubernetesObjects = Field([], description="Further volumes of its pod.")
+    extra_volume_mounts: list[VolumeMount] = Field([], description="Where they are mounted.")
+
+    metrics: Metrics = Field(Metrics(), description="Metrics of the operator and of workers.")
+    prometheus_rule: PrometheusRule = Field(PrometheusRule(), description="Alerts.")
+    dashboards: Dashboards = Field(Dashboards(), description="Grafana dashboards.")
+    pod_disruption_budget: PodDisruptionBudget = Field(
+        PodDisruptionBudget(), description="How many operators a drain may take away."
+    )
+    network_policy: NetworkPolicy = Field(NetworkPolicy(), description="Who may talk to whom.")
+    tests: HelmTest = Field(HelmTest(), description="What `helm test` runs.")

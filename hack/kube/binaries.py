@@ -1,0 +1,68 @@
+"""The programs that a cluster is made of: Kubernetes from its cache, the rest from Debian."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from kube.errors import ClusterError
+
+BUILD: Final = Path(__file__).resolve().parent.parent / "build-kube"
+
+CONTROL_PLANE: Final = {"etcd": "etcd-server", "openssl": "openssl"}
+"""Programs that etcd and an API server need, and the Debian package of each."""
+
+NODES: Final = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+}
+"""Programs that nodes need as well, and the Debian package of each."""
+
+
+def kubernetes() -> Path:
+    """The folder of Kubernetes' own programs, built where they are missing.
+
+    Raises:
+        ClusterError: they cannot be built here.
+    """
+    built = subprocess.run([BUILD], stdout=subprocess.PIPE, text=True, check=False)
+    if built.returncode:
+        raise ClusterError("Kubernetes could not be built; the lines above say why")
+    return Path(built.stdout.strip().splitlines()[-1])
+
+
+def require(*groups: dict[str, str]) -> None:
+    """Install the Debian packages of programs that are missing.
+
+    Raises:
+        ClusterError: some are missing and this user may not install them.
+    """
+    wanted = {program: package for group in groups for program, package in group.items()}
+    missing = sorted({package for program, package in wanted.items() if not _found(program)})
+    if not missing:
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise ClusterError(f"missing here: run as root: apt-get install {' '.join(missing)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
+        done = subprocess.run(
+            ["apt-get", "-q", *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ClusterError(f"apt-get {' '.join(command)} failed: {done.stderr.strip()}")
+
+
+def _found(program: str) -> bool:
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    return shutil.which(program, path=places) is not None

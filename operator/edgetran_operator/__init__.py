@@ -1,0 +1,1 @@
+"""The operator: resources become Jobs and ConfigMaps, and their status tells how they go."""

@@ -1,0 +1,127 @@
+"""The whole operator in one event loop: kopf, the other watches, the engine, probes, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import kopf
+
+from edgetran_operator.client import Client
+from edgetran_operator.engine import Engine
+from edgetran_operator.handlers import kopf_settings, register
+from edgetran_operator.informers import Informer
+from edgetran_operator.loop_lag import LoopLag
+from edgetran_operator.metrics import Measures
+from edgetran_operator.probes import Health, serve_probes
+from edgetran_operator.settings import Settings
+from edgetran_operator.sources import ray_job_sources, sources
+
+_NAMESPACES_IN_AFFINITY = (1, 22)
+"""Version of Kubernetes from which on pod affinity knows namespaceSelector."""
+
+_log = logging.getLogger(__name__)
+
+
+async def run_operator(
+    settings: Settings, kubeconfig: Path | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Run until SIGTERM or SIGINT, or until `stop` is set.
+
+    Raises:
+        OSError: a port that is taken.
+    """
+    if kubeconfig is not None:
+        os.environ["KUBECONFIG"] = str(kubeconfig)  # where kopf looks for it
+    client = await Client.connect(kubeconfig)
+    try:
+        await _run(client, settings, stop)
+    finally:
+        await client.close()
+
+
+async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -> None:
+    measures = Measures()
+    engine = Engine(client, settings, measures)
+    version = await _server_version(client)
+    engine.gatherer.namespaces_in_affinity = version >= _NAMESPACES_IN_AFFINITY
+    informers = _informers(client, engine)
+    ready = asyncio.Event()
+    lag = LoopLag(measures.lag)
+    health = Health(settings, lag, ready.is_set)
+    health.informers = informers
+    registry = kopf.OperatorRegistry()
+    register(registry, engine)
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.probe_port >= 0:
+            runner = await serve_probes(health, settings.probe_port)
+            stack.push_async_callback(runner.cleanup)
+        if settings.metrics_port >= 0:
+            stack.callback(measures.serve(settings.metrics_port, engine))
+        _log.info("the operator runs against Kubernetes %d.%d", *version)
+        await engine.learn()
+        background = [lag.run(), _reconcile(engine, informers), _watch_ray_jobs(client, engine)]
+        operator = kopf.operator(
+            registry=registry,
+            settings=kopf_settings(settings),
+            # kopf's own would name the user, and a pod's may have no name.
+            identity=cast("Any", socket.gethostname()),
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            ready_flag=ready,
+            stop_flag=stop,
+        )
+        await _until_first(operator, [*background, *(each.run() for each in informers)])
+
+
+def _informers(client: Client, engine: Engine) -> list[Informer]:
+    seconds = engine.settings.watch_timeout_seconds
+    return [Informer(client, source, watch_seconds=seconds) for source in sources(engine)]
+
+
+async def _reconcile(engine: Engine, informers: Sequence[Informer]) -> None:
+    """Reconcile once all that existed before is known."""
+    for informer in informers:
+        await informer.synced.wait()
+    await engine.run()
+
+
+async def _watch_ray_jobs(client: Client, engine: Engine) -> None:
+    """Watch RayJobs from the first resource on that asks for one."""
+    await engine.ray_jobs_wanted.wait()
+    seconds = engine.settings.watch_timeout_seconds
+    async with asyncio.TaskGroup() as group:
+        for source in ray_job_sources(engine):
+            group.create_task(Informer(client, source, watch_seconds=seconds).run())
+
+
+async def _until_first(
+    main: Coroutine[Any, Any, None], others: Sequence[Coroutine[Any, Any, None]]
+) -> None:
+    """Run all until `main` ends or one of the others fails."""
+    tasks = [asyncio.create_task(main), *(asyncio.create_task(each) for each in others)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended = [task for task in tasks if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()
+
+
+async def _server_version(client: Client) -> tuple[int, int]:
+    """Major and minor version of the API server."""
+    answer = await client.get("/version")
+    major, minor = (
+        int("".join(char for char in answer[part] if char.isdigit()) or 0)
+        for part in ("major", "minor")
+    )
+    return major, minor

@@ -1,0 +1,354 @@
+"""What the watches told: every resource, and views of its children, of nodes and of events."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from edgetran.api import API_VERSION, KINDS
+from edgetran.api.names import profiling_job_name, refinement_name
+from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL
+from edgetran_operator.observation import NodeView, PartView, PodView, WorkerView, WorkFiles
+from edgetran_operator.views import (
+    child_of,
+    controller_uid,
+    job_view,
+    moment,
+    node_view,
+    part_view,
+    pod_view,
+    ray_job_view,
+    work_files,
+)
+
+
+class Key(NamedTuple):
+    """One resource."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(slots=True)
+class Entry:
+    """A resource as the API server has it.
+
+    Attributes:
+        uid: its unique identifier.
+        version: its resourceVersion.
+        generation: number of its spec's version.
+        created: when it came.
+        deleting: whether its deletion was asked for.
+        owner: uid of the resource that made it; empty where a user did.
+        spec: its spec as JSON, which takes a fraction of the memory of plain data.
+        status: its status as plain data.
+        refers: resources that it waits for or builds on.
+    """
+
+    uid: str
+    version: str
+    generation: int
+    created: datetime
+    deleting: bool
+    owner: str
+    spec: bytes
+    status: Mapping[str, Any]
+    refers: tuple[Key, ...] = ()
+
+    @property
+    def wants_ray_job(self) -> bool:
+        """Whether its worker is a RayJob."""
+        return b'"mode":"kuberay"' in self.spec
+
+    def document(self, key: Key) -> dict[str, Any]:
+        """The resource as plain data, its status and the server's metadata left out."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": key.kind,
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "spec": json.loads(self.spec),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One child: which resource it belongs to, and what is kept of it."""
+
+    uid: str
+    version: str
+    owner_uid: str
+    view: WorkerView | PodView | PartView | WorkFiles
+
+
+@dataclass(slots=True)
+class Family:
+    """The children of one resource, by (kind, name)."""
+
+    children: dict[tuple[str, str], Record] = field(default_factory=dict)
+
+    def views(self, kind: type[Any]) -> Iterator[Any]:
+        """Views of one type."""
+        return (each.view for each in self.children.values() if isinstance(each.view, kind))
+
+
+CHILD_KINDS: Final = ("Job", "RayJob", "Pod", "ConfigMap")
+
+
+class Cache:
+    """Everything that is known of the cluster; only ever changed by what the API server said.
+
+    Each method that takes news returns the resources that they may matter to.
+    """
+
+    def __init__(self) -> None:
+        self.resources: dict[Key, Entry] = {}
+        self.families: dict[Key, Family] = {}
+        self.nodes: dict[str, NodeView] = {}
+        self._no_pod: dict[tuple[str, str], tuple[str, str, str]] = {}
+        self._dependents: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._owners: dict[tuple[str, str, str], Key] = {}
+
+    # Resources
+
+    def resource(self, body: Mapping[str, Any]) -> set[Key]:
+        """Take in a resource of one of the three kinds."""
+        metadata = body["metadata"]
+        key = Key(body["kind"], metadata["namespace"], metadata["name"])
+        before = self.resources.get(key)
+        version = metadata["resourceVersion"]
+        if (
+            before is not None
+            and before.uid == metadata["uid"]
+            and not _newer(version, before.version)
+        ):
+            return set()
+        spec = body.get("spec")
+        entry = Entry(
+            uid=metadata["uid"],
+            version=version,
+            generation=metadata.get("generation", 0),
+            created=moment(metadata.get("creationTimestamp")),
+            deleting="deletionTimestamp" in metadata,
+            owner=controller_uid(metadata),
+            spec=json.dumps(spec, separators=(",", ":")).encode(),
+            status=body.get("status") or {},
+            refers=_refers(key, spec),
+        )
+        self.resources[key] = entry
+        self._refer(key, before.refers if before else (), entry.refers)
+        if before is None or _told(before) != _told(entry):
+            return {key, *self._dependents.get(key, ())}
+        return {key}
+
+    def forget(self, key: Key, uid: str | None = None) -> set[Key]:
+        """A resource is gone."""
+        entry = self.resources.get(key)
+        if entry is None or (uid is not None and entry.uid != uid):
+            return set()
+        del self.resources[key]
+        self._refer(key, entry.refers, ())
+        return set(self._dependents.get(key, ()))
+
+    def _refer(self, key: Key, before: Iterable[Key], after: Iterable[Key]) -> None:
+        for each in set(before) - set(after):
+            self._dependents[each].discard(key)
+            if not self._dependents[each]:
+                del self._dependents[each]
+        for each in after:
+            self._dependents[each].add(key)
+
+    # Children
+
+    def child(self, kind: str, body: Mapping[str, Any]) -> set[Key]:
+        """Take in a Job, RayJob, Pod or ConfigMap."""
+        metadata = body["metadata"]
+        owner = _owner_key(metadata)
+        view = _view(kind, body) if owner is not None else None
+        if owner is None or view is None:
+            return set()
+        place = (kind, metadata["name"])
+        family = self.families.setdefault(owner, Family())
+        before = family.children.get(place)
+        version = metadata["resourceVersion"]
+        if (
+            before is not None
+            and before.uid == metadata["uid"]
+            and not _newer(version, before.version)
+        ):
+            return set()
+        record = Record(metadata["uid"], version, controller_uid(metadata), view)
+        family.children[place] = record
+        self._owners[kind, metadata["namespace"], metadata["name"]] = owner
+        if before is not None and before.view == view and before.owner_uid == record.owner_uid:
+            return set()
+        return self._touched(owner, view)
+
+    def forget_child(
+        self, kind: str, namespace: str, name: str, uid: str | None = None
+    ) -> set[Key]:
+        """A child is gone."""
+        owner = self._owners.get((kind, namespace, name))
+        if owner is None:
+            return set()
+        family = self.families[owner]
+        record = family.children[kind, name]
+        if uid is not None and record.uid != uid:
+            return set()
+        del family.children[kind, name]
+        del self._owners[kind, namespace, name]
+        if not family.children:
+            del self.families[owner]
+        return self._touched(owner, record.view)
+
+    def mark_deleting(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """A child's deletion was asked for, and the watch has not said so yet."""
+        owner = self._owners.get((kind, namespace, name))
+        record = self.families[owner].children.get((kind, name)) if owner is not None else None
+        if owner is None or record is None or record.uid != uid:
+            return
+        if isinstance(record.view, WorkerView):
+            view = replace(record.view, deleting=True)
+            self.families[owner].children[kind, name] = replace(record, view=view)
+
+    def children_of_kind(self, kind: str, namespace: str | None) -> set[tuple[str, str]]:
+        """Namespace and name of every child of a kind, in one namespace or all."""
+        return {
+            (space, name)
+            for each, space, name in self._owners
+            if each == kind and namespace in (None, space)
+        }
+
+    def _touched(self, owner: Key, view: object) -> set[Key]:
+        if isinstance(view, PartView) and owner in self.resources:
+            return {owner, *self._dependents.get(owner, ())}
+        return {owner}
+
+    # Nodes and events
+
+    def node(self, body: Mapping[str, Any]) -> bool:
+        """Take in a node; whether anything changed that boards are chosen by."""
+        view = node_view(body)
+        changed = self.nodes.get(view.name) != view
+        self.nodes[view.name] = view
+        return changed
+
+    def forget_node(self, name: str) -> bool:
+        """A node is gone."""
+        return self.nodes.pop(name, None) is not None
+
+    def event(self, body: Mapping[str, Any]) -> set[Key]:
+        """Take in an event about a Job that cannot make its pod."""
+        about, message = body["involvedObject"], body.get("message", "")
+        found = child_of(about.get("name", ""))
+        if found is None:
+            return set()
+        namespace = about["namespace"]
+        place = (namespace, body["metadata"]["name"])
+        told = (about["name"], about.get("uid", ""), _without_pod(message))
+        if self._no_pod.get(place) == told:
+            return set()
+        self._no_pod[place] = told
+        return {Key(found[0], namespace, found[1])}
+
+    def forget_event(self, namespace: str, name: str) -> set[Key]:
+        """An event is gone."""
+        told = self._no_pod.pop((namespace, name), None)
+        found = child_of(told[0]) if told else None
+        return {Key(found[0], namespace, found[1])} if found else set()
+
+    def no_pod(self, worker: WorkerView, namespace: str) -> str:
+        """What keeps a Job from making its pod; empty where nothing is known to."""
+        if not self._no_pod:
+            return ""
+        return next(
+            (
+                told[2]
+                for (space, _), told in self._no_pod.items()
+                if (space, told[0], told[1]) == (namespace, worker.name, worker.uid)
+            ),
+            "",
+        )
+
+    def events(self, namespace: str | None) -> set[tuple[str, str]]:
+        """Namespace and name of the events that are kept, in one namespace or all."""
+        return {place for place in self._no_pod if namespace in (None, place[0])}
+
+
+def _newer(version: str, before: str) -> bool:
+    """Whether a resourceVersion is later: news may come by a watch and by an answer."""
+    if version.isdecimal() and before.isdecimal():
+        return int(version) > int(before)
+    return version != before
+
+
+def _owner_key(metadata: Mapping[str, Any]) -> Key | None:
+    labels = metadata.get("labels", {})
+    kind, name = labels.get(KIND_LABEL), labels.get(NAME_LABEL)
+    return Key(kind, metadata["namespace"], name) if kind in KINDS and name else None
+
+
+def _view(kind: str, body: Mapping[str, Any]) -> WorkerView | PodView | PartView | WorkFiles | None:
+    if kind == "Job":
+        return job_view(body)
+    if kind == "RayJob":
+        return ray_job_view(body)
+    if kind == "Pod":
+        return pod_view(body)
+    found = child_of(body["metadata"]["name"])
+    if found is None or found[2] == "worker":
+        return None
+    if found[2] == "spec":
+        return work_files(body)
+    return part_view(body, int(found[2].removeprefix("results-")))
+
+
+def _told(entry: Entry) -> tuple[Any, ...]:
+    """What of a resource others decide by."""
+    conditions = tuple(
+        (each.get("type"), each.get("status"), each.get("reason"))
+        for each in entry.status.get("conditions", ())
+    )
+    return entry.uid, entry.generation, entry.status.get("completionTime"), conditions
+
+
+def _refers(key: Key, spec: Any) -> tuple[Key, ...]:
+    """Resources that decisions about this one look at, as far as a spec that may be bad tells."""
+    if not isinstance(spec, Mapping):
+        return ()
+    names: list[tuple[str, Any]] = []
+    if key.kind == "ProfilingJob":
+        names += (("ProfilingJob", _name(each)) for each in _mappings(spec.get("warmStartFrom")))
+    elif key.kind == "CoDesignSearch":
+        for device in _mappings(spec.get("devices")):
+            name = _name(device.get("profileRef"))
+            own = device.get("name")
+            if name is None and isinstance(own, str) and len(key.name) + len(own) < 63:
+                name = profiling_job_name(key.name, own)
+            names.append(("ProfilingJob", name))
+        if isinstance(spec.get("refine"), Mapping):
+            names.append(("GPTranRun", refinement_name(key.name[:50])))
+    elif key.kind == "GPTranRun":
+        names.append(("CoDesignSearch", _name(spec.get("searchRef"))))
+        own_device = spec.get("device")
+        if isinstance(own_device, Mapping):
+            names.append(("ProfilingJob", _name(own_device.get("profileRef"))))
+    return tuple(Key(kind, key.namespace, name) for kind, name in names if isinstance(name, str))
+
+
+def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+    entries = value if isinstance(value, list) else []
+    return (each for each in entries if isinstance(each, Mapping))
+
+
+def _name(reference: object) -> Any:
+    return reference.get("name") if isinstance(reference, Mapping) else None
+
+
+def _without_pod(message: str) -> str:
+    """The sentence without the pod's name, which is another one at each attempt."""
+    return message.partition(" is forbidden: ")[2] or message

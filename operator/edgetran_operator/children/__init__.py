@@ -1,0 +1,29 @@
+"""Builders of child objects: functions of a run without side effects."""
+
+from edgetran_operator.children.access import access
+from edgetran_operator.children.claim import claim
+from edgetran_operator.children.implied import implied_child
+from edgetran_operator.children.job import worker_job
+from edgetran_operator.children.pod import worker_pod
+from edgetran_operator.children.ray_job import RAY_API_VERSION, ray_job
+from edgetran_operator.children.restrict import podtemplate_problems
+from edgetran_operator.children.results import results_part
+from edgetran_operator.children.run import COMPONENTS, Inputs, Run
+from edgetran_operator.children.work import new_work, work_child
+
+__all__ = [
+    "COMPONENTS",
+    "RAY_API_VERSION",
+    "Inputs",
+    "Run",
+    "access",
+    "claim",
+    "implied_child",
+    "new_work",
+    "podtemplate_problems",
+    "ray_job",
+    "results_part",
+    "work_child",
+    "worker_job",
+    "worker_pod",
+]

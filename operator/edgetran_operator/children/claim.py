@@ -1,0 +1,32 @@
+"""The volume claim that `spec.storage.newClaim` asks for."""
+
+from __future__ import annotations
+
+from edgetran.api import child_name
+from edgetran.api.names import STORAGE
+from edgetran_operator.children.run import Run
+from edgetran_operator.outcome import Child
+
+
+def claim(run: Run) -> tuple[Child, ...]:
+    """The PersistentVolumeClaim of the run; none where the storage is something else."""
+    storage = run.spec.storage
+    if storage is None or storage.new_claim is None:
+        return ()
+    wanted = storage.new_claim
+    spec = {
+        "accessModes": [wanted.access_mode],
+        "resources": {"requests": {"storage": wanted.size}},
+    }
+    if wanted.storage_class_name is not None:
+        spec["storageClassName"] = wanted.storage_class_name
+    return (
+        Child(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": run.metadata(child_name(run.resource, STORAGE)),
+                "spec": spec,
+            }
+        ),
+    )

@@ -1,0 +1,161 @@
+"""From the cache to the observation of one resource."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from edgetran.api import Resource, SpecError, parse_resource
+from edgetran_operator.board_book import BoardBook
+from edgetran_operator.cache import Cache, Entry, Family, Key
+from edgetran_operator.children.work import RESOURCE_FILE
+from edgetran_operator.observation import (
+    Dependency,
+    Observation,
+    PartView,
+    PodView,
+    Refusal,
+    WorkerView,
+    WorkFiles,
+)
+from edgetran_operator.reconcile.spec import sentences
+from edgetran_operator.settings import Settings
+
+_REMEMBERED: Final = 500
+"""Parsed specs that are kept: parsing is most of what a reconciliation costs."""
+
+
+class Gatherer:
+    """Builds observations.
+
+    Attributes:
+        rayjobs_served: whether the RayJob API is there; None while nobody asked.
+        namespaces_in_affinity: whether the server knows namespaceSelector in pod affinity.
+    """
+
+    def __init__(self, cache: Cache, boards: BoardBook, settings: Settings) -> None:
+        self._cache = cache
+        self._boards = boards
+        self._settings = settings
+        self._parsed: OrderedDict[tuple[Key, bytes | str], Resource | str] = OrderedDict()
+        self.rayjobs_served: bool | None = None
+        self.namespaces_in_affinity = True
+
+    def observe(
+        self, key: Key, refusals: Mapping[str, Refusal], now: datetime | None = None
+    ) -> Observation | None:
+        """The observation of a resource; None where there is none."""
+        entry = self._cache.resources.get(key)
+        if entry is None:
+            return None
+        family = self._cache.families.get(key, Family())
+        own = {
+            place: record
+            for place, record in family.children.items()
+            if place[0] == "Pod" or record.owner_uid == entry.uid
+        }
+        left_over = next(
+            (f"{kind}/{name}" for kind, name in family.children if (kind, name) not in own), ""
+        )
+        views = [record.view for record in own.values()]
+        worker = next((view for view in views if isinstance(view, WorkerView)), None)
+        work = next((view for view in views if isinstance(view, WorkFiles)), None)
+        newest = self._newest(key, entry)
+        return Observation(
+            now=(now or datetime.now(UTC)).replace(microsecond=0),
+            settings=self._settings,
+            kind=key.kind,
+            name=key.name,
+            namespace=key.namespace,
+            uid=entry.uid,
+            generation=entry.generation,
+            deleting=entry.deleting,
+            resource=newest if isinstance(newest, Resource) else None,
+            problem=newest if isinstance(newest, str) else None,
+            status=entry.status,
+            first=self._first(key, work),
+            work=work,
+            worker=worker,
+            pods=tuple(view for view in views if isinstance(view, PodView)),
+            parts=_parts(views),
+            board=self._boards.verdict(key),
+            dependencies=self._dependencies(entry),
+            left_over=left_over,
+            no_pod=self._cache.no_pod(worker, key.namespace) if worker is not None else "",
+            refusals=refusals,
+            rayjobs_served=self.rayjobs_served,
+            namespaces_in_affinity=self.namespaces_in_affinity,
+        )
+
+    def _newest(self, key: Key, entry: Entry) -> Resource | str:
+        return self._remember(key, entry.spec, lambda: entry.document(key))
+
+    def _first(self, key: Key, work: WorkFiles | None) -> Resource | None:
+        """The spec that work began with; None where it did not, or cannot be read any more."""
+        text = work.files.get(RESOURCE_FILE) if work is not None else None
+        if text is None:
+            return None
+        try:
+            document = json.loads(text)
+        except ValueError:
+            return None
+        found = self._remember(key, text, lambda: document)
+        return found if isinstance(found, Resource) else None
+
+    def _remember(self, key: Key, text: bytes | str, document: Any) -> Resource | str:
+        place = (key, text)
+        known = self._parsed.get(place)
+        if known is None:
+            known = _parse(document())
+            self._parsed[place] = known
+            if len(self._parsed) > _REMEMBERED:
+                self._parsed.popitem(last=False)
+        else:
+            self._parsed.move_to_end(place)
+        return known
+
+    def _dependencies(self, entry: Entry) -> dict[tuple[str, str], Dependency]:
+        """What the resource refers to, and the ProfilingJobs that those refer to in turn."""
+        wanted = list(entry.refers)
+        for each in wanted:  # which grows meanwhile
+            other = self._cache.resources.get(each)
+            if other is not None:
+                new = (job for job in other.refers if job.kind == "ProfilingJob")
+                wanted += (job for job in new if job not in wanted)
+        found = {}
+        for each in wanted:
+            other = self._cache.resources.get(each)
+            if other is None or other.deleting:
+                continue
+            family = self._cache.families.get(each, Family())
+            views = [
+                record.view for record in family.children.values() if record.owner_uid == other.uid
+            ]
+            work = next((view for view in views if isinstance(view, WorkFiles)), None)
+            parsed = self._newest(each, other)
+            newest = parsed if isinstance(parsed, Resource) else None
+            found[each.kind, each.name] = Dependency(
+                resource=self._first(each, work) or newest,
+                newest=newest,
+                uid=other.uid,
+                status=other.status,
+                parts=_parts(views),
+                owner=other.owner,
+            )
+        return found
+
+
+def _parts(views: list[Any]) -> tuple[PartView, ...]:
+    parts = (view for view in views if isinstance(view, PartView))
+    return tuple(sorted(parts, key=lambda part: part.number))
+
+
+def _parse(document: Any) -> Resource | str:
+    """The resource, or all its problems in one line."""
+    try:
+        return parse_resource(document)
+    except SpecError as error:
+        return sentences(error)

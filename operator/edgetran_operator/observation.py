@@ -1,0 +1,254 @@
+"""What the operator knows of the cluster when it reconciles one resource: plain, frozen data.
+
+The views keep the few fields that decisions need, so that thousands of resources fit in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from edgetran.api import Reason, Resource
+from edgetran_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """The Job or RayJob that does a resource's work.
+
+    Attributes:
+        kind: Job or RayJob.
+        name: the object's name.
+        uid: the object's unique identifier.
+        deleting: whether its deletion was asked for.
+        complete: it ended well.
+        failed: it ended badly, all attempts included.
+        reason: the controller's word for how it ended; empty while it runs.
+        message: the controller's sentence about it.
+        finished: when it ended.
+        failed_pods: attempts that failed.
+        failures_before: failures of earlier workers of the same resource.
+        node: the board that it is pinned to; empty where it is free.
+        backoff_limit: attempts that may fail before it gives up.
+        stopped: it starts no further pods.
+    """
+
+    kind: str
+    name: str
+    uid: str
+    deleting: bool = False
+    complete: bool = False
+    failed: bool = False
+    reason: str = ""
+    message: str = ""
+    finished: datetime | None = None
+    failed_pods: int = 0
+    failures_before: int = 0
+    node: str = ""
+    backoff_limit: int = 0
+    stopped: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs or will run."""
+        return self.complete or self.failed or self.stopped
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod of a resource's worker.
+
+    Attributes:
+        name: the pod's name.
+        worker_uid: identifier of the Job that made it; empty where there is none.
+        created: when it was made.
+        phase: Pending, Running, Succeeded, Failed or Unknown.
+        node: the node that it was given; empty before.
+        deleting: whether its deletion was asked for.
+        unschedulable: the scheduler's sentence where no node takes it; empty otherwise.
+        waiting: why its container does not start, such as `ErrImagePull: …`; empty otherwise.
+        exit_code: how its container ended; None before.
+        message: sentence that the worker left, or what the kubelet says about the end.
+    """
+
+    name: str
+    worker_uid: str
+    created: datetime
+    phase: str
+    node: str = ""
+    deleting: bool = False
+    unschedulable: str = ""
+    waiting: str = ""
+    exit_code: int | None = None
+    message: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether it runs or may run yet."""
+        return self.phase not in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class PartView:
+    """One results ConfigMap.
+
+    Attributes:
+        number: its number, from 0.
+        name: the object's name.
+        used: whether the worker put records or a summary there.
+        records: how many records it holds.
+        summary: what the worker says of the whole; only in part 0.
+    """
+
+    number: int
+    name: str
+    used: bool = False
+    records: int = 0
+    summary: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFiles:
+    """The data of the ConfigMap that tells a worker its work: file contents by name."""
+
+    files: Mapping[str, str]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """A corev1.Taint that keeps pods away: effect NoSchedule or NoExecute."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node, as the choice of boards sees it."""
+
+    name: str
+    labels: Mapping[str, str]
+    ready: bool = True
+    schedulable: bool = True
+    taints: tuple[Taint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BoardVerdict:
+    """Which board a ProfilingJob may use now.
+
+    Attributes:
+        node: the board that is its own; None while it waits.
+        behind: the ProfilingJob that comes first, as `NAMESPACE/NAME`; None where none does.
+        problem: why no node can be the device; None where one can.
+        lost: why the board that it has cannot be used at the moment; None where it can.
+        architecture: the board's label kubernetes.io/arch; empty where it is not known.
+    """
+
+    node: str | None = None
+    behind: str | None = None
+    problem: str | None = None
+    lost: str | None = None
+    architecture: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server refused one child.
+
+    Attributes:
+        child: `KIND/NAME`.
+        generation: number of the spec's version that it was made for.
+        reason: InsufficientQuota, SpecInvalid, or ChildFailed where something else forbids it.
+        message: the API server's sentence.
+    """
+
+    child: str
+    generation: int
+    reason: Reason
+    message: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether it may be another one later though the child is the same."""
+        return self.reason is not Reason.SPEC_INVALID
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Another resource of the same namespace that the work needs.
+
+    Attributes:
+        resource: what it asks for: its first spec where work on it began; None where invalid.
+        newest: what the API server has of it; None where it is invalid.
+        uid: its unique identifier.
+        status: its status as plain data.
+        parts: its results ConfigMaps.
+        owner: uid of the resource that made it; empty where a user did.
+    """
+
+    resource: Resource | None
+    newest: Resource | None
+    uid: str
+    status: Mapping[str, Any]
+    parts: tuple[PartView, ...] = ()
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that one reconciliation sees.
+
+    Attributes:
+        now: whole seconds, UTC.
+        settings: the administrator's settings.
+        kind: kind of the resource.
+        name: its name.
+        namespace: its namespace.
+        uid: its unique identifier.
+        generation: number of its spec's version.
+        deleting: whether its deletion was asked for.
+        resource: the newest spec; None where it is invalid.
+        problem: what is wrong with the newest spec; None where it is valid.
+        status: the status as the API server has it.
+        first: the spec that work began with; None where it did not begin.
+        work: the spec ConfigMap; None where there is none.
+        worker: the Job or RayJob; None where there is none.
+        pods: the worker's pods, those of earlier workers included.
+        parts: results ConfigMaps by number.
+        board: which board a ProfilingJob may use; None for other kinds and for `host: true`.
+        dependencies: resources that exist, by (kind, name).
+        left_over: a child, as `KIND/NAME`, of an earlier resource of this name; empty where none.
+        no_pod: what the Job's controller says where something keeps it from making its pod.
+        refusals: children that the API server refused, by `KIND/NAME`.
+        rayjobs_served: whether the RayJob API is there; None where it was not asked.
+        namespaces_in_affinity: whether the server knows namespaceSelector in pod affinity.
+    """
+
+    now: datetime
+    settings: Settings
+    kind: str
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource: Resource | None
+    problem: str | None = None
+    status: Mapping[str, Any] = field(default_factory=dict)
+    deleting: bool = False
+    first: Resource | None = None
+    work: WorkFiles | None = None
+    worker: WorkerView | None = None
+    pods: tuple[PodView, ...] = ()
+    parts: Sequence[PartView] = ()
+    board: BoardVerdict | None = None
+    dependencies: Mapping[tuple[str, str], Dependency] = field(default_factory=dict)
+    left_over: str = ""
+    no_pod: str = ""
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    rayjobs_served: bool | None = None
+    namespaces_in_affinity: bool = True

@@ -1,0 +1,25 @@
+"""One pure function per kind: what is seen of a resource, and what is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from edgetran_operator.observation import Observation
+from edgetran_operator.outcome import Outcome
+from edgetran_operator.reconcile.gptran import reconcile_gptran
+from edgetran_operator.reconcile.profiling import reconcile_profiling
+from edgetran_operator.reconcile.search import reconcile_search
+
+RECONCILERS: Final[Mapping[str, Callable[[Observation], Outcome]]] = {
+    "ProfilingJob": reconcile_profiling,
+    "CoDesignSearch": reconcile_search,
+    "GPTranRun": reconcile_gptran,
+}
+
+__all__ = ["RECONCILERS", "reconcile"]
+
+
+def reconcile(seen: Observation) -> Outcome:
+    """What is to be done for a resource: the same for the same observation."""
+    return RECONCILERS[seen.kind](seen)

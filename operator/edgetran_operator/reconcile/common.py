@@ -1,0 +1,240 @@
+"""What all kinds have in common: ends, suspension, deadlines, refused specs, and the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from edgetran.api import API_VERSION, ConditionType, Reason, Resource, find_condition
+from edgetran_operator.children import Inputs, Run
+from edgetran_operator.observation import Observation
+from edgetran_operator.outcome import Deletion, Outcome
+from edgetran_operator.reconcile.dependencies import Obstacle
+from edgetran_operator.reconcile.draft import Draft
+from edgetran_operator.reconcile.spec import effective, forbidden, spec_of
+from edgetran_operator.reconcile.worker import (
+    Progress,
+    Stage,
+    delete_worker,
+    live_pods,
+    stop_worker,
+    summary_of,
+    take_over,
+)
+
+NOTHING: Final = Outcome(status={})
+
+Work = Callable[[Draft, Run], None]
+"""What a kind does while its work goes on."""
+
+
+def reconcile_work(
+    seen: Observation,
+    work: Work,
+    rest: Work | None = None,
+) -> Outcome:
+    """The outcome for a resource of any kind.
+
+    Args:
+        seen: the observation.
+        work: what is done while the work goes on.
+        rest: what is done for the kind's own children while it is suspended or after it failed.
+    """
+    if seen.deleting:
+        return NOTHING
+    draft = Draft(seen)
+    resource, problem = effective(seen)
+    if draft.ended:
+        return _at_the_end(draft, resource, problem, rest)
+    if resource is None:
+        _invalid(draft, problem or "the spec cannot be read")
+        return draft.outcome()
+    run = make_run(seen, resource)
+    banned = forbidden(run) if seen.first is None else None
+    if banned is not None:
+        _invalid(draft, banned)
+        return draft.outcome()
+    take_over(draft)
+    spec = spec_of(resource)
+    if spec.suspend:
+        _suspend(draft, run, rest)
+    elif _late(draft, resource):
+        seconds = spec.active_deadline_seconds
+        message = f"the work took {seconds} s, which spec.activeDeadlineSeconds allows at most"
+        fail(draft, run, Reason.DEADLINE_EXCEEDED, message, rest)
+    else:
+        _resume(draft)
+        work(draft, run)
+    if not draft.fields.get("completion_time"):
+        _note_refusal(draft, problem)
+    return draft.outcome()
+
+
+def make_run(seen: Observation, resource: Resource, inputs: Inputs | None = None) -> Run:
+    """What the builders of children are given."""
+    board = seen.board
+    return Run(
+        resource=resource,
+        namespace=seen.namespace,
+        uid=seen.uid,
+        settings=seen.settings,
+        inputs=inputs or Inputs(),
+        node=(board.node or "") if board is not None else "",
+        architecture=board.architecture if board is not None else "",
+        namespaces_in_affinity=seen.namespaces_in_affinity,
+    )
+
+
+def fail(
+    draft: Draft,
+    run: Run,
+    reason: Reason,
+    message: str,
+    rest: Work | None = None,
+) -> None:
+    """End the work as failed, and let nothing of it run on."""
+    draft.failed(reason, message)
+    if reason is Reason.DEADLINE_EXCEEDED:
+        delete_worker(draft)
+    else:
+        stop_worker(draft)
+    if rest is not None:
+        rest(draft, run)
+    _time_to_live(draft, run.resource)
+
+
+def succeed(draft: Draft, run: Run, message: str) -> None:
+    """End the work as done."""
+    draft.succeeded(message)
+    _time_to_live(draft, run.resource)
+
+
+def wait_for(draft: Draft, run: Run, obstacle: Obstacle) -> None:
+    """Say why the work cannot start, or end it where it never will."""
+    if obstacle.final:
+        fail(draft, run, obstacle.reason, obstacle.message)
+    elif obstacle.wait:
+        draft.going_on(obstacle.reason, obstacle.message)
+    else:
+        draft.held_up(obstacle.reason, obstacle.message)
+
+
+def show(draft: Draft, progress: Progress) -> None:
+    """A worker that is not at its end, in conditions."""
+    if progress.stage is Stage.HELD_UP:
+        draft.held_up(progress.reason, progress.message)
+    else:
+        draft.going_on(progress.reason, progress.message)
+
+
+def with_stage(draft: Draft, progress: Progress) -> Progress:
+    """`progress` with the stage that a running worker names."""
+    stage = summary_of(draft.seen).get("stage")
+    if progress.stage is Stage.RUNNING and isinstance(stage, str) and stage:
+        return Progress(progress.stage, progress.reason, f"{progress.message}: {stage}")
+    return progress
+
+
+def _invalid(draft: Draft, message: str) -> None:
+    draft.set(ConditionType.SUCCEEDED, "False", Reason.SPEC_INVALID, message)
+    draft.set(ConditionType.STALLED, "True", Reason.SPEC_INVALID, message)
+    draft.drop(ConditionType.RECONCILING)
+
+
+def _late(draft: Draft, resource: Resource) -> bool:
+    limit = spec_of(resource).active_deadline_seconds
+    if limit is None:
+        return False
+    if draft.active_seconds() >= limit:
+        return True
+    if draft.before.active_since is not None:
+        draft.look_again(limit - draft.active_seconds())
+    elif draft.seen.worker is None:
+        draft.look_again(limit)
+    return False
+
+
+def _suspend(draft: Draft, run: Run, rest: Work | None) -> None:
+    worker, pods = draft.seen.worker, live_pods(draft.seen)
+    ending = (worker is not None and not worker.ended) or pods
+    message = "spec.suspend is true"
+    if ending:
+        message += "; the worker saves its state and ends"
+    draft.suspended(message)
+    if not (worker is not None and worker.complete):
+        delete_worker(draft)
+    if rest is not None:
+        rest(draft, run)
+
+
+def _resume(draft: Draft) -> None:
+    before = find_condition(draft.conditions, ConditionType.SUSPENDED)
+    if before is not None and before.status == "True":
+        message = "spec.suspend was taken back"
+        draft.set(ConditionType.SUSPENDED, "False", Reason.RESUMED, message)
+
+
+def _note_refusal(draft: Draft, problem: str | None) -> None:
+    """Say that the newest spec, or a part of it, does not count."""
+    if problem is None:
+        return
+    message = f"{problem}; the work goes on with the first spec"
+    for type_ in (ConditionType.RECONCILING, ConditionType.SUSPENDED):
+        condition = find_condition(draft.conditions, type_)
+        if condition is not None and condition.status == "True":
+            draft.set(type_, "True", Reason.SPEC_CHANGE_REFUSED, message)
+            return
+    stalled = find_condition(draft.conditions, ConditionType.STALLED)
+    if stalled is not None:
+        reason = Reason(stalled.reason)
+        draft.set(ConditionType.STALLED, "True", reason, f"{stalled.message}; {message}")
+
+
+def _at_the_end(
+    draft: Draft,
+    resource: Resource | None,
+    problem: str | None,
+    rest: Work | None,
+) -> Outcome:
+    """A resource that ended: nothing more is done but to clean up, and to delete it in time."""
+    seen = draft.seen
+    ended_well = any(
+        condition.type == ConditionType.SUCCEEDED and condition.status == "True"
+        for condition in draft.conditions
+    )
+    if not ended_well:
+        if seen.worker is not None and not seen.worker.ended:
+            delete_worker(draft)
+        if resource is not None and rest is not None:
+            rest(draft, make_run(seen, resource))
+    elif seen.parts or seen.worker is not None or draft.before.results:
+        _lost_results(draft)
+    if problem is not None and seen.generation != draft.before.observed_generation:
+        draft.tell(Reason.SPEC_CHANGE_REFUSED, f"{problem}; the work is at its end")
+    if resource is not None:
+        _time_to_live(draft, resource)
+    return draft.outcome()
+
+
+def _lost_results(draft: Draft) -> None:
+    there = {part.name for part in draft.seen.parts if part.used}
+    kept = tuple(name for name in draft.before.results if name in there)
+    if kept == draft.before.results:
+        return
+    lost = ", ".join(name for name in draft.before.results if name not in there)
+    draft.fields["results"] = kept
+    draft.tell(Reason.RESULTS_LOST, f"results of finished work were deleted: {lost}")
+
+
+def _time_to_live(draft: Draft, resource: Resource) -> None:
+    seconds = spec_of(resource).ttl_seconds_after_finished
+    end = draft.fields.get("completion_time", draft.before.completion_time)
+    if seconds is None or end is None:
+        return
+    due = end + timedelta(seconds=seconds)
+    if draft.now < due:
+        draft.look_again_at(due)
+        return
+    seen = draft.seen
+    draft.delete.append(Deletion(API_VERSION, seen.kind, seen.name, seen.uid))

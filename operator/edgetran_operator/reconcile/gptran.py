@@ -1,0 +1,121 @@
+"""GPTranRun: it waits for a search's winner, or takes a model, and refines it."""
+
+from __future__ import annotations
+
+from edgetran.api import CoDesignSearch, ConditionType, GPTranRun, Reason
+from edgetran_operator.children import Inputs, Run
+from edgetran_operator.observation import Dependency, Observation
+from edgetran_operator.outcome import Outcome
+from edgetran_operator.reconcile.common import (
+    fail,
+    make_run,
+    reconcile_work,
+    show,
+    succeed,
+    wait_for,
+    with_stage,
+)
+from edgetran_operator.reconcile.dependencies import (
+    Obstacle,
+    condition_of,
+    disagreement,
+    failed,
+    lost_results,
+    missing,
+    profiles,
+    resources,
+    unfinished,
+)
+from edgetran_operator.reconcile.draft import Draft
+from edgetran_operator.reconcile.search import profiling_jobs
+from edgetran_operator.reconcile.worker import Stage, advance
+
+
+def reconcile_gptran(seen: Observation) -> Outcome:
+    """What is to be done for a GPTranRun."""
+    return reconcile_work(seen, _work)
+
+
+def _work(draft: Draft, run: Run) -> None:
+    refinement = run.resource
+    assert isinstance(refinement, GPTranRun)  # noqa: S101 - the kind decides
+    obstacle, inputs = None, Inputs()
+    if draft.seen.worker is None:
+        obstacle, inputs = _inputs(draft.seen, refinement)
+    else:
+        _, inputs = _inputs(draft.seen, refinement)
+    if obstacle is not None:
+        wait_for(draft, run, obstacle)
+        return
+    run = make_run(draft.seen, refinement, inputs)
+    progress = advance(draft, run)
+    complete = ConditionType.REFINEMENT_COMPLETE
+    if progress.stage is Stage.DONE:
+        draft.set(complete, "True", progress.reason, progress.message)
+        succeed(draft, run, progress.message or "the model is refined")
+    elif progress.stage is Stage.FAILED:
+        draft.set(complete, "False", progress.reason, progress.message)
+        fail(draft, run, progress.reason, progress.message)
+    else:
+        if draft.seen.worker is not None:
+            draft.counts_time = True
+        show(draft, with_stage(draft, progress))
+
+
+def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, Inputs]:
+    """What the refinement builds on, and why it is not there."""
+    obstacle = missing(seen, refinement)
+    if obstacle is not None:
+        return obstacle, Inputs()
+    if refinement.spec.search_ref is not None:
+        return _from_search(seen, refinement.spec.search_ref.name)
+    device = refinement.spec.device
+    assert device is not None  # noqa: S101 - the model demands it without searchRef
+    if device.profile_ref is None:
+        if device.node_selector is None:
+            return None, Inputs()
+        return Obstacle(
+            Reason.SPEC_INVALID,
+            "spec.device.nodeSelector: given without profileRef; allowed in a cluster is a "
+            "profileRef to the ProfilingJob that measures the device",
+        ), Inputs()
+    name = device.profile_ref.name
+    jobs = {name: seen.dependencies["ProfilingJob", name]}
+    mistake = disagreement(seen, refinement, resources(jobs))
+    if mistake is not None:
+        return Obstacle(Reason.SPEC_INVALID, mistake), Inputs()
+    return unfinished(jobs, ()) or lost_results(jobs), _with_profiles(jobs)
+
+
+def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]:
+    found = seen.dependencies["CoDesignSearch", name]
+    search = found.resource
+    if not isinstance(search, CoDesignSearch):
+        message = f"waits for the winner of CoDesignSearch/{name}, whose spec is invalid"
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), Inputs()
+    if search.spec.storage is None:
+        return Obstacle(
+            Reason.SPEC_INVALID,
+            f"spec.searchRef: CoDesignSearch/{name} has no storage, so its model is not kept; "
+            "allowed is a search with spec.storage",
+        ), Inputs()
+    jobs = profiling_jobs(seen, search)
+    inputs = Inputs(
+        profiles(jobs),
+        (*resources(jobs), search),
+        search,
+        found.uid,
+    )
+    if condition_of(found.status, ConditionType.SEARCH_COMPLETE).get("status") == "True":
+        return lost_results(jobs), inputs
+    if failed(found):
+        condition = condition_of(found.status, ConditionType.SUCCEEDED)
+        said = f"{condition.get('reason')}: {condition.get('message')}"
+        message = f"CoDesignSearch/{name} failed: {said}"
+        return Obstacle(Reason.DEPENDENCY_FAILED, message, final=True), inputs
+    message = f"waits for the winner of CoDesignSearch/{name}"
+    return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), inputs
+
+
+def _with_profiles(jobs: dict[str, Dependency]) -> Inputs:
+    return Inputs(profiles(jobs), resources(jobs))

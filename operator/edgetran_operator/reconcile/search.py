@@ -1,0 +1,324 @@
+"""CoDesignSearch: its devices are measured, it searches, and its winner is refined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgetran.api import (
+    CoDesignSearch,
+    ConditionType,
+    DeviceStatus,
+    Reason,
+    Resource,
+    implied_profiling_jobs,
+    implied_refinement,
+)
+from edgetran_operator.children import Inputs, Run, implied_child, new_work, work_child
+from edgetran_operator.observation import Dependency, Observation
+from edgetran_operator.outcome import Outcome
+from edgetran_operator.reconcile.common import (
+    fail,
+    make_run,
+    reconcile_work,
+    show,
+    succeed,
+    with_stage,
+)
+from edgetran_operator.reconcile.dependencies import (
+    Obstacle,
+    condition_of,
+    disagreement,
+    failed,
+    lost_results,
+    missing,
+    profiles,
+    resources,
+    succeeded,
+    unfinished,
+)
+from edgetran_operator.reconcile.draft import Draft
+from edgetran_operator.reconcile.spec import honoured, spec_of
+from edgetran_operator.reconcile.worker import Stage, advance, refusal_of
+
+
+def reconcile_search(seen: Observation) -> Outcome:
+    """What is to be done for a CoDesignSearch."""
+    return reconcile_work(seen, _work, _hold_children)
+
+
+def _work(draft: Draft, run: Run) -> None:
+    search = run.resource
+    assert isinstance(search, CoDesignSearch)  # noqa: S101 - the kind decides
+    jobs = profiling_jobs(draft.seen, search)
+    _show_devices(draft, search, jobs)
+    if not _searched(draft):
+        obstacle = _obstacle(draft, run, search, jobs)
+        if obstacle is not None:
+            _wait(draft, run, obstacle)
+            return
+        message = "every device has its profile"
+        draft.set(ConditionType.PROFILING_COMPLETE, "True", Reason.SUCCEEDED, message)
+        if not _search(draft, search, jobs):
+            return
+    _refine(draft, run, search)
+
+
+def profiling_jobs(seen: Observation, search: CoDesignSearch) -> dict[str, Dependency]:
+    """The ProfilingJobs of a search's devices that exist, by name."""
+    names = [job.name for job in implied_profiling_jobs(search).values()]
+    names += [device.profile_ref.name for device in search.spec.devices if device.profile_ref]
+    return {
+        name: seen.dependencies["ProfilingJob", name]
+        for name in dict.fromkeys(names)
+        if ("ProfilingJob", name) in seen.dependencies
+    }
+
+
+def _searched(draft: Draft) -> bool:
+    return any(
+        condition.type == ConditionType.SEARCH_COMPLETE and condition.status == "True"
+        for condition in draft.conditions
+    )
+
+
+def _obstacle(
+    draft: Draft, run: Run, search: CoDesignSearch, jobs: dict[str, Dependency]
+) -> Obstacle | None:
+    """Why the search's own worker cannot start; its ProfilingJobs are made on the way."""
+    seen = draft.seen
+    if seen.worker is not None:
+        return None
+    implied = list(implied_profiling_jobs(search).values())
+    foreign = _foreign(seen, implied)
+    if foreign is not None:
+        return foreign
+    obstacle = missing(seen, search)
+    if obstacle is None:
+        mistake = disagreement(seen, search, resources(jobs))
+        if mistake is not None:
+            return Obstacle(Reason.SPEC_INVALID, mistake)
+    _begin(draft, run)
+    refused = _keep(draft, run, implied)
+    if refused is not None:
+        return refused
+    own = {job.name for job in implied}
+    if obstacle is None and own - jobs.keys():
+        obstacle = Obstacle(
+            Reason.DEPENDENCY_NOT_READY,
+            f"waits for {', '.join(f'ProfilingJob/{name}' for name in sorted(own - jobs.keys()))}",
+            wait=True,
+        )
+    failure = unfinished(jobs, own)
+    if failure is not None and (failure.final or obstacle is None):
+        return failure
+    return obstacle or lost_results(jobs)
+
+
+def _begin(draft: Draft, run: Run) -> None:
+    """From here on the spec is fixed, and time counts."""
+    draft.counts_time = True
+    if draft.before.start_time is None:
+        draft.fields["start_time"] = draft.now
+    if draft.seen.work is None:
+        draft.apply.append(work_child(run, new_work(run)))
+
+
+def _wait(draft: Draft, run: Run, obstacle: Obstacle) -> None:
+    draft.set(ConditionType.PROFILING_COMPLETE, "False", obstacle.reason, obstacle.message)
+    if obstacle.final:
+        fail(draft, run, obstacle.reason, obstacle.message, _hold_children)
+    elif obstacle.wait:
+        draft.going_on(obstacle.reason, obstacle.message)
+    else:
+        draft.held_up(obstacle.reason, obstacle.message)
+
+
+def _search(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependency]) -> bool:
+    """Run the search's worker; whether it is done."""
+    inputs = Inputs(profiles(jobs), resources(jobs))
+    run = make_run(draft.seen, search, inputs)
+    draft.counts_time = True
+    progress = advance(draft, run)
+    if progress.stage is Stage.DONE:
+        draft.set(ConditionType.SEARCH_COMPLETE, "True", progress.reason, progress.message)
+        return True
+    if progress.stage is Stage.FAILED:
+        draft.set(ConditionType.SEARCH_COMPLETE, "False", progress.reason, progress.message)
+        fail(draft, run, progress.reason, progress.message, _hold_children)
+    else:
+        show(draft, with_stage(draft, progress))
+    return False
+
+
+def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
+    refinement = implied_refinement(search)
+    if refinement is None:
+        succeed(draft, run, "the search is done")
+        return
+    draft.counts_time = True
+    draft.fields["refinement"] = refinement.name
+    foreign = _foreign(draft.seen, [refinement])
+    if foreign is not None:
+        draft.held_up(foreign.reason, foreign.message)
+        return
+    refused = _keep(draft, run, [refinement])
+    if refused is not None:
+        draft.held_up(refused.reason, refused.message)
+        return
+    child = draft.seen.dependencies.get(("GPTranRun", refinement.name))
+    complete = ConditionType.REFINEMENT_COMPLETE
+    if child is not None and succeeded(child):
+        condition = condition_of(child.status, ConditionType.SUCCEEDED)
+        message = str(condition.get("message", ""))
+        draft.set(complete, "True", Reason.SUCCEEDED, message)
+        succeed(draft, run, "the search and the refinement of its winner are done")
+        return
+    if child is not None and failed(child):
+        condition = condition_of(child.status, ConditionType.SUCCEEDED)
+        said = f"{condition.get('reason')}: {condition.get('message')}"
+        message = f"GPTranRun/{refinement.name} failed: {said}"
+        draft.set(complete, "False", Reason.CHILD_FAILED, message)
+        fail(draft, run, Reason.CHILD_FAILED, message, _hold_children)
+        return
+    message = f"GPTranRun/{refinement.name} refines the winner"
+    draft.set(complete, "False", Reason.DEPENDENCY_NOT_READY, message)
+    draft.going_on(Reason.RUNNING, message)
+
+
+def _foreign(seen: Observation, wanted: list[Any]) -> Obstacle | None:
+    """A resource that someone else made where the search's own has to be."""
+    for resource in wanted:
+        found = seen.dependencies.get((resource.kind, resource.name))
+        if found is not None and found.owner != seen.uid:
+            return Obstacle(
+                Reason.SPEC_INVALID,
+                f"metadata.name: the search makes {resource.label}, and there is one that is not "
+                "its own; allowed is another name, or a profileRef to it",
+            )
+    return None
+
+
+def _keep(draft: Draft, run: Run, wanted: list[Any], *, suspend: bool = False) -> Obstacle | None:
+    """Make resources that the search stands for, and pass on what may change in them.
+
+    What the API server says where it refuses one.
+    """
+    refused = None
+    for resource in wanted:
+        found = draft.seen.dependencies.get((resource.kind, resource.name))
+        target: Resource = resource
+        if suspend:
+            target = _suspended(resource)
+        if found is not None and found.newest is not None:
+            spec = honoured(spec_of(found.newest), _passed_on(found.newest, target))
+            if spec == spec_of(found.newest):
+                continue
+            target = found.newest.model_copy(update={"spec": spec})
+        elif suspend:
+            continue
+        child = implied_child(run, target)
+        refusal = refusal_of(draft.seen, child)
+        if refusal is not None:
+            refused = Obstacle(refusal.reason, f"{child.label} is refused: {refusal.message}")
+        if refusal is None or refusal.passes:
+            draft.apply.append(child)
+    return refused
+
+
+def _passed_on(child: Resource, wanted: Resource) -> Any:
+    """A child's spec with what the search decides; its deadline and TTL are its own."""
+    spec, target = spec_of(child), spec_of(wanted)
+    return spec.model_copy(
+        update={"suspend": target.suspend, "backoff_limit": target.backoff_limit}
+    )
+
+
+def _suspended(resource: Resource) -> Resource:
+    spec = spec_of(resource).model_copy(update={"suspend": True})
+    return resource.model_copy(update={"spec": spec})
+
+
+def _hold_children(draft: Draft, run: Run) -> None:
+    """Hold back children that are not at their end: nothing runs on for a search that rests."""
+    search = run.resource
+    assert isinstance(search, CoDesignSearch)  # noqa: S101 - the kind decides
+    wanted: list[Any] = list(implied_profiling_jobs(search).values())
+    refinement = implied_refinement(search)
+    if refinement is not None:
+        wanted.append(refinement)
+    unended = []
+    for resource in wanted:
+        found = draft.seen.dependencies.get((resource.kind, resource.name))
+        if (
+            found is not None
+            and found.owner == draft.seen.uid
+            and found.status.get("completionTime") is None
+        ):
+            unended.append(resource)
+    _keep(draft, run, unended, suspend=True)
+
+
+def _show_devices(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependency]) -> None:
+    """How each device stands, and whether every one has a node."""
+    own = implied_profiling_jobs(search)
+    shown, without = [], []
+    for device in search.spec.devices:
+        if device.simulation is not None:
+            shown.append(
+                DeviceStatus.model_validate(
+                    {"name": device.name, "source": "simulated", "ready": True}
+                )
+            )
+            continue
+        name = device.profile_ref.name if device.profile_ref else own[device.name].name
+        job = jobs.get(name)
+        shown.append(_device_status(device.name, name, job))
+        available = condition_of(job.status, ConditionType.DEVICES_AVAILABLE) if job else {}
+        if available.get("status") == "False":
+            without.append((available.get("reason"), f"{device.name}: {available.get('message')}"))
+    draft.fields["devices"] = tuple(shown)
+    if without:
+        lost = without[0][0] == Reason.DEVICE_LOST
+        reason = Reason.DEVICE_LOST if lost else Reason.NO_MATCHING_NODE
+        message = "; ".join(said for _, said in without)
+        draft.set(ConditionType.DEVICES_AVAILABLE, "False", reason, message)
+    elif all(device.ready or _has_node(jobs.get(device.profiling_job or "")) for device in shown):
+        message = "every device has a node or is simulated"
+        draft.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
+
+
+def _has_node(job: Dependency | None) -> bool:
+    if job is None:
+        return False
+    return condition_of(job.status, ConditionType.DEVICES_AVAILABLE).get("status") == "True"
+
+
+def _device_status(device: str, name: str, job: Dependency | None) -> DeviceStatus:
+    if job is None:
+        reason: str | None = str(Reason.DEPENDENCY_MISSING)
+        return DeviceStatus(
+            name=device,
+            source="measured",
+            profiling_job=name,
+            ready=False,
+            latency_error=None,
+            reason=reason,
+        )
+    ready = succeeded(job)
+    condition = condition_of(job.status, ConditionType.SUCCEEDED)
+    error = next(
+        (
+            each.get("error")
+            for each in job.status.get("errors", ())
+            if each.get("measure") == "latencyMs"
+        ),
+        None,
+    )
+    return DeviceStatus(
+        name=device,
+        source="measured",
+        profiling_job=name,
+        ready=ready,
+        latency_error=float(error) if isinstance(error, int | float) else None,
+        reason=None if ready else str(condition.get("reason") or Reason.PENDING)[:128],
+    )

@@ -1,0 +1,113 @@
+"""Which spec counts: the one that work began with, and what of a newer one is honoured."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from edgetran.api import (
+    CoDesignSearch,
+    CoDesignSearchSpec,
+    GPTranRun,
+    GPTranRunSpec,
+    ProfilingJob,
+    Resource,
+    SpecError,
+    refused_changes,
+)
+from edgetran.api.base import ApiModel, immutable_fields
+from edgetran_operator.children import Run, podtemplate_problems, worker_pod
+from edgetran_operator.observation import Observation
+
+Model = TypeVar("Model", bound=ApiModel)
+
+
+def effective(seen: Observation) -> tuple[Resource | None, str | None]:
+    """The resource that counts, and what is wrong with the newest one.
+
+    None and a sentence where there is no valid spec; a resource and a sentence where the newest
+    spec, or a change in it, is refused and the work goes on with the first one.
+    """
+    first, newest = seen.first, seen.resource
+    if newest is None:
+        return first, seen.problem
+    if first is None:
+        return newest, None
+    refused = refused_changes(first, newest)
+    if not refused:
+        return newest, None
+    sentence = "; ".join(f"{problem.path}: {problem.message}" for problem in refused)
+    return _with_spec(first, honoured(spec_of(first), spec_of(newest))), sentence
+
+
+def spec_of(resource: Resource) -> Any:
+    """The spec of a resource of any kind."""
+    return resource.spec  # type: ignore[attr-defined]
+
+
+def honoured(first: Model, newest: Model) -> Model:
+    """`first` with those fields of `newest` that may change."""
+    fixed = immutable_fields(type(newest))
+    fields: dict[str, Any] = {}
+    for name in type(newest).model_fields:
+        before, after = getattr(first, name), getattr(newest, name)
+        if name in fixed:
+            continue
+        if isinstance(after, ApiModel) and isinstance(before, type(after)) and after.MUTABLE:
+            fields[name] = honoured(before, after)
+        else:
+            fields[name] = after
+    return first.model_copy(update=fields)
+
+
+def _with_spec(resource: Resource, spec: Any) -> Resource:
+    return resource.model_copy(update={"spec": spec})
+
+
+def forbidden(run: Run) -> str | None:
+    """Why a valid spec cannot be done in this cluster; None where it can."""
+    resource = run.resource
+    if isinstance(resource, ProfilingJob) and resource.spec.device.simulation is not None:
+        return (
+            "spec.device.simulation: given, but a simulated device is calculated, so there is "
+            "nothing to measure; allowed is host: true or nodeSelector"
+        )
+    if (
+        isinstance(resource, CoDesignSearch)
+        and resource.spec.refine is not None
+        and resource.spec.storage is None
+    ):
+        return (
+            "spec.refine: given without storage, so the winner's model is not kept for it; allowed "
+            "in a cluster is refine together with spec.storage"
+        )
+    if isinstance(resource, CoDesignSearch | GPTranRun) and _needs_a_claim(resource.spec):
+        given = "no storage" if resource.spec.storage is None else "storage.uri"
+        return (
+            f"spec.storage: {given} was given with ray.mode {resource.spec.ray.mode}, so Ray's "
+            "workers would not see the models; allowed with it is a claim or a newClaim that every "
+            "Ray worker mounts"
+        )
+    patch = spec_of(resource).pod_template
+    if patch is None or patch.spec is None:
+        return None
+    base = worker_pod(run, template=False)["spec"]
+    problems = podtemplate_problems(patch.spec, base, run.settings.allow)
+    return (
+        "; ".join(f"spec.podTemplate.spec.{place}: {message}" for place, message in problems)
+        or None
+    )
+
+
+def _needs_a_claim(spec: CoDesignSearchSpec | GPTranRunSpec) -> bool:
+    """Whether trials run in other pods than the one whose folders are its own."""
+    ray, storage = spec.ray, spec.storage
+    elsewhere = ray.mode == "cluster" or (ray.mode == "kuberay" and ray.workers > 0)
+    return elsewhere and (storage is None or storage.uri is not None)
+
+
+def sentences(error: SpecError) -> str:
+    """All problems of a resource in one line."""
+    return "; ".join(
+        f"{problem.path}: {problem.message}" if problem.path else problem.message
+        for problem in error.problems
+    )

@@ -1,0 +1,424 @@
+"""The worker's side of every kind: what it is given, whether it runs, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from edgetran.api import LAST_RESULTS, TERMINAL, Reason, Resource, child_name, reason_of
+from edgetran.api.common import COMMON_MUTABLE, CommonStatus
+from edgetran.api.names import results
+from edgetran_operator.children import (
+    RAY_API_VERSION,
+    Run,
+    access,
+    claim,
+    new_work,
+    ray_job,
+    results_part,
+    work_child,
+    worker_job,
+)
+from edgetran_operator.observation import Observation, PodView, Refusal, WorkerView
+from edgetran_operator.outcome import Change, Child, Deletion
+from edgetran_operator.reconcile.draft import Draft, cut
+from edgetran_operator.reconcile.spec import spec_of
+
+UNREPORTED_SECONDS: Final = 60
+"""How long results of a worker that ended well may take to be seen before it is started again."""
+STARTING: Final = "the worker is being started"
+"""Until its first pod is seen, so that one status is written for it and not two."""
+_THE_OPERATORS: Final = frozenset({"node", "devices", "refinement"})
+"""Fields of a status that a worker may know too, and the operator knows better."""
+
+
+class Stage(Enum):
+    """How far the worker is."""
+
+    WAITING = auto()
+    """It does not run yet, or not again."""
+    RUNNING = auto()
+    """It runs."""
+    HELD_UP = auto()
+    """It cannot run without a change of the cluster."""
+    DONE = auto()
+    """It is done, and its results are complete."""
+    FAILED = auto()
+    """It failed for good."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How the worker stands, in a condition's words."""
+
+    stage: Stage
+    reason: Reason
+    message: str
+
+
+def summary_of(seen: Observation) -> Mapping[str, Any]:
+    """What the worker last said of its work; empty where it said nothing yet."""
+    for part in seen.parts:
+        if part.number == 0 and part.summary is not None:
+            return part.summary
+    return {}
+
+
+def advance(draft: Draft, run: Run) -> Progress:
+    """Give the worker all it needs, start it, look after it, and say how it stands."""
+    seen = draft.seen
+    worker = seen.worker
+    count_failures(draft)
+    if worker is None:
+        return _start(draft, run)
+    if worker.deleting:
+        return Progress(Stage.WAITING, Reason.PENDING, f"{worker.kind}/{worker.name} is ending")
+    refused = _keep_parts(draft, run)
+    ended = _ended(draft, worker)
+    if ended is not None:
+        return ended
+    if _outdated(draft, run, worker):
+        delete_worker(draft)
+        message = "the worker is started again, since what it is to do changed"
+        return Progress(Stage.WAITING, Reason.PENDING, message)
+    if not worker.complete and worker.backoff_limit != run.spec.backoff_limit:
+        patch = {"spec": {"backoffLimit": run.spec.backoff_limit}}
+        draft.change.append(_change(worker, patch))
+    return refused or _under_way(seen, worker)
+
+
+def count_failures(draft: Draft) -> None:
+    """Count the attempts that failed over all workers; tell of each new one."""
+    worker = draft.seen.worker
+    if worker is None:
+        return
+    pods = [pod for pod in draft.seen.pods if pod.worker_uid == worker.uid]
+    failed = [pod for pod in pods if pod.phase == "Failed"]
+    total = worker.failures_before + max(worker.failed_pods, len(failed))
+    if total <= draft.before.failures:
+        return
+    draft.fields["failures"] = total
+    if failed and not worker.failed:
+        last = max(failed, key=lambda pod: (pod.created, pod.name))
+        if last.exit_code not in TERMINAL:
+            draft.tell(Reason.WORKER_RETRIED, f"{_ending(last)}; it is started again")
+
+
+def take_over(draft: Draft) -> None:
+    """Take what the worker reported into the status."""
+    summary = summary_of(draft.seen)
+    names = [part.name for part in draft.seen.parts if part.used]
+    if names:
+        draft.fields["results"] = tuple(names[-16:])
+    if isinstance(summary.get("progress"), str):
+        draft.fields["progress"] = summary["progress"]
+    if isinstance(summary.get("artifacts"), str):
+        draft.fields["artifacts"] = summary["artifacts"]
+    reported = summary.get("status")
+    if not isinstance(reported, Mapping):
+        return
+    model = type(draft.before)
+    own = set(model.model_fields) - set(CommonStatus.model_fields) - _THE_OPERATORS
+    for name in own:
+        alias = model.model_fields[name].alias or name
+        if alias in reported:
+            value = _valid(model, alias, reported[alias])
+            if value is not None:
+                draft.fields[name] = getattr(value, name)
+
+
+def delete_worker(draft: Draft) -> None:
+    """End the worker and its pods, with time to save its state."""
+    worker = draft.seen.worker
+    if worker is not None and not worker.deleting:
+        draft.delete.append(Deletion(_api_version(worker), worker.kind, worker.name, worker.uid))
+
+
+def stop_worker(draft: Draft) -> None:
+    """Let nothing of the worker run any more; pods that ended stay, and so do their logs."""
+    worker = draft.seen.worker
+    if worker is None or worker.ended or worker.deleting:
+        return
+    if worker.kind == "RayJob":
+        delete_worker(draft)
+    else:
+        draft.change.append(_change(worker, {"spec": {"parallelism": 0}}))
+
+
+def live_pods(seen: Observation) -> list[PodView]:
+    """Pods that run or may run yet."""
+    return [pod for pod in seen.pods if pod.live]
+
+
+def _start(draft: Draft, run: Run) -> Progress:
+    seen = draft.seen
+    if seen.left_over:
+        message = f"{seen.left_over} of an earlier {seen.kind} of this name is being removed"
+        return Progress(Stage.WAITING, Reason.PENDING, message)
+    left = live_pods(seen)
+    if left:
+        message = f"pod {left[0].name} of the earlier worker is ending"
+        return Progress(Stage.WAITING, Reason.PENDING, message)
+    ray = run.component != "profile" and run.spec.ray.mode == "kuberay"
+    if ray and seen.rayjobs_served is None:
+        message = "the cluster is asked whether it serves RayJobs"
+        return Progress(Stage.WAITING, Reason.PENDING, message)
+    if ray and not seen.rayjobs_served:
+        message = (
+            "spec.ray.mode: kuberay was given, but the cluster serves no RayJob of ray.io/v1; "
+            "allowed is to install KubeRay, or mode local or cluster"
+        )
+        return Progress(Stage.HELD_UP, Reason.RAY_UNAVAILABLE, message)
+    work = new_work(run)
+    count = max(1, _parts_in_use(draft) + 1)
+    names = _part_names(run, count)
+    children: list[Child] = [*access(run, names), *claim(run)]
+    children += _missing_parts(seen, run, count)
+    if seen.work is None or seen.work.fingerprint != work.fingerprint:
+        children.append(work_child(run, work))
+    build = ray_job if ray else worker_job
+    failures = draft.fields.get("failures", draft.before.failures)
+    children.append(build(run, failures))
+    refused = _refused(seen, children)
+    if refused is not None:
+        if refused.reason is not Reason.SPEC_INVALID:
+            draft.apply += children
+        return refused
+    draft.apply += children
+    draft.counts_time = True
+    if draft.before.start_time is None:
+        draft.fields["start_time"] = draft.now
+    return Progress(Stage.WAITING, Reason.PENDING, STARTING)
+
+
+def _refused(seen: Observation, children: list[Child]) -> Progress | None:
+    """What the API server said to the same children before."""
+    for child in children:
+        refusal = refusal_of(seen, child)
+        if refusal is not None:
+            return _refusal_told(child.label, refusal)
+    return None
+
+
+def refused_for_good(seen: Observation) -> Progress | None:
+    """The worker's child that the API server refuses however often it is asked for."""
+    for label, refusal in seen.refusals.items():
+        if not refusal.passes and refusal.generation == seen.generation:
+            return _refusal_told(label, refusal)
+    return None
+
+
+def _refusal_told(label: str, refusal: Refusal) -> Progress:
+    message = f"{label} is refused: {cut(refusal.message, 500)}"
+    return Progress(Stage.HELD_UP, refusal.reason, message)
+
+
+def refusal_of(seen: Observation, child: Child) -> Refusal | None:
+    """What the API server said to a child of the same spec; None where it said nothing."""
+    refusal = seen.refusals.get(child.label)
+    if refusal is None or not (refusal.passes or refusal.generation == seen.generation):
+        return None
+    return refusal
+
+
+def _outdated(draft: Draft, run: Run, worker: WorkerView) -> bool:
+    """Whether the worker does other work than it should."""
+    if run.node and worker.node and worker.node != run.node:
+        return True
+    given = draft.seen.first
+    return given is not None and _essence(given) != _essence(run.resource)
+
+
+def _essence(resource: Resource) -> Any:
+    """The spec without what the operator acts on and a worker does not."""
+    return spec_of(resource).model_dump(exclude=COMMON_MUTABLE)
+
+
+def _keep_parts(draft: Draft, run: Run) -> Progress | None:
+    """One empty results ConfigMap more than are used, and the right to write it before it is.
+
+    What the API server says where it refuses them.
+    """
+    seen = draft.seen
+    count = max(1, _parts_in_use(draft) + 1)
+    missing = _missing_parts(seen, run, count)
+    grown = draft.fields.get("failures", 0) > draft.before.failures
+    children: list[Child] = []
+    if missing or grown:
+        children += [*access(run, _part_names(run, count)), *missing]
+    if seen.work is None:
+        children.append(work_child(run, new_work(run)))
+    draft.apply += children
+    return _refused(seen, children)
+
+
+def _parts_in_use(draft: Draft) -> int:
+    """How many results ConfigMaps there are or were, the last and empty one left out."""
+    used = [part.number + 1 for part in draft.seen.parts if part.used]
+    beyond = [part.number for part in draft.seen.parts]
+    told = [
+        int(name.rpartition("-")[2]) + 1
+        for name in draft.before.results
+        if name.rpartition("-")[2].isdigit()
+    ]
+    return max([*used, *beyond, *told], default=0)
+
+
+def _part_names(run: Run, count: int) -> list[str]:
+    return [
+        child_name(run.resource, results(number)) for number in range(min(count, LAST_RESULTS + 1))
+    ]
+
+
+def _missing_parts(seen: Observation, run: Run, count: int) -> list[Child]:
+    there = {part.number for part in seen.parts}
+    return [
+        results_part(run, number)
+        for number in range(min(count, LAST_RESULTS + 1))
+        if number not in there
+    ]
+
+
+def _ended(draft: Draft, worker: WorkerView) -> Progress | None:
+    """How the worker ended for good; None where it goes on."""
+    seen = draft.seen
+    summary = summary_of(seen)
+    if worker.complete:
+        if summary.get("finished") is True:
+            return Progress(Stage.DONE, _summary_reason(summary), _summary_message(summary))
+        return _unreported(draft, worker)
+    pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid and pod.phase == "Failed"]
+    final = [pod for pod in pods if pod.exit_code in TERMINAL]
+    if final:
+        stop_worker(draft)
+        pod = min(final, key=lambda each: (each.created, each.name))
+        assert pod.exit_code is not None  # noqa: S101 - None is no terminal exit code
+        return Progress(Stage.FAILED, reason_of(pod.exit_code), _said(pod))
+    if worker.failed:
+        return Progress(Stage.FAILED, *_gave_up(worker, pods, summary))
+    return None
+
+
+def _unreported(draft: Draft, worker: WorkerView) -> Progress:
+    """A worker that ended well, and whose results are not complete here."""
+    finished = worker.finished or draft.now
+    patience = finished + timedelta(seconds=UNREPORTED_SECONDS)
+    if draft.now < patience:
+        draft.look_again_at(patience)
+        return Progress(Stage.WAITING, Reason.RUNNING, "the worker ended; its results are read")
+    failures = max(draft.before.failures, draft.fields.get("failures", 0)) + 1
+    draft.fields["failures"] = failures
+    if failures > spec_limit(draft):
+        message = "the worker ended well, but its results are not complete"
+        return Progress(Stage.FAILED, Reason.RESULTS_LOST, message)
+    delete_worker(draft)
+    message = "the worker ended well, but its results are not complete; it is started again"
+    draft.tell(Reason.WORKER_RETRIED, message)
+    return Progress(Stage.WAITING, Reason.PENDING, message)
+
+
+def spec_limit(draft: Draft) -> int:
+    """How many attempts of the resource may fail."""
+    resource = draft.seen.resource or draft.seen.first
+    limit: int = spec_of(resource).backoff_limit if resource is not None else 0
+    return limit
+
+
+def _gave_up(
+    worker: WorkerView, pods: list[PodView], summary: Mapping[str, Any]
+) -> tuple[Reason, str]:
+    if worker.kind == "RayJob":
+        return _ray_failure(worker, summary)
+    last = max(pods, key=lambda pod: (pod.created, pod.name), default=None)
+    attempts = max(worker.failed_pods, len(pods), 1)
+    message = (
+        f"the worker failed {attempts} time{'s' if attempts > 1 else ''} and "
+        f"spec.backoffLimit is {worker.backoff_limit}"
+    )
+    if last is None:
+        return Reason.CHILD_FAILED, f"{message}: {worker.message}"
+    reason = reason_of(last.exit_code) if last.exit_code is not None else Reason.CHILD_FAILED
+    if reason in (Reason.WORKER_RETRIED, Reason.SUCCEEDED):
+        reason = Reason.CHILD_FAILED
+    return reason, f"{message}: {_ending(last)}"
+
+
+def _ray_failure(worker: WorkerView, summary: Mapping[str, Any]) -> tuple[Reason, str]:
+    """KubeRay passes no exit code on; the worker's last summary says why where it could."""
+    reason = _summary_reason(summary)
+    ends = {reason_of(code) for code in TERMINAL}
+    if reason in ends and summary.get("message"):
+        return reason, _summary_message(summary)
+    if worker.reason == "ValidationFailed":
+        return Reason.SPEC_INVALID, f"KubeRay refuses the RayJob: {worker.message}"
+    return Reason.CHILD_FAILED, f"RayJob/{worker.name} failed: {worker.message or worker.reason}"
+
+
+def _under_way(seen: Observation, worker: WorkerView) -> Progress:
+    pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
+    live = [pod for pod in pods if pod.live and not pod.deleting]
+    if not live:
+        if seen.no_pod and not any(pod.live for pod in pods):
+            quota = "exceeded quota" in seen.no_pod
+            reason = Reason.INSUFFICIENT_QUOTA if quota else Reason.CHILD_FAILED
+            message = f"{worker.kind}/{worker.name} cannot make its pod: {seen.no_pod}"
+            return Progress(Stage.HELD_UP, reason, message)
+        return Progress(Stage.WAITING, Reason.PENDING, STARTING)
+    pod = max(live, key=lambda each: (each.created, each.name))
+    if pod.unschedulable:
+        message = f"no node has room for pod {pod.name}: {pod.unschedulable}"
+        return Progress(Stage.WAITING, Reason.UNSCHEDULABLE, message)
+    if pod.waiting:
+        return Progress(
+            Stage.WAITING, Reason.PENDING, f"pod {pod.name} does not start: {pod.waiting}"
+        )
+    if pod.phase == "Running":
+        return Progress(Stage.RUNNING, Reason.RUNNING, f"the worker runs on node {pod.node}")
+    if pod.node:
+        measuring = seen.kind == "ProfilingJob"
+        reason = Reason.PROFILING_POD_SCHEDULED if measuring else Reason.PENDING
+        return Progress(Stage.WAITING, reason, f"pod {pod.name} starts on node {pod.node}")
+    return Progress(Stage.WAITING, Reason.PENDING, f"pod {pod.name} waits for a node")
+
+
+def _ending(pod: PodView) -> str:
+    said = _said(pod)
+    code = f" with exit code {pod.exit_code}" if pod.exit_code is not None else ""
+    return f"pod {pod.name} ended{code}{f': {said}' if said else ''}"
+
+
+def _said(pod: PodView) -> str:
+    return cut(" ".join(pod.message.split()), 400)
+
+
+def _summary_reason(summary: Mapping[str, Any]) -> Reason:
+    try:
+        return Reason(str(summary.get("reason")))
+    except ValueError:
+        return Reason.SUCCEEDED
+
+
+def _summary_message(summary: Mapping[str, Any]) -> str:
+    message = summary.get("message")
+    return message if isinstance(message, str) else ""
+
+
+def _valid(model: Any, alias: str, value: Any) -> Any:
+    """A status with that one field; None where the value cannot stand there."""
+    try:
+        return model.model_validate({alias: value})
+    except ValidationError:
+        return None
+
+
+def _change(worker: WorkerView, patch: Mapping[str, Any]) -> Change:
+    return Change(_api_version(worker), worker.kind, worker.name, patch)
+
+
+def _api_version(worker: WorkerView) -> str:
+    return RAY_API_VERSION if worker.kind == "RayJob" else "batch/v1"

@@ -1,0 +1,192 @@
+"""The administrator's settings: a YAML file, and environment variables for plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from edgetran import __version__
+
+ENVIRONMENT: Final = "EDGETRAN_"
+"""Prefix of environment variables: EDGETRAN_METRICS_PORT sets `metricsPort`."""
+
+ImageClass = Literal["cpu", "cuda", "jetson", "openvino"]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message says where, what was given and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """What users may do in `spec.podTemplate`; nothing of this unless it is set."""
+
+    images: bool = False
+    """Set the image of a container, or add containers of their own."""
+    host_path: bool = False
+    """Mount folders of the node."""
+    host_namespaces: bool = False
+    """Use the node's network, processes, IPC or ports."""
+    privileged: bool = False
+    """Weaken a security context: privileged, root, capabilities, host profiles."""
+    service_accounts: bool = False
+    """Run under another ServiceAccount than the run's own."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """The workers' images by what they run on."""
+
+    cpu: str = f"edgetran-worker:{__version__}-cpu"
+    """CPUs of any architecture."""
+    cuda: str = f"edgetran-worker:{__version__}-cuda"
+    """NVIDIA GPUs of amd64 nodes."""
+    jetson: str = f"edgetran-worker:{__version__}-jetson"
+    """NVIDIA GPUs of arm64 boards."""
+    openvino: str = f"edgetran-worker:{__version__}-openvino"
+    """Engine openvino."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Container resources (`requests`, `limits`) of workers by what they do."""
+
+    profile: Mapping[str, Any] = field(
+        default_factory=lambda: {"requests": {"cpu": "500m", "memory": "512Mi"}}
+    )
+    """Measuring pods."""
+    search: Mapping[str, Any] = field(default_factory=lambda: {"requests": {"memory": "2Gi"}})
+    """Searches; CPUs and GPUs are what `spec.ray` asks for."""
+    gptran: Mapping[str, Any] = field(default_factory=lambda: {"requests": {"memory": "2Gi"}})
+    """Refinements; CPUs and GPUs are what `spec.ray` asks for."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the operator runs, and what its workers' pods are like."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces that are watched; all of them where empty."""
+    images: Images = field(default_factory=Images)
+    """The workers' images."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When nodes fetch the workers' images."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets, in each resource's namespace, that the images are fetched with."""
+    resources: Resources = field(default_factory=Resources)
+    """Container resources of workers."""
+    termination_grace_seconds: int = 60
+    """Time that a worker has to save its state when it is stopped."""
+    allow: Allowances = field(default_factory=Allowances)
+    """What users may do in `spec.podTemplate`."""
+    worker_pod_patch: Mapping[str, Any] = field(default_factory=dict)
+    """A strategic merge patch (metadata, spec) over all workers' pods; `spec.podTemplate` is merged
+    over that."""
+    reconcilers: int = 16
+    """Resources that are reconciled at the same time."""
+    metrics_port: int = 9090
+    """Port of /metrics; 0 takes a free one, -1 serves none."""
+    probe_port: int = 8080
+    """Port of /healthz and /readyz; 0 takes a free one, -1 serves none."""
+    max_loop_lag_seconds: float = 10.0
+    """Lag of the event loop above which /healthz fails."""
+    max_watch_silence_seconds: float = 300.0
+    """Time without any word of a watch, bookmarks included, above which /healthz fails."""
+    watch_timeout_seconds: int = 240
+    """How long the API server keeps one watch open."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged."""
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings in a YAML file, with environment variables over them.
+
+    Raises:
+        SettingsError: an unknown key, a value of another type, or a file that cannot be read.
+    """
+    data: Any = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SettingsError(f"{path}: {error}; allowed is a YAML file of settings") from None
+    settings: Settings = _build(Settings, data, "")
+    return dataclasses.replace(settings, **_from_environment(environ))
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    hints = get_type_hints(Settings)
+    for each in dataclasses.fields(Settings):
+        text = environ.get(ENVIRONMENT + each.name.upper())
+        if text is None:
+            continue
+        hint = hints[each.name]
+        value: Any = text
+        if get_origin(hint) is tuple:
+            value = [part for part in text.split(",") if part]
+        elif hint in (int, float):
+            value = yaml.safe_load(text)
+        elif dataclasses.is_dataclass(hint) or get_origin(hint) is Mapping:
+            continue
+        found[each.name] = _value(hint, value, ENVIRONMENT + each.name.upper())
+    return found
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def _build(kind: type, data: Any, where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise SettingsError(f"{where or 'settings'}: {data!r} was given; allowed is a mapping")
+    hints = get_type_hints(kind)
+    names = {_camel(each.name): each.name for each in dataclasses.fields(kind)}
+    values = {}
+    for key, value in data.items():
+        place = f"{where}.{key}" if where else str(key)
+        if key not in names:
+            raise SettingsError(f"{place}: unknown; allowed is one of {', '.join(sorted(names))}")
+        values[names[key]] = _value(hints[names[key]], value, place)
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint if isinstance(hint, type) else type(hint), value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise _refused(where, value, f"one of {', '.join(arguments)}")
+        return value
+    if origin in (Union, UnionType):
+        return None if value is None else _value(arguments[0], value, where)
+    if origin is tuple:
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise _refused(where, value, "a list of names")
+        return tuple(value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise _refused(where, value, "a mapping")
+        return dict(value)
+    accepted = (int, float) if hint is float else hint
+    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+        raise _refused(
+            where,
+            value,
+            {int: "a whole number", float: "a number"}.get(hint, "text")
+            if hint is not bool
+            else "true or false",
+        )
+    return value
+
+
+def _refused(where: str, value: Any, allowed: str) -> SettingsError:
+    return SettingsError(f"{where}: {value!r} was given; allowed is {allowed}")

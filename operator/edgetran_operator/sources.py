@@ -1,0 +1,97 @@
+"""What is watched besides the three kinds, and how it gets into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from edgetran_operator.cache import CHILD_KINDS
+from edgetran_operator.client import path_of
+from edgetran_operator.engine import Engine
+from edgetran_operator.informers import Source
+
+OURS: Final = "app.kubernetes.io/name=edgetran,app.kubernetes.io/managed-by=edgetran"
+JOB_TROUBLE: Final = "reason=FailedCreate,involvedObject.kind=Job"
+
+
+def sources(engine: Engine) -> list[Source]:
+    """All collections but RayJobs, which are watched once a resource asks for one."""
+    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
+    found = [_nodes(engine)]
+    for namespace in spaces:
+        found += (_children(engine, kind, namespace) for kind in CHILD_KINDS if kind != "RayJob")
+        found.append(_events(engine, namespace))
+    return found
+
+
+def ray_job_sources(engine: Engine) -> list[Source]:
+    """The collections of RayJobs."""
+    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
+    return [_children(engine, "RayJob", namespace) for namespace in spaces]
+
+
+def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
+    cache = engine.cache
+
+    def changed(body: Mapping[str, Any]) -> None:
+        engine.news(cache.child(kind, body))
+
+    def gone(body: Mapping[str, Any]) -> None:
+        metadata = body["metadata"]
+        engine.news(
+            cache.forget_child(kind, metadata["namespace"], metadata["name"], metadata["uid"])
+        )
+
+    return Source(
+        name=f"{kind}s",
+        path=path_of(kind, namespace),
+        query={"labelSelector": OURS},
+        changed=changed,
+        gone=gone,
+        known=lambda: cache.children_of_kind(kind, namespace),
+        forget=lambda space, name: engine.news(cache.forget_child(kind, space, name)),
+        served=engine.rayjobs_served if kind == "RayJob" else None,
+    )
+
+
+def _nodes(engine: Engine) -> Source:
+    cache = engine.cache
+
+    def changed(body: Mapping[str, Any]) -> None:
+        if cache.node(body):
+            engine.nodes_changed()
+
+    def forget(_: str, name: str) -> None:
+        if cache.forget_node(name):
+            engine.nodes_changed()
+
+    return Source(
+        name="Nodes",
+        path=path_of("Node"),
+        query={},
+        changed=changed,
+        gone=lambda body: forget("", body["metadata"]["name"]),
+        known=_without_namespace(lambda: cache.nodes),
+        forget=forget,
+    )
+
+
+def _events(engine: Engine, namespace: str | None) -> Source:
+    cache = engine.cache
+    return Source(
+        name="Events",
+        path=path_of("Event", namespace),
+        query={"fieldSelector": JOB_TROUBLE},
+        changed=lambda body: engine.news(cache.event(body)),
+        gone=lambda body: engine.news(
+            cache.forget_event(body["metadata"]["namespace"], body["metadata"]["name"])
+        ),
+        known=lambda: cache.events(namespace),
+        forget=lambda space, name: engine.news(cache.forget_event(space, name)),
+    )
+
+
+def _without_namespace(
+    names: Callable[[], Iterable[str]],
+) -> Callable[[], Iterable[tuple[str, str]]]:
+    return lambda: {("", name) for name in names()}

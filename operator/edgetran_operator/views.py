@@ -1,0 +1,210 @@
+"""From objects as the API server sends them to the views that decisions need."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from edgetran.api import KINDS
+from edgetran_operator.children.job import FAILURES_ANNOTATION, NODE_ANNOTATION
+from edgetran_operator.children.work import fingerprint
+from edgetran_operator.observation import (
+    NodeView,
+    PartView,
+    PodView,
+    Taint,
+    WorkerView,
+    WorkFiles,
+)
+
+_SHORT_NAMES: Final = {model.SHORT_NAME: kind for kind, model in KINDS.items()}
+_CHILD: Final = re.compile(
+    rf"(?P<name>.+)-(?P<short>{'|'.join(_SHORT_NAMES)})-(?P<suffix>worker|spec|results-(?P<n>\d+))"
+)
+_ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+_RECORDS: Final = "records.jsonl.gz"
+_NEVER: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def child_of(name: str) -> tuple[str, str, str] | None:
+    """Kind and name of the resource that a child's name tells of, and the child's suffix."""
+    match = _CHILD.fullmatch(name)
+    return (_SHORT_NAMES[match["short"]], match["name"], match["suffix"]) if match else None
+
+
+def moment(text: str | None) -> datetime:
+    """The time of a metav1.Time; the epoch where there is none."""
+    return datetime.fromisoformat(text) if text else _NEVER
+
+
+def controller_uid(metadata: Mapping[str, Any]) -> str:
+    """Identifier of the object that manages this one; empty where none does."""
+    for owner in metadata.get("ownerReferences", ()):
+        if owner.get("controller"):
+            uid: str = owner["uid"]
+            return uid
+    return ""
+
+
+def job_view(job: Mapping[str, Any]) -> WorkerView:
+    """A batch/v1 Job."""
+    spec, status = job.get("spec", {}), job.get("status", {})
+    ends = {each["type"]: each for each in status.get("conditions", ()) if each["status"] == "True"}
+    end: Mapping[str, Any] = ends.get("Complete") or ends.get("Failed") or {}
+    when = status.get("completionTime") or end.get("lastTransitionTime")
+    return WorkerView(
+        **_worker_basics("Job", job["metadata"]),
+        complete="Complete" in ends,
+        failed="Failed" in ends,
+        reason=end.get("reason", ""),
+        message=end.get("message", ""),
+        finished=moment(when) if end else None,
+        failed_pods=status.get("failed", 0),
+        backoff_limit=spec.get("backoffLimit", 6),
+        stopped=spec.get("parallelism") == 0,
+    )
+
+
+def ray_job_view(job: Mapping[str, Any]) -> WorkerView:
+    """A ray.io/v1 RayJob; its observedGeneration is never set, so it is not looked at."""
+    spec, status = job.get("spec", {}), job.get("status", {})
+    deployment, state = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
+    complete = deployment == "Complete" and state == "SUCCEEDED"
+    failed = deployment in ("Failed", "ValidationFailed") or (
+        deployment == "Complete" and state in ("FAILED", "STOPPED")
+    )
+    reason = deployment if deployment == "ValidationFailed" else status.get("reason", state)
+    return WorkerView(
+        **_worker_basics("RayJob", job["metadata"]),
+        complete=complete,
+        failed=failed,
+        reason=reason,
+        message=status.get("message", ""),
+        finished=moment(status.get("endTime")) if complete or failed else None,
+        failed_pods=status.get("failed", 0) or int(failed),
+        backoff_limit=spec.get("backoffLimit", 0),
+    )
+
+
+def _worker_basics(kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    annotations = metadata.get("annotations", {})
+    failures = annotations.get(FAILURES_ANNOTATION, "")
+    return {
+        "kind": kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "deleting": "deletionTimestamp" in metadata,
+        "failures_before": int(failures) if failures.isdecimal() else 0,
+        "node": annotations.get(NODE_ANNOTATION, ""),
+    }
+
+
+def pod_view(pod: Mapping[str, Any]) -> PodView:
+    """A worker's pod."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    container: Mapping[str, Any] = next(
+        (each for each in status.get("containerStatuses", ()) if each["name"] == "worker"), {}
+    )
+    state = container.get("state", {})
+    ended = state.get("terminated")
+    message = _termination(ended) if ended else ""
+    if status.get("phase") == "Failed" and not message:
+        parts = (status.get("reason"), status.get("message"))
+        message = ": ".join(part for part in parts if part)
+    return PodView(
+        name=metadata["name"],
+        worker_uid=controller_uid(metadata),
+        created=moment(metadata.get("creationTimestamp")),
+        phase=status.get("phase", "Pending"),
+        node=pod.get("spec", {}).get("nodeName", ""),
+        deleting="deletionTimestamp" in metadata,
+        unschedulable=_unschedulable(status),
+        waiting=_waiting(state.get("waiting") or {}),
+        exit_code=ended.get("exitCode") if ended else None,
+        message=message,
+    )
+
+
+def _unschedulable(status: Mapping[str, Any]) -> str:
+    for condition in status.get("conditions", ()):
+        if (
+            condition["type"] == "PodScheduled"
+            and condition["status"] == "False"
+            and condition.get("reason") == "Unschedulable"
+        ):
+            return condition.get("message") or "no node takes it"
+    return ""
+
+
+def _waiting(waiting: Mapping[str, Any]) -> str:
+    reason = waiting.get("reason", "")
+    if reason in _ORDINARY_WAITS:
+        return ""
+    # The time that the kubelet waits grows from try to try and would change the text each time.
+    message = re.sub(r"back-off \S+ ", "back-off ", waiting.get("message", ""))
+    return f"{reason}: {message}" if message else reason
+
+
+def _termination(ended: Mapping[str, Any]) -> str:
+    """The sentence about a container's end: the worker's own, else what is known of it."""
+    text = ended.get("message", "").strip()
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    last = text.splitlines()[-1] if text else ""
+    reason = ended.get("reason", "")
+    if reason in ("", "Completed", "Error"):
+        return last
+    return f"{reason}: {last}" if last else reason
+
+
+def part_view(config_map: Mapping[str, Any], number: int) -> PartView:
+    """A results ConfigMap, without the records themselves."""
+    data = config_map.get("data", {})
+    part = _json(data.get("part.json"))
+    summary = _json(data.get("summary.json")) if number == 0 else None
+    records = part.get("records") if isinstance(part, Mapping) else 0
+    return PartView(
+        number=number,
+        name=config_map["metadata"]["name"],
+        used=bool(config_map.get("binaryData", {}).get(_RECORDS)) or bool(data),
+        records=records if isinstance(records, int) else 0,
+        summary=summary if isinstance(summary, Mapping) else None,
+    )
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return None
+
+
+def work_files(config_map: Mapping[str, Any]) -> WorkFiles:
+    """A spec ConfigMap."""
+    files = dict(config_map.get("data", {}))
+    return WorkFiles(files, fingerprint(files))
+
+
+def node_view(node: Mapping[str, Any]) -> NodeView:
+    """A node."""
+    spec = node.get("spec", {})
+    ready = any(
+        each["type"] == "Ready" and each["status"] == "True"
+        for each in node.get("status", {}).get("conditions", ())
+    )
+    return NodeView(
+        name=node["metadata"]["name"],
+        labels=dict(node["metadata"].get("labels", {})),
+        ready=ready,
+        schedulable=not spec.get("unschedulable", False),
+        taints=tuple(
+            Taint(each["key"], each.get("value", ""), each["effect"])
+            for each in spec.get("taints", ())
+            if each["effect"] in ("NoSchedule", "NoExecute")
+        ),
+    )

@@ -1,0 +1,1 @@
+"""What runs in pods: workers that measure, search and refine, and report their results."""

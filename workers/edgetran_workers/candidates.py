@@ -1,0 +1,92 @@
+"""Candidates in summaries: what a log says of one, and the Pareto front as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from edgetran.api import CandidateSummary, MeasureValue
+from edgetran.search import Measures, costs
+from edgetran.search.pareto import crowding_distances, dominates
+
+SHOWN: Final = 10
+"""Candidates of the front that a status shows."""
+
+_HARDWARE: Final = ("latency_ms", "energy_mj", "peak_power_w")
+
+
+def candidate(
+    number: int,
+    graph_hash: str,
+    device: str,
+    measures: Measures,
+    *,
+    objective: float | None = None,
+) -> CandidateSummary:
+    """A trained candidate as a status shows it."""
+    values: dict[str, MeasureValue] = {}
+    for name in _HARDWARE:
+        figure = measures.figure(name)
+        values[name] = MeasureValue(value=figure.value, source=figure.source)
+    return CandidateSummary(
+        id=number,
+        architecture=graph_hash,
+        device=device,
+        accuracy=measures.accuracy.value,
+        parameters=measures.parameters,
+        objective=objective,
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def finalist(row: Mapping[str, Any], before: CandidateSummary | None) -> CandidateSummary:
+    """A finalist of result.json, which has been tested; `before` is what its log said of it."""
+    figures = row["figures"]
+    values = {
+        name: MeasureValue(value=figures[alias]["value"], source=figures[alias]["source"])
+        for name, alias in zip(_HARDWARE, ("latencyMs", "energyMj", "peakPowerW"), strict=True)
+    }
+    return CandidateSummary(
+        id=0 if before is None else before.id,
+        architecture=row["graphHash"],
+        device=row["device"],
+        accuracy=figures["validationAccuracy"]["value"],
+        test_accuracy=figures["accuracy"]["value"],
+        parameters=int(figures["parameters"]["value"]),
+        objective=None if before is None else before.objective,
+        **values,  # type: ignore[arg-type]
+    )
+
+
+class Front:
+    """The candidates that no other dominates; adding one costs one comparison with each of them."""
+
+    def __init__(self) -> None:
+        self.members: list[tuple[CandidateSummary, Measures]] = []
+        self._points = np.empty((0, 5))
+        self._shown: tuple[CandidateSummary, ...] | None = None
+
+    def add(self, candidate: CandidateSummary, measures: Measures) -> None:
+        """Take in a candidate, if it belongs there."""
+        point = costs([measures])
+        if len(self._points) and dominates(self._points, point[0]).any():
+            return
+        stay = [
+            index
+            for index in range(len(self._points))
+            if not dominates(point, self._points[index])[0]
+        ]
+        self.members = [*(self.members[index] for index in stay), (candidate, measures)]
+        self._points = np.concatenate([self._points[stay], point])
+        self._shown = None
+
+    def shown(self) -> tuple[CandidateSummary, ...]:
+        """At most `SHOWN` candidates, spread along the front, the most accurate first."""
+        if self._shown is None:
+            distances = crowding_distances(self._points)
+            order = sorted(range(len(distances)), key=lambda i: (-distances[i], self._points[i, 0]))
+            chosen = sorted(order[:SHOWN], key=lambda i: self._points[i, 0])
+            self._shown = tuple(self.members[index][0] for index in chosen)
+        return self._shown

@@ -1,0 +1,91 @@
+"""The command line of workers: `edgetran-worker profile|search|gptran`.
+
+Exit statuses are those of `edgetran.api.ExitCode`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgetran_workers.environment import prepare_environment, quiet_libraries
+from edgetran_workers.log import Log
+from edgetran_workers.place import Place
+
+METRICS_PORT = 9090
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    given = _parser().parse_args(arguments)
+    prepare_environment()
+    quiet_libraries()
+
+    from edgetran_workers.results import FolderResults, ResultsStore
+    from edgetran_workers.work import Work
+    from edgetran_workers.worker import WorkerSettings, run_worker
+
+    def open_results(work: Work) -> ResultsStore:
+        if given.results_dir is not None:
+            return FolderResults(given.results_dir)
+        from edgetran_workers.report import ConfigMapResults
+
+        return ConfigMapResults(work.results, work.namespace, given.kubeconfig)
+
+    settings = WorkerSettings(
+        command=given.command,
+        place=Place(given.work, given.storage, given.search_storage, given.termination_log),
+        pod=os.environ.get("POD_NAME") or socket.gethostname(),
+        open_results=open_results,
+        metrics_port=given.metrics_port,
+        log=Log(as_json=os.environ.get("EDGETRAN_LOG") == "json"),
+    )
+    status = run_worker(settings)
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual = Place()
+    parser = argparse.ArgumentParser(
+        prog="edgetran-worker",
+        description="Does the work of one ProfilingJob, CoDesignSearch or GPTranRun in a pod that "
+        "the operator has made.",
+    )
+    parser.add_argument("command", choices=("profile", "search", "gptran"), help="what to do")
+    parser.add_argument(
+        "--work", type=Path, default=usual.work, help="folder of the mounted work (%(default)s)"
+    )
+    parser.add_argument(
+        "--storage", type=Path, default=usual.storage, help="where run folders lie (%(default)s)"
+    )
+    parser.add_argument(
+        "--search-storage",
+        type=Path,
+        default=usual.search,
+        help="storage of the search whose winner is refined (%(default)s)",
+    )
+    parser.add_argument(
+        "--termination-log",
+        type=Path,
+        default=usual.termination_log,
+        help="file that says how the worker ended (%(default)s)",
+    )
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        default=METRICS_PORT,
+        help="port of /metrics; 0 takes a free one, -1 serves none (%(default)s)",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--kubeconfig", type=Path, help="API server for the results; the pod's own where omitted"
+    )
+    where.add_argument(
+        "--results-dir", type=Path, help="keep the results in a folder instead of ConfigMaps"
+    )
+    return parser

@@ -1,0 +1,75 @@
+"""Results of other runs that a worker builds on, brought to where the library reads them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from edgetran.records import RecordError
+from edgetran.runner.chain import Chain
+from edgetran.runner.folder import RunFolder
+from edgetran.runner.given import DependencyError, Given
+from edgetran.search import SearchError, read_result
+from edgetran_workers.place import Place
+from edgetran_workers.storage import RemoteFolder
+from edgetran_workers.work import CLAIM, Work, read_profiles
+
+
+def given_results(work: Work, chain: Chain, place: Place) -> Given:
+    """What other runs have done for this one.
+
+    Raises:
+        DependencyError: something is missing or cannot be used.
+        StorageError: the storage of the search does not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgetran-inputs-") as folder:
+        profiles = read_profiles(work, chain, Path(folder))
+    return Given(profiles, None if chain.searched is None else _search(work, chain, place))
+
+
+def device_of(chain: Chain, given: Given) -> str:
+    """Name of the device that a refinement is for; empty for other work.
+
+    Raises:
+        DependencyError: the search has no winner.
+    """
+    if given.search is not None:
+        return _winner(chain, given.search)[1]
+    refinement = chain.refinement
+    return (
+        "" if refinement is None or refinement.spec.device is None else refinement.spec.device.name
+    )
+
+
+def _search(work: Work, chain: Chain, place: Place) -> RunFolder:
+    """The run's folder of the search whose winner is refined, as far as it is needed."""
+    assert chain.searched is not None  # noqa: S101 - the caller has asked
+    if work.search is None:
+        raise DependencyError(f"{chain.searched.label}: work.json does not say where its run is")
+    if work.search.storage == CLAIM:
+        path = place.search / work.search.folder
+        if not path.is_dir():
+            raise DependencyError(f"{chain.searched.label}: there is no folder {path}")
+        return RunFolder(path)
+    # A path that stays the same: trials are known by it.
+    path = Path(tempfile.gettempdir(), "edgetran-search", work.search.folder)
+    remote = RemoteFolder(work.search.storage, work.search.folder, path)
+    remote.restore(lambda name: name.endswith((".jsonl", "/trial.json")))
+    folder = RunFolder(path)
+    checkpoint, _ = _winner(chain, folder)
+    inside = (folder.search_checkpoints / checkpoint).relative_to(path).as_posix()
+    remote.restore(lambda name: name.startswith(f"{inside}/"))
+    return folder
+
+
+def _winner(chain: Chain, folder: RunFolder) -> tuple[str, str]:
+    """Checkpoint and device of the search's winner."""
+    label = "" if chain.searched is None else chain.searched.label
+    try:
+        best = read_result(folder.trials).best
+    except (SearchError, RecordError, OSError) as error:
+        raise DependencyError(f"{label}: {error}") from None
+    if best is None:
+        raise DependencyError(f"{label}: it has no winner")
+    trial, evaluation = best
+    return trial.checkpoint or "", evaluation.candidate.device

@@ -1,0 +1,23 @@
+"""Where a worker finds and leaves things in its pod."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Place:
+    """Paths of a pod.
+
+    Attributes:
+        work: folder of the mounted work.
+        storage: where the run's folder lies: a volume claim, or a folder of the pod's own.
+        search: the storage of the search whose winner is refined, where that is a claim.
+        termination_log: gets one JSON object that says how the worker ended.
+    """
+
+    work: Path = Path("/etc/edgetran/work")
+    storage: Path = Path("/var/lib/edgetran/storage")
+    search: Path = Path("/var/lib/edgetran/search")
+    termination_log: Path = Path("/dev/termination-log")
