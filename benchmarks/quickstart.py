@@ -1,6 +1,6 @@
 """The quickstart as a new user runs it: time, memory of all its processes, and what it finds.
 
-    python benchmarks/quickstart.py [--repeats N]
+    python benchmarks/quickstart.py [--repeats N] [--keep DIR]
 
 Each repeat runs `edgetran run -f examples/quickstart.yaml` into an empty folder. Memory is the sum
 of the proportional set sizes (PSS) of the process and all its children, sampled every half second:
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,8 +34,9 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS / "quickstart.json")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the last run in DIR")
     arguments = parser.parse_args()
-    runs = [run_once() for _ in range(arguments.repeats)]
+    runs = [run_once(arguments.keep) for _ in range(arguments.repeats)]
     host = host_info()
     result = {
         "benchmark": "quickstart",
@@ -47,7 +49,7 @@ def main() -> None:
     show(runs)
 
 
-def run_once() -> dict[str, Any]:
+def run_once(keep: Path | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="edgetran-benchmark-") as folder:
         output = Path(folder) / "run"
         begun = time.monotonic()
@@ -72,6 +74,9 @@ def run_once() -> dict[str, Any]:
             raise SystemExit(f"the quickstart ended with status {process.returncode}")
         seconds = time.monotonic() - begun
         result = json.loads((output / "result.json").read_text())
+        if keep is not None:
+            shutil.rmtree(keep, ignore_errors=True)
+            shutil.copytree(output, keep)
     return {
         "seconds": round(seconds, 1),
         "phases": {name: round(value, 1) for name, value in result["seconds"].items()},

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, call, command, small_run
+from conftest import call, command, small_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -158,7 +158,6 @@ def test_the_same_seed_proposes_the_same_candidates(
         return sorted((trial["number"], trial["graph_hash"]) for trial in trials)[:2]
 
     assert candidates(folder) == candidates(tmp_path / "again")
-    assert len(SMALL) > 0
 
 
 def test_a_profiling_job_alone_measures_and_ends(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ ARCHITECTURE = Architecture.homogeneous(
     num_layers=1, hidden_size=32, num_heads=2, feed_forward=[32]
 ).to_model_dict()
 
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
 DRIVER = """
 import json, sys
 from edgetran.training import TrialPool, TrialSpec
@@ -69,10 +71,10 @@ def endless(spec, name):
     return replace(spec, plan=TrainingPlan(max_seconds=600, max_length=12), output=str(output))
 
 
-def start_driver(specs):
+def start_driver(specs, before=""):
     given = json.dumps({key: spec.to_dict() for key, spec in specs.items()})
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, given],
+        [sys.executable, "-c", before + DRIVER, given],
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
@@ -97,6 +99,18 @@ def workers(pid):
     return found
 
 
+def listeners(processes):
+    """Addresses on which the processes listen."""
+    found = set()
+    for process in processes:
+        try:
+            connections = process.net_connections("tcp")
+        except psutil.NoSuchProcess:
+            continue
+        found |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    return found
+
+
 def all_gone(processes, seconds):
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
@@ -104,25 +118,31 @@ def all_gone(processes, seconds):
 
 def test_parallel_trials_end_as_they_would_alone_and_on_loopback_only(spec, tmp_path):
     alone = [run_trial(replace(spec, seed=s, output=str(tmp_path / f"a{s}"))) for s in range(3)]
+    others = set(psutil.Process().children(recursive=True))  # servers of other tests, say
     with TrialPool(2) as pool:
         for seed in range(3):
             pool.submit(str(seed), replace(spec, seed=seed, output=str(tmp_path / f"r{seed}")))
         pool.submit("bad", replace(spec, parent="nowhere", output=str(tmp_path / "bad")))
         outcomes = {outcome.key: outcome for outcome in pool.completed()}
-        listening = {
-            connection.laddr.ip
-            for process in psutil.Process().children(recursive=True)
-            for connection in process.net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN
-        }
-        started = psutil.Process().children(recursive=True)
+        started = list(set(psutil.Process().children(recursive=True)) - others)
+        listening = listeners(started)
     assert {key: outcome.metrics for key, outcome in outcomes.items() if key != "bad"} == {
         str(seed): outcome.metrics for seed, outcome in enumerate(alone)
     }
     assert outcomes["bad"].error_kind == "bad-input"
-    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert listening <= LOOPBACK
     assert len(started) > 3
     assert not all_gone(started, 20)
+
+
+def test_ray_stays_on_loopback_where_somebody_has_imported_it_before(spec):
+    driver, family = start_driver({"a": endless(spec, "a")}, before="import ray\n")
+    listening = listeners(family)
+    driver.kill()
+    driver.wait()
+    assert listening
+    assert listening <= LOOPBACK
+    assert not all_gone([p for p in family if p.name() in ("raylet", "gcs_server")], 20)
 
 
 @pytest.mark.parametrize("deaths", [1, 3])
