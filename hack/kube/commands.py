@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,6 +18,12 @@ from kube.state import State
 
 _ORDER = ("proxy", "scheduler", "controllers", "apiserver", "etcd")
 """The order in which the control plane ends, after the nodes."""
+
+_BACK_SECONDS = 180.0
+"""How long an API server may take after an outage; on a busy machine it is more than a minute."""
+
+_LOOK_SECONDS = 1.0
+"""How often a held cluster is looked at."""
 
 
 def api_only(
@@ -67,19 +75,39 @@ def down(state: State) -> None:
 
 
 def stop(state: State, component: str) -> None:
-    """Kill a component, as an outage does."""
+    """Kill a component, as an outage does.
+
+    Raises:
+        ClusterError: there is no such component, or it does not end.
+    """
     state.processes.stop(component, kill=True)
+    if state.processes.pid(component) is not None:
+        raise ClusterError(f"{component} was killed and has not ended yet")
 
 
-def start(state: State, component: str) -> None:
-    """Start a component again; for etcd and the API server, wait until requests are answered.
+def start(state: State, component: str | None = None) -> None:
+    """Start a component again, or all that are stopped.
+
+    For etcd and the API server, wait until requests are answered.
 
     Raises:
         ClusterError: there is no such component, or it does not come back.
     """
+    if component is None:
+        for each in state.processes.names():
+            state.processes.start(each)
+        component = "apiserver"
     state.processes.start(component)
-    if component in ("apiserver", "etcd") and state.processes.pid("apiserver") is not None:
-        state.processes.wait_until("the API server is ready", state.ready, of="apiserver")
+    if component not in ("apiserver", "etcd") or state.processes.pid("apiserver") is None:
+        return
+
+    def ready() -> bool:
+        state.processes.revive()
+        return state.ready()
+
+    state.processes.wait_until(
+        "the API server is ready", ready, of="apiserver", seconds=_BACK_SECONDS
+    )
 
 
 def load(state: State, image: Path) -> None:
@@ -144,9 +172,15 @@ def _announce(state: State, *, hold: bool) -> None:
     print(state.kubeconfig, flush=True)
     if hold:
         try:
-            sys.stdin.read()
+            while not _closed(sys.stdin.fileno(), _LOOK_SECONDS):
+                state.processes.revive()
         finally:
             down(state)
+
+
+def _closed(stream: int, seconds: float) -> bool:
+    """Whether the stream is at its end within so many seconds; what it carries is passed over."""
+    return bool(select.select([stream], [], [], seconds)[0]) and not os.read(stream, 4096)
 
 
 def _end(state: State) -> None:

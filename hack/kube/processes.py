@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -9,10 +10,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kube.errors import ClusterError
 
@@ -91,17 +93,41 @@ class Processes:
         Raises:
             ClusterError: without a command, for a name that was never started.
         """
+        if command is None:
+            self._command(name)
+        with self._alone():
+            self._start(name, command)
+
+    def _start(self, name: str, command: Sequence[str | Path] | None = None) -> None:
         words = self._command(name) if command is None else [str(word) for word in command]
         if self.pid(name) is not None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        record = {"command": words, "pid": process.pid, "startTime": _start_time(process.pid)}
-        self._path(name).write_text(json.dumps(record))
+        started = _start_time(process.pid)
+        self._write(name, {"command": words, "pid": process.pid, "startTime": started})
+
+    def revive(self) -> list[str]:
+        """Start again what ended without being stopped, as systemd does; the names of those.
+
+        Kubernetes counts on it: its API server ends itself where etcd keeps it waiting.
+        """
+        if not self.folder.exists():
+            return []
+        with self._alone():
+            ended = [
+                name
+                for name in self.names()
+                if not self._record(name).get("stopped") and self.pid(name) is None
+            ]
+            for name in ended:
+                with self.log(name).open("a") as log:
+                    log.write(f"cluster: {name} ended by itself and is started again\n")
+                self._start(name)
+        return ended
 
     def stop(self, name: str, *, kill: bool = False) -> None:
         """End it: with SIGTERM, and with SIGKILL where that does not help or `kill` asks for it.
@@ -110,7 +136,9 @@ class Processes:
             ClusterError: for a name that was never started.
         """
         self._command(name)
-        pid = self.pid(name)
+        with self._alone():
+            pid = self.pid(name)
+            self._write(name, {**self._record(name), "stopped": True})
         if pid is None:
             return
         signals = (signal.SIGKILL,) if kill else (signal.SIGTERM, signal.SIGKILL)
@@ -148,12 +176,25 @@ class Processes:
         lines = self.log(name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
         return f"{self.log(name)} ends with:\n" + "\n".join(lines)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other command starts or stops processes meanwhile."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _write(self, name: str, record: dict[str, Any]) -> None:
+        draft = self._path(name).with_suffix(".new")
+        draft.write_text(json.dumps(record))
+        draft.replace(self._path(name))  # others read it without the lock
+
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
-    def _record(self, name: str) -> dict[str, str]:
+    def _record(self, name: str) -> dict[str, Any]:
         try:
-            record: dict[str, str] = json.loads(self._path(name).read_text())
+            record: dict[str, Any] = json.loads(self._path(name).read_text())
         except FileNotFoundError:
             return {}
         return record

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster_fixtures import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart.yaml"
@@ -46,6 +48,16 @@ def call(arguments: list[str], **options: object) -> subprocess.CompletedProcess
         env=environment,
         **options,  # type: ignore[call-overload]
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_outage_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test stopped and, as it failed, did not start again is there for the next one."""
+    yield
+    if "cluster" in request.fixturenames:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        if cluster.folder is not None:
+            cluster.tool("start")
 
 
 @pytest.fixture(scope="session")

@@ -174,6 +174,32 @@ def test_two_at_once_do_not_disturb_each_other_and_end_with_their_holders(tmp_pa
     assert not (tmp_path / "b").exists()
 
 
+def test_a_held_cluster_starts_again_what_ended_but_not_what_was_stopped(tmp_path):
+    folder = tmp_path / "state"
+    process = held(folder)
+    kubeconfig = folder / "kubeconfig"
+    try:
+        assert kubectl(kubeconfig, "create", "configmap", "kept").returncode == 0
+        for pid in pids(folder):
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 120
+        while kubectl(kubeconfig, "get", "configmap", "kept").returncode:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert "ended by itself" in (folder / "logs" / "apiserver.log").read_text()
+        assert tool(folder, "stop", "apiserver").returncode == 0
+        time.sleep(3)
+        assert "apiserver                stopped" in tool(folder, "status").stdout
+        assert tool(folder, "stop", "etcd").returncode == 0
+        assert tool(folder, "start").returncode == 0
+        assert kubectl(kubeconfig, "get", "configmap", "kept").returncode == 0
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(30)
+    assert not folder.exists()
+
+
 def test_a_recorded_number_that_another_process_has_now_is_left_alone(tmp_path):
     folder = tmp_path / "state"
     (folder / "processes").mkdir(parents=True)
