@@ -146,20 +146,6 @@ def test_another_specification_is_refused_and_the_folder_left_alone(
     assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir()) == before
 
 
-def test_the_same_seed_proposes_the_same_candidates(
-    finished: tuple[Path, str], tmp_path: Path
-) -> None:
-    folder, _ = finished
-    again = call(small_run(tmp_path / "again", "GPTranRun:spec.stages=[pruneHeads]"))
-    assert again.returncode == 0, again.stdout + again.stderr
-
-    def candidates(run: Path) -> list[tuple[int, str]]:
-        trials = [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
-        return sorted((trial["number"], trial["graph_hash"]) for trial in trials)[:2]
-
-    assert candidates(folder) == candidates(tmp_path / "again")
-
-
 def test_a_profiling_job_alone_measures_and_ends(tmp_path: Path) -> None:
     text = """
 apiVersion: edgetran.io/v1alpha1
