@@ -21,6 +21,7 @@ lint: setup ## Format, lint, types and the doors between the rooms
 	.venv/bin/python hack/chart.py --check
 	.venv/bin/python hack/dashboards.py --check
 	.venv/bin/python hack/benchmarks.py --check
+	.venv/bin/python hack/reference.py --check
 
 crds: setup ## Write crds/ from edgetran.api, and the chart's copies
 	.venv/bin/python hack/crds.py

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from generated import write_or_check
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "benchmarks" / "results"
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
@@ -275,23 +277,10 @@ _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Write the page, or with `--check` say whether it is stale."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given not in ([], ["--check"]):
-        print(
-            f"benchmarks: {' '.join(given)} given; allowed is --check or nothing", file=sys.stderr
-        )
-        return 2
-    text = page()
-    if given:
-        if PAGE.exists() and PAGE.read_text() == text:
-            return 0
-        print(f"{PAGE.name} is stale; run: python hack/benchmarks.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(text)
-    return 0
+    return write_or_check(arguments, {PAGE: page()}, by="python hack/benchmarks.py")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from generated import write_or_check
 from helm.crd_templates import crd_template
 from helm.values_files import values_schema, values_table, values_yaml
 
@@ -39,22 +40,8 @@ def files() -> Iterator[tuple[Path, str]]:
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with `--check` say which are not as they must be."""
-    if arguments not in ([], ["--check"]):
-        print("usage: python hack/chart.py [--check]", file=sys.stderr)
-        return 2
-    wanted = dict(files())
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    extra = [path for path in (CHART / "templates" / "crds").glob("*") if path not in wanted]
-    if arguments:
-        for path in (*stale, *extra):
-            print(f"{path.relative_to(CHART.parent.parent)} is stale: make chart", file=sys.stderr)
-        return int(bool(stale or extra))
-    for path in stale:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(wanted[path])
-    for path in extra:
-        path.unlink()
-    return 0
+    definitions = (CHART / "templates" / "crds").glob("*")
+    return write_or_check(arguments, dict(files()), by="make chart", beside=definitions)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from generated import write_or_check
 
 from edgetran.api import GROUP, KINDS, NAME_LIMITS, VERSION, Resource
 from edgetran.api.scalars import DNS_LABEL
@@ -195,22 +196,7 @@ def _column(column: Column) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with `--check` say which are not as they must be."""
-    if arguments not in ([], ["--check"]):
-        print("usage: python hack/crds.py [--check]", file=sys.stderr)
-        return 2
-    wanted = dict(files())
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    extra = [path for path in FOLDER.glob("*.yaml") if path not in wanted]
-    if arguments:
-        for path in (*stale, *extra):
-            print(f"crds/{path.name} is stale: make crds", file=sys.stderr)
-        return int(bool(stale or extra))
-    FOLDER.mkdir(exist_ok=True)
-    for path in stale:
-        path.write_text(wanted[path])
-    for path in extra:
-        path.unlink()
-    return 0
+    return write_or_check(arguments, dict(files()), by="make crds", beside=FOLDER.glob("*.yaml"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from generated import write_or_check
 from grafana.fleet import fleet
 from grafana.operator_itself import operator_itself
 from grafana.profiling import profiling
@@ -48,22 +49,7 @@ def files() -> Iterator[tuple[Path, str]]:
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with `--check` say which are not as they must be."""
-    if arguments not in ([], ["--check"]):
-        print("usage: python hack/dashboards.py [--check]", file=sys.stderr)
-        return 2
-    wanted = dict(files())
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    extra = [path for path in FOLDER.glob("*.json") if path not in wanted]
-    if arguments:
-        for path in (*stale, *extra):
-            print(f"dashboards/{path.name} is stale: make chart", file=sys.stderr)
-        return int(bool(stale or extra))
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for path in stale:
-        path.write_text(wanted[path])
-    for path in extra:
-        path.unlink()
-    return 0
+    return write_or_check(arguments, dict(files()), by="make chart", beside=FOLDER.glob("*.json"))
 
 
 if __name__ == "__main__":

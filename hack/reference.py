@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from generated import write_or_check
 from pydantic.fields import FieldInfo
 
 from edgetran.api import (
@@ -315,18 +316,8 @@ def _text(model: type[ApiModel]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the file, or with `--check` say whether it is as it must be."""
-    text = reference()
-    if arguments == ["--check"]:
-        stale = not REFERENCE.exists() or REFERENCE.read_text() != text
-        if stale:
-            print(f"{REFERENCE.name} is stale: python hack/reference.py", file=sys.stderr)
-        return int(stale)
-    if arguments:
-        print("usage: python hack/reference.py [--check]", file=sys.stderr)
-        return 2
-    REFERENCE.write_text(text)
-    return 0
+    """Write the page, or with `--check` say whether it is stale."""
+    return write_or_check(arguments, {REFERENCE: reference()}, by="python hack/reference.py")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
 from grafana.panels import choice, lines, number, page
+from grafana.run import RUN, of, progress, state, time_left
 
-_RUN = 'namespace="$namespace",name="$name"'
-_OF = f'kind="ProfilingJob",{_RUN}'
+_KIND = "ProfilingJob"
+_OF = of(_KIND)
 
 
 def profiling() -> Dashboard:
@@ -22,56 +23,33 @@ def profiling() -> Dashboard:
             choice("name", "Profiling job", f'{known},namespace="$namespace"}}', "name"),
         )
         .with_row(Row("Now"))
-        .with_panel(
-            number(
-                "State",
-                "State and reason of the job.",
-                "none",
-                (f"edgetran_resource_state{{{_OF}}}", "{{state}}: {{reason}}"),
-                labels=True,
-            )
-        )
+        .with_panel(state(_KIND, "State and reason of the job."))
         .with_panel(
             number(
                 "Board",
                 "Device and node that is measured on.",
                 "none",
                 (
-                    f"edgetran_profiling_median_latency_seconds{{{_RUN}}}",
+                    f"edgetran_profiling_median_latency_seconds{{{RUN}}}",
                     "{{device}} on {{node}}",
                 ),
                 labels=True,
             )
         )
         .with_panel(
-            number(
-                "Progress",
+            progress(
+                _KIND,
                 "Architectures tried, of those that may be; it may stop earlier, when the error "
                 "is small enough.",
-                "percentunit",
-                (
-                    (
-                        f"edgetran_resource_steps_done{{{_OF}}}"
-                        f" / (edgetran_resource_steps{{{_OF}}} > 0)"
-                    ),
-                    "",
-                ),
             )
         )
-        .with_panel(
-            number(
-                "Time left",
-                "Time until all measurements are made at the present pace.",
-                "s",
-                (f"edgetran_worker_stage_left_seconds{{{_RUN}}}", ""),
-            )
-        )
+        .with_panel(time_left("Time until all measurements are made at the present pace."))
         .with_panel(
             number(
                 "Median latency",
                 "Median latency per sequence over the architectures measured.",
                 "s",
-                (f"edgetran_profiling_median_latency_seconds{{{_RUN}}}", ""),
+                (f"edgetran_profiling_median_latency_seconds{{{RUN}}}", ""),
             )
         )
         .with_panel(
@@ -90,7 +68,7 @@ def profiling() -> Dashboard:
                 "Measured now, taken over from earlier runs, unstable ones among the measured, "
                 "and those that could not be measured.",
                 "short",
-                (f"edgetran_profiling_architectures{{{_RUN}}}", "{{state}}"),
+                (f"edgetran_profiling_architectures{{{RUN}}}", "{{state}}"),
                 steps=True,
             )
         )
@@ -99,7 +77,7 @@ def profiling() -> Dashboard:
                 "Latency",
                 "Latency per sequence of the architecture measured last.",
                 "s",
-                (f"edgetran_worker_last_latency_seconds{{{_RUN}}}", "last measured"),
+                (f"edgetran_worker_last_latency_seconds{{{RUN}}}", "last measured"),
             )
         )
         .with_panel(
@@ -108,7 +86,7 @@ def profiling() -> Dashboard:
                 "Energy per sequence of the architecture measured last; empty where no power "
                 "source exists.",
                 "joule",
-                (f"edgetran_worker_last_energy_joules{{{_RUN}}}", "last measured"),
+                (f"edgetran_worker_last_energy_joules{{{RUN}}}", "last measured"),
             )
         )
         .with_panel(
@@ -117,7 +95,7 @@ def profiling() -> Dashboard:
                 "Time spent on measurements, per second; what is missing is spent on fitting and "
                 "choosing.",
                 "percentunit",
-                (f"deriv(edgetran_worker_measuring_seconds{{{_RUN}}}[15m])", "measuring"),
+                (f"deriv(edgetran_worker_measuring_seconds{{{RUN}}}[15m])", "measuring"),
             )
         )
         .with_panel(
@@ -134,8 +112,8 @@ def profiling() -> Dashboard:
                 "Writing of results",
                 "Results ConfigMaps written, and attempts that failed, in five minutes.",
                 "short",
-                (f"delta(edgetran_worker_results_writes{{{_RUN}}}[5m])", "written"),
-                (f"delta(edgetran_worker_results_failures{{{_RUN}}}[5m])", "failed"),
+                (f"delta(edgetran_worker_results_writes{{{RUN}}}[5m])", "written"),
+                (f"delta(edgetran_worker_results_failures{{{RUN}}}[5m])", "failed"),
             )
         )
         .with_row(Row("Predictions"))
@@ -146,7 +124,7 @@ def profiling() -> Dashboard:
                 "of |predicted / measured − 1|.",
                 "percentunit",
                 (
-                    f"edgetran_profiling_surrogate_error_ratio{{{_RUN}}}",
+                    f"edgetran_profiling_surrogate_error_ratio{{{RUN}}}",
                     "{{measure}}",
                 ),
                 width=12,
@@ -158,7 +136,7 @@ def profiling() -> Dashboard:
                 "Relative error that 95 of 100 predictions stay below, in cross-validation.",
                 "percentunit",
                 (
-                    f"edgetran_worker_surrogate_p95_error_ratio{{{_RUN}}}",
+                    f"edgetran_worker_surrogate_p95_error_ratio{{{RUN}}}",
                     "{{measure}}",
                 ),
                 width=12,

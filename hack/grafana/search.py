@@ -5,10 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
 from grafana.panels import bars, choice, lines, number, page, rows, scatter, scatter_over_time
+from grafana.run import RUN, of, progress, state, time_left
 
-_RUN = 'namespace="$namespace",name="$name"'
-_OF = f'kind="CoDesignSearch",{_RUN}'
-_STATE = f"edgetran_resource_state{{{_OF}}}"
+_KIND = "CoDesignSearch"
+_OF = of(_KIND)
 _JOBS = 'namespace="$namespace",name=~"$name-.+"'
 
 
@@ -24,35 +24,11 @@ def search() -> Dashboard:
             choice("name", "Search", f'{known},namespace="$namespace"}}', "name"),
         )
         .with_row(Row("Now"))
+        .with_panel(state(_KIND, "State and reason of the search."))
+        .with_panel(progress(_KIND, "Trials that ended, of those that there may be."))
         .with_panel(
-            number(
-                "State",
-                "State and reason of the search.",
-                "none",
-                (_STATE, "{{state}}: {{reason}}"),
-                labels=True,
-            )
-        )
-        .with_panel(
-            number(
-                "Progress",
-                "Trials that ended, of those that there may be.",
-                "percentunit",
-                (
-                    (
-                        f"edgetran_resource_steps_done{{{_OF}}}"
-                        f" / (edgetran_resource_steps{{{_OF}}} > 0)"
-                    ),
-                    "",
-                ),
-            )
-        )
-        .with_panel(
-            number(
-                "Time left",
-                "Time until the stage that runs is done at its present pace; empty between stages.",
-                "s",
-                (f"edgetran_worker_stage_left_seconds{{{_RUN}}}", ""),
+            time_left(
+                "Time until the stage that runs is done at its present pace; empty between stages."
             )
         )
         .with_panel(
@@ -60,7 +36,7 @@ def search() -> Dashboard:
                 "Best accuracy",
                 "Selection metric of the best feasible candidate on validation data.",
                 "percentunit",
-                (f"edgetran_search_best_accuracy_ratio{{{_RUN}}}", "{{device}}"),
+                (f"edgetran_search_best_accuracy_ratio{{{RUN}}}", "{{device}}"),
             )
         )
         .with_panel(
@@ -68,7 +44,7 @@ def search() -> Dashboard:
                 "Its latency",
                 "Latency per sequence of the best candidate on its device.",
                 "s",
-                (f"edgetran_search_best_latency_seconds{{{_RUN}}}", "{{device}}"),
+                (f"edgetran_search_best_latency_seconds{{{RUN}}}", "{{device}}"),
             )
         )
         .with_panel(
@@ -76,7 +52,7 @@ def search() -> Dashboard:
                 "Its energy",
                 "Energy per sequence of the best candidate; empty where no power source exists.",
                 "joule",
-                (f"edgetran_search_best_energy_joules{{{_RUN}}}", "{{device}}"),
+                (f"edgetran_search_best_energy_joules{{{RUN}}}", "{{device}}"),
             )
         )
         .with_row(Row("Found"))
@@ -107,8 +83,8 @@ def search() -> Dashboard:
                 "Best so far: objective and accuracy",
                 "Weighted objective and accuracy of the best candidate over time.",
                 "percentunit",
-                (f"edgetran_search_best_objective{{{_RUN}}}", "objective"),
-                (f"edgetran_search_best_accuracy_ratio{{{_RUN}}}", "accuracy"),
+                (f"edgetran_search_best_objective{{{RUN}}}", "objective"),
+                (f"edgetran_search_best_accuracy_ratio{{{RUN}}}", "accuracy"),
                 steps=True,
                 least=None,
             )
@@ -118,7 +94,7 @@ def search() -> Dashboard:
                 "Best so far: latency",
                 "Latency per sequence of the best candidate over time.",
                 "s",
-                (f"edgetran_search_best_latency_seconds{{{_RUN}}}", "{{device}}"),
+                (f"edgetran_search_best_latency_seconds{{{RUN}}}", "{{device}}"),
                 steps=True,
             )
         )
@@ -128,7 +104,7 @@ def search() -> Dashboard:
                 "Volume that the Pareto front dominates: it grows while the search finds better "
                 "candidates, and its levelling off says that more trials bring little.",
                 "none",
-                (f"edgetran_search_hypervolume{{{_RUN}}}", "hypervolume"),
+                (f"edgetran_search_hypervolume{{{RUN}}}", "hypervolume"),
                 least=None,
                 steps=True,
             )
@@ -158,7 +134,7 @@ def search() -> Dashboard:
                 "Trials by state",
                 "Running, succeeded, failed; infeasible ones succeeded and break a constraint.",
                 "short",
-                (f"edgetran_trials{{{_RUN}}}", "{{state}}"),
+                (f"edgetran_trials{{{RUN}}}", "{{state}}"),
                 steps=True,
             )
         )
@@ -169,9 +145,9 @@ def search() -> Dashboard:
                 "percentunit",
                 (
                     (
-                        f'edgetran_trials{{{_RUN},state="failed"}} / ignoring (state) '
+                        f'edgetran_trials{{{RUN},state="failed"}} / ignoring (state) '
                         "(sum without (state) "
-                        f'(edgetran_trials{{{_RUN},state=~"succeeded|failed"}}) > 0)'
+                        f'(edgetran_trials{{{RUN},state=~"succeeded|failed"}}) > 0)'
                     ),
                     "failed",
                 ),
@@ -183,7 +159,7 @@ def search() -> Dashboard:
                 "Time spent on training",
                 "Training time of all trials together, per second: how many trials train at once.",
                 "short",
-                (f"deriv(edgetran_worker_training_seconds{{{_RUN}}}[15m])", "trials at once"),
+                (f"deriv(edgetran_worker_training_seconds{{{RUN}}}[15m])", "trials at once"),
             )
         )
         .with_row(Row("Predictions"))
@@ -193,11 +169,11 @@ def search() -> Dashboard:
                 "The method's prediction before a trial and what training gave, a point for each "
                 "moment; on the diagonal it predicts well.",
                 (
-                    f"edgetran_worker_trial_predicted_accuracy_ratio{{{_RUN}}}",
+                    f"edgetran_worker_trial_predicted_accuracy_ratio{{{RUN}}}",
                     "Predicted",
                     "percentunit",
                 ),
-                (f"edgetran_worker_trial_accuracy_ratio{{{_RUN}}}", "Measured", "percentunit"),
+                (f"edgetran_worker_trial_accuracy_ratio{{{RUN}}}", "Measured", "percentunit"),
             )
         )
         .with_panel(
@@ -207,13 +183,13 @@ def search() -> Dashboard:
                 "it was.",
                 "percentunit",
                 (
-                    f"edgetran_worker_trial_predicted_accuracy_deviation_ratio{{{_RUN}}}",
+                    f"edgetran_worker_trial_predicted_accuracy_deviation_ratio{{{RUN}}}",
                     "standard deviation",
                 ),
                 (
                     (
-                        f"abs(edgetran_worker_trial_predicted_accuracy_ratio{{{_RUN}}}"
-                        f" - edgetran_worker_trial_accuracy_ratio{{{_RUN}}})"
+                        f"abs(edgetran_worker_trial_predicted_accuracy_ratio{{{RUN}}}"
+                        f" - edgetran_worker_trial_accuracy_ratio{{{RUN}}})"
                     ),
                     "error",
                 ),
@@ -259,8 +235,8 @@ def search() -> Dashboard:
                 "Storage",
                 "Size and free space of the volume that checkpoints and models are kept on.",
                 "bytes",
-                (f"edgetran_worker_storage_free_bytes{{{_RUN}}}", "free"),
-                (f"edgetran_worker_storage_size_bytes{{{_RUN}}}", "size"),
+                (f"edgetran_worker_storage_free_bytes{{{RUN}}}", "free"),
+                (f"edgetran_worker_storage_size_bytes{{{RUN}}}", "size"),
             )
         )
     )

@@ -121,11 +121,7 @@ class Cache:
         key = Key(body["kind"], metadata["namespace"], metadata["name"])
         before = self.resources.get(key)
         version = metadata["resourceVersion"]
-        if (
-            before is not None
-            and before.uid == metadata["uid"]
-            and not _newer(version, before.version)
-        ):
+        if before is not None and not _newer(metadata, before):
             return set()
         spec = body.get("spec")
         entry = Entry(
@@ -175,11 +171,7 @@ class Cache:
         family = self.families.setdefault(owner, Family())
         before = family.children.get(place)
         version = metadata["resourceVersion"]
-        if (
-            before is not None
-            and before.uid == metadata["uid"]
-            and not _newer(version, before.version)
-        ):
+        if before is not None and not _newer(metadata, before):
             return set()
         record = Record(metadata["uid"], version, controller_uid(metadata), view)
         family.children[place] = record
@@ -279,11 +271,14 @@ class Cache:
         return {place for place in self._no_pod if namespace in (None, place[0])}
 
 
-def _newer(version: str, before: str) -> bool:
-    """Whether a resourceVersion is later: news may come by a watch and by an answer."""
-    if version.isdecimal() and before.isdecimal():
-        return int(version) > int(before)
-    return version != before
+def _newer(metadata: Mapping[str, Any], before: Entry | Record) -> bool:
+    """Whether it tells more than what is known: news may come by a watch and by an answer."""
+    version: str = metadata["resourceVersion"]
+    if metadata["uid"] != before.uid:
+        return True
+    if version.isdecimal() and before.version.isdecimal():
+        return int(version) > int(before.version)
+    return version != before.version
 
 
 def _owner_key(metadata: Mapping[str, Any]) -> Key | None:

@@ -57,7 +57,8 @@ def test_drift_is_told_with_the_file_and_the_remedy(tmp_path):
     for folder in ("hack", "crds"):
         (tmp_path / folder).mkdir()
     script = tmp_path / "hack" / "crds.py"
-    script.write_text(GENERATOR.read_text())
+    for file in (GENERATOR, GENERATOR.with_name("generated.py")):
+        (script.parent / file.name).write_text(file.read_text())
 
     def check():
         return subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
