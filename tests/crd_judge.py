@@ -73,9 +73,9 @@ class Judge:
         assert done.returncode == int(bool(done.stderr))
         return done.stderr
 
-    def costs(self, definitions: Sequence[Path] = DEFINITIONS) -> list[dict[str, Any]]:
-        """Kind, path, rule and estimated cost of each rule."""
-        command = [self.program, "--costs", *definitions]
+    def costs(self, release: str) -> list[dict[str, Any]]:
+        """Kind, path, rule and estimated cost of each rule, in the CEL of a release."""
+        command = [self.program, "--costs", "--release", release, *DEFINITIONS]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
 

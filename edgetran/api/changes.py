@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic.fields import FieldInfo
-
 from edgetran.api.base import ApiModel, immutable_fields
 from edgetran.api.errors import Problem, path_text
 from edgetran.api.resource import Resource
@@ -33,20 +31,7 @@ def _below(old: ApiModel, new: ApiModel, path: Path) -> Iterator[tuple[Path, str
     for name, field in type(new).model_fields.items():
         before, after = getattr(old, name), getattr(new, name)
         place = (*path, field.alias or name)
-        if name in fixed and _changed(old, new, name, field):
+        if name in fixed and before != after:
             yield place, f"{place[-1]} cannot change; allowed is what was given first"
         elif isinstance(after, ApiModel) and after.MUTABLE is not None:
             yield from _below(before, after, place)
-
-
-def _changed(old: ApiModel, new: ApiModel, name: str, field: FieldInfo) -> bool:
-    """Whether the field was given another value, as an API server sees it.
-
-    What follows from other fields is not written into a resource: it changes with them, and only
-    giving it, or giving it no longer, is a change of its own.
-    """
-    if field.default_factory is not None:
-        given = {name in model.model_fields_set for model in (old, new)}
-        if len(given) == 2 or given == {False}:
-            return len(given) == 2
-    return bool(getattr(old, name) != getattr(new, name))

@@ -2,14 +2,15 @@
 // own API server: what it decodes, prunes and completes, and the strategy by which it stores.
 //
 //	crdcheck DEFINITION.yaml... <requests.jsonl >answers.jsonl
-//	crdcheck --costs DEFINITION.yaml...
+//	crdcheck --costs [--release 1.25] DEFINITION.yaml...
 //
 // A request is a line of JSON: {"object": {...}} is created, {"object": {...}, "old": {...}} takes
 // the place of the old one, and with "subresource": "status" in the status alone. The answer is a
 // line: {"object": what would be stored, "unknown": fields that were dropped, "errors": [...]}.
 //
 // With --costs, a line for each rule tells its place, its text and what an API server estimates
-// that it costs in the largest object that the schema allows.
+// that it costs in the largest object that the schema allows. With --release, only what the CEL of
+// that release of Kubernetes had is known to the rules.
 //
 // The exit status is 1 where a definition is refused, which standard error then says why.
 package main
@@ -40,6 +41,7 @@ import (
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/util/version"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -74,6 +76,7 @@ type answer struct {
 
 func main() {
 	costs := flag.Bool("costs", false, "tell what each rule costs")
+	release := flag.String("release", environment.DefaultCompatibilityVersion().String(), "whose CEL the rules have")
 	flag.Parse()
 	known, refused := map[string]definition{}, false
 	for _, path := range flag.Args() {
@@ -92,7 +95,7 @@ func main() {
 	lines := json.NewEncoder(os.Stdout)
 	if *costs {
 		for _, each := range known {
-			tellCosts(lines, each)
+			tellCosts(lines, each, version.MustParseGeneric(*release))
 		}
 		return
 	}
@@ -116,26 +119,26 @@ func read(path string) (found []definition, refused field.ErrorList) {
 	v1.SetObjectDefaults_CustomResourceDefinition(&external)
 	crd := apiextensions.CustomResourceDefinition{}
 	check(v1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&external, &crd, nil))
-	for _, version := range crd.Spec.Versions {
-		if version.Storage {
-			crd.Status.StoredVersions = []string{version.Name}
+	for _, each := range crd.Spec.Versions {
+		if each.Storage {
+			crd.Status.StoredVersions = []string{each.Name}
 		}
 	}
 	if refused = crdvalidation.ValidateCustomResourceDefinition(context.Background(), &crd); len(refused) > 0 {
 		return nil, refused
 	}
-	for _, version := range crd.Spec.Versions {
-		own, err := apiextensions.GetSchemaForVersion(&crd, version.Name)
+	for _, each := range crd.Spec.Versions {
+		own, err := apiextensions.GetSchemaForVersion(&crd, each.Name)
 		check(err)
-		subresources, err := apiextensions.GetSubresourcesForVersion(&crd, version.Name)
+		subresources, err := apiextensions.GetSubresourcesForVersion(&crd, each.Name)
 		check(err)
-		found = append(found, served(&crd, version.Name, own.OpenAPIV3Schema, subresources))
+		found = append(found, served(&crd, each.Name, own.OpenAPIV3Schema, subresources))
 	}
 	return found, nil
 }
 
 // served is a version as an API server serves it.
-func served(crd *apiextensions.CustomResourceDefinition, version string, own *apiextensions.JSONSchemaProps, subresources *apiextensions.CustomResourceSubresources) definition {
+func served(crd *apiextensions.CustomResourceDefinition, name string, own *apiextensions.JSONSchemaProps, subresources *apiextensions.CustomResourceSubresources) definition {
 	structural, err := schema.NewStructural(own)
 	check(err)
 	validator, _, err := validation.NewSchemaValidator(own)
@@ -148,7 +151,7 @@ func served(crd *apiextensions.CustomResourceDefinition, version string, own *ap
 		statusValidator, _, err = validation.NewSchemaValidator(&part)
 		check(err)
 	}
-	kind := apischema.GroupVersionKind{Group: crd.Spec.Group, Version: version, Kind: crd.Spec.Names.Kind}
+	kind := apischema.GroupVersionKind{Group: crd.Spec.Group, Version: name, Kind: crd.Spec.Names.Kind}
 	resource := customresource.NewStrategy(
 		runtime.NewScheme(), crd.Spec.Scope == apiextensions.NamespaceScoped, kind, validator, statusValidator, structural, status, nil, nil)
 	return definition{
@@ -216,8 +219,8 @@ func decode(known map[string]definition, text []byte) (*unstructured.Unstructure
 }
 
 // tellCosts writes a line for each rule of a definition.
-func tellCosts(lines *json.Encoder, of definition) {
-	base := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())
+func tellCosts(lines *json.Encoder, of definition, release *version.Version) {
+	base := environment.MustBaseEnvSet(release)
 	walk(of.schema, crdvalidation.RootCELContext(of.schema), "", func(path string, at *crdvalidation.CELSchemaContext, part *apiextensions.JSONSchemaProps) {
 		structural, err := schema.NewStructural(part)
 		check(err)

@@ -30,6 +30,7 @@ CLUSTER_SCOPED = {
     *("PersistentVolume", "PriorityClass", "StorageClass"),
 }
 NOT_FOUND = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound"}
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 @cache
@@ -96,14 +97,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 major, minor, _ = self.release.split(".")
                 return {"major": major, "minor": minor, "gitVersion": f"v{self.release}"}
             case ["api"]:
-                return {"kind": "APIVersions", "versions": ["v1"]}
+                return _discovery({name: kinds for name, kinds in known.items() if name == "v1"})
             case ["apis"]:
-                names = [name for name in known if "/" in name]
-                return {"kind": "APIGroupList", "apiVersion": "v1", "groups": _groups(names)}
-            case ["api", version] if version in known:
-                return _resources(version, known[version])
-            case ["apis", group, version] if f"{group}/{version}" in known:
-                return _resources(f"{group}/{version}", known[f"{group}/{version}"])
+                return _discovery({name: kinds for name, kinds in known.items() if "/" in name})
             case ["openapi", "v3"]:
                 places = (f"apis/{name}" if "/" in name else f"api/{name}" for name in known)
                 return {
@@ -118,40 +114,34 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self, body: Any, code: int) -> None:
         content = json.dumps(body).encode()
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        found = isinstance(body, dict) and body.get("kind") == "APIGroupDiscoveryList"
+        self.send_header("Content-Type", DISCOVERY if found else "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
 
-def _groups(names: list[str]) -> list[dict[str, Any]]:
-    groups: dict[str, list[dict[str, str]]] = {}
-    for name in sorted(names, key=lambda name: ("alpha" in name, "beta" in name, name)):
-        group, version = name.split("/")
-        groups.setdefault(group, []).append({"groupVersion": name, "version": version})
-    return [
-        {"name": group, "versions": versions, "preferredVersion": versions[0]}
+def _discovery(known: dict[str, set[str]]) -> dict[str, Any]:
+    """All groups in one answer, as servers give it since 1.26."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name in sorted(known, key=lambda name: ("alpha" in name, "beta" in name, name)):
+        group, _, version = name.rpartition("/")
+        resources = [_resource(group, version, kind) for kind in sorted(known[name])]
+        groups.setdefault(group, []).append({"version": version, "resources": resources})
+    items = [
+        {"metadata": {"name": group} if group else {}, "versions": versions}
         for group, versions in groups.items()
     ]
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": items}
 
 
-def _resources(name: str, kinds: set[str]) -> dict[str, Any]:
-    verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
-    resources = [
-        {
-            "name": _plural(kind.lower()),
-            "singularName": kind.lower(),
-            "kind": kind,
-            "namespaced": kind not in CLUSTER_SCOPED,
-            "verbs": verbs,
-        }
-        for kind in sorted(kinds)
-    ]
+def _resource(group: str, version: str, kind: str) -> dict[str, Any]:
     return {
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": name,
-        "resources": resources,
+        "resource": _plural(kind.lower()),
+        "singularResource": kind.lower(),
+        "responseKind": {"group": group, "version": version, "kind": kind},
+        "scope": "Cluster" if kind in CLUSTER_SCOPED else "Namespaced",
+        "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
     }
 
 

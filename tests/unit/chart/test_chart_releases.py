@@ -10,6 +10,7 @@ import pytest
 import yaml
 from chart_rendering import CHART, NAMESPACE, NAMESPACED, RELEASE
 from helm_python import Config
+from pod_security import violations
 from release_server import RELEASES, release_server, served
 
 SCOPED = {key: part for key, part in NAMESPACED.items() if key != "metrics"}
@@ -42,6 +43,10 @@ def test_the_chart_installs_and_fits_the_release(
     for body in objects:
         assert body["kind"] in served(release)[body["apiVersion"]]
         kubernetes_validate.validate(body, release, strict=True)
+    pods = [body for body in objects if body["kind"] == "Pod"]
+    pods += [body["spec"]["template"] for body in objects if body["kind"] == "Deployment"]
+    assert pods
+    assert [violations(pod) for pod in pods] == [[]] * len(pods)
     definitions = [body for body in objects if body["kind"] == "CustomResourceDefinition"]
     assert len(definitions) == 3
     assert all("x-kubernetes-validations" in yaml.safe_dump(each) for each in definitions)
