@@ -71,7 +71,10 @@ def _unexpected(error: Exception, folder: Path | None) -> str:
     if folder is None or not folder.is_dir():
         return text
     path = folder / "error.txt"
-    path.write_text("".join(traceback.format_exception(error)))
+    try:
+        path.write_text("".join(traceback.format_exception(error)), errors="backslashreplace")
+    except OSError:  # the disk is full: the sentence must do
+        return text
     return f"{text} (details in {path})"
 
 

@@ -9,6 +9,7 @@ from transformers import (
 
 from edgetran.models.alignment import Alignment, LayerAlignment, align
 from edgetran.models.bert import BertConversionError, from_bert, to_bert
+from edgetran.models.checkpoint import Checkpoint, read_checkpoint
 from edgetran.models.config import FlexiBertConfig, ModelConfigError
 from edgetran.models.export import export_onnx
 from edgetran.models.gating import Gates, gates, masked
@@ -27,10 +28,13 @@ from edgetran.models.transfer import (
     predicted_transfer_ratio,
     transfer_weights,
 )
+from edgetran.models.weights_files import CheckpointError
 
 __all__ = [
     "Alignment",
     "BertConversionError",
+    "Checkpoint",
+    "CheckpointError",
     "FlexiBertConfig",
     "FlexiBertForMaskedLM",
     "FlexiBertForSequenceClassification",
@@ -53,6 +57,7 @@ __all__ = [
     "predicted_transfer_ratio",
     "prune",
     "pruned_architecture",
+    "read_checkpoint",
     "to_bert",
     "transfer_weights",
 ]

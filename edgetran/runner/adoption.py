@@ -1,35 +1,93 @@
-"""Models that a run is given: FlexiBERT folders as they are, BERT checkpoints converted."""
+"""Models that a run is given: checked before anything is loaded, then made the run's own."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgetran.space import HEAD_TYPES, Architecture, DesignSpace
-from edgetran.training import TaskError
+from edgetran.training import EncodedTask, TaskError, load_model, save_model
+from edgetran.training.content import hashes, model_files
+
+if TYPE_CHECKING:
+    from edgetran.models import Checkpoint, FlexiBertForSequenceClassification
 
 
-def adopt_model(path: Path, checkpoints: Path) -> tuple[Path, Architecture]:
-    """The folder of a FlexiBERT classification model, and its architecture.
+def given_model(path: Path, sequence_length: int) -> Checkpoint:
+    """What the folder of a given model holds, from its configuration and file sizes alone.
 
-    A checkpoint of BERT's family is converted once, into `checkpoints`.
+    Args:
+        path: the folder.
+        sequence_length: tokens of the sequences that a device is to run it on.
 
     Raises:
-        TaskError: the folder holds no model, or one of another family.
+        TaskError: no model that can be used, or one for shorter sequences; one sentence.
     """
-    from edgetran.models import FlexiBertConfig
+    from edgetran.models import CheckpointError, read_checkpoint
 
-    config_path = path / "config.json"
     try:
-        model_type = json.loads(config_path.read_text())["model_type"]
-    except (OSError, ValueError, KeyError, TypeError):
+        checkpoint = read_checkpoint(path)
+    except CheckpointError as error:
+        raise TaskError(f"model: {error}") from None
+    if sequence_length > checkpoint.positions:
         raise TaskError(
-            f"model: {path} holds no config.json of a transformers model; allowed is the folder "
-            "of a FlexiBERT or BERT model"
-        ) from None
-    if model_type != "flexibert":
-        path = _converted(path, model_type, checkpoints)
-    return path, FlexiBertConfig.from_pretrained(path, local_files_only=True).to_architecture()
+            f"model: {path} reads at most {checkpoint.positions} tokens, and the workload's "
+            f"sequenceLength is {sequence_length}; allowed is at most {checkpoint.positions}"
+        )
+    return checkpoint
+
+
+def adopt_model(checkpoint: Checkpoint, data: EncodedTask, checkpoints: Path) -> Path:
+    """A copy of a given model in `checkpoints`, as a FlexiBERT with the task's classes.
+
+    It is made once. The model's folder is not read again, so what happens to it later does not
+    matter. Where the classes of model and task have the same names, the classifier is put into the
+    task's order.
+
+    Raises:
+        TaskError: the weights are not finite.
+    """
+    content = json.dumps(hashes(model_files(checkpoint.folder)), sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+    target = checkpoints / f"adopted-{checkpoint.folder.resolve().name}-{digest}"
+    if (target / "config.json").is_file():
+        return target
+    model = load_model(checkpoint.folder, num_labels=data.task.num_labels)
+    if not all(bool(value.isfinite().all()) for value in model.parameters()):
+        raise TaskError(
+            f"model: {checkpoint.folder} holds weights that are not finite numbers; allowed is a "
+            "model whose training did not diverge"
+        )
+    _take_over_classes(model, checkpoint, data)
+    save_model(model, data, target)
+    return target
+
+
+def _take_over_classes(
+    model: FlexiBertForSequenceClassification, checkpoint: Checkpoint, data: EncodedTask
+) -> None:
+    """The task's classes, in its order, become the model's."""
+    import torch
+
+    from edgetran.training.regression import LabelScale, restore_top
+
+    names = data.task.label_names
+    config = model.config
+    config.problem_type = "regression" if names is None else "single_label_classification"
+    if names is None:
+        if checkpoint.classes is None:
+            restore_top(model, LabelScale.of(data))
+        return
+    classes = checkpoint.classes
+    if classes is not None and classes != names and sorted(classes) == sorted(names):
+        order = [classes.index(name) for name in names]
+        with torch.no_grad():
+            model.classifier.weight.copy_(model.classifier.weight[order])
+            model.classifier.bias.copy_(model.classifier.bias[order])
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}
 
 
 def space_around(architecture: Architecture) -> DesignSpace:
@@ -53,21 +111,3 @@ def space_around(architecture: Architecture) -> DesignSpace:
         max_stack=2,
         name="around-the-model",
     )
-
-
-def _converted(path: Path, model_type: str, checkpoints: Path) -> Path:
-    from transformers import AutoModelForSequenceClassification
-
-    from edgetran.models import from_bert
-
-    target = checkpoints / f"adopted-{path.name}"
-    if (target / "config.json").is_file():
-        return target
-    try:
-        model = from_bert(
-            AutoModelForSequenceClassification.from_pretrained(path, local_files_only=True)
-        )
-    except ValueError as error:
-        raise TaskError(f"model: {path} is of type {model_type}: {error}") from None
-    model.save_pretrained(target)
-    return target

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgetran.records import sync_file, sync_folder
 from edgetran.runner.folder import RunFolder
 from edgetran.training import EncodedTask, load_model, predict, predicted_labels, save_model
 
@@ -48,9 +49,11 @@ def export_winner(checkpoint: Path, data: EncodedTask, folder: RunFolder) -> Agr
     temporary = folder.onnx.with_name(f".{folder.onnx.stem}.{os.getpid()}.onnx")
     try:
         export_onnx(model, temporary)
+        sync_file(temporary)
         temporary.replace(folder.onnx)
     finally:
         temporary.unlink(missing_ok=True)
+    sync_folder(folder.path)
     torch_logits = predict(load_model(folder.model), data, "test")
     onnx_logits = onnx_predict(folder.onnx, data, "test")
     regression = data.task.is_regression

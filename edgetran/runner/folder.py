@@ -1,6 +1,7 @@
 """The folder of a run: its layout, its lock, and whose specification it belongs to.
 
 - `spec.yaml`: the resources that were asked for, canonical
+- `inputs.jsonl`: the content of data, models and tokenizers, by hash
 - `log.jsonl`: every event with its time
 - `profiles/DEVICE.jsonl`: measurements of a device
 - `profiles/final/DEVICE.jsonl`: measurements of winner and baseline beside one another
@@ -14,6 +15,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -27,6 +29,10 @@ from edgetran.api.common import COMMON_MUTABLE
 from edgetran.records import write_atomically
 
 RESULT_SCHEMA_VERSION: Final = 1
+
+_NO_LOCKS: Final = frozenset(
+    {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+)
 
 
 class RunFolderError(ValueError):
@@ -43,6 +49,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.spec = self.path / "spec.yaml"
+        self.inputs = self.path / "inputs.jsonl"
         self.log = self.path / "log.jsonl"
         self.profiles = self.path / "profiles"
         self.trials = self.path / "trials.jsonl"
@@ -53,7 +60,8 @@ class RunFolder:
         self.onnx = self.path / "model.onnx"
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
-        self._lock = FileLock(self.path / ".lock")
+        # Never by the existence of a file instead: after a kill it would lock for ever.
+        self._lock = FileLock(self.path / ".lock", fallback_to_soft=False)
 
     def profile(self, device: str) -> Path:
         """Where the measurements of `device` stand."""
@@ -152,6 +160,14 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path}: another edgetran process is running in this folder; wait for it or "
                 "give another folder with --output"
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise RunFolderError(
+                f"{self.path}: its file system has no locks ({error.strerror}), so two processes "
+                "could work in it at the same time; allowed is a folder on a file system that "
+                "supports flock, such as a local disk, or NFS with its lock service"
             ) from None
         return self
 

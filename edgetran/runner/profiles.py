@@ -11,7 +11,7 @@ from edgetran.devices import Workload
 from edgetran.profiling import Profile, profile_device
 from edgetran.progress import Progress
 from edgetran.runner import translate
-from edgetran.runner.adoption import adopt_model, space_around
+from edgetran.runner.adoption import given_model, space_around
 from edgetran.runner.chain import Chain
 from edgetran.runner.devices import power_source, profiling_plan
 from edgetran.runner.folder import RunFolder
@@ -52,7 +52,7 @@ def profile_devices(
         ]
         by_job[job.name] = profile_device(
             profiling_plan(job, _job_workload(job, workload)),
-            _architectures(job, folder, base),
+            _architectures(job, base),
             folder.profile(job.spec.device.name),
             progress,
             power_source=power_source(job.spec.device),
@@ -79,12 +79,11 @@ def _job_workload(job: ProfilingJob, workload: Workload) -> Workload:
     )
 
 
-def _architectures(
-    job: ProfilingJob, folder: RunFolder, base: Path
-) -> DesignSpace | Sequence[Architecture]:
+def _architectures(job: ProfilingJob, base: Path) -> DesignSpace | Sequence[Architecture]:
     if job.spec.design_space is not None:
         return translate.design_space(job.spec.design_space)
-    return [adopt_model(base / path, folder.checkpoints)[1] for path in job.spec.models or ()]
+    length = job.spec.workload.sequence_length
+    return [given_model(base / path, length).architecture for path in job.spec.models or ()]
 
 
 def _refined_device(
@@ -102,7 +101,7 @@ def _refined_device(
     device = refinement.spec.device
     if device.simulation is not None or device.name in profiles:
         return {}
-    _, architecture = adopt_model(base / (refinement.spec.model or ""), folder.checkpoints)
+    given = given_model(base / (refinement.spec.model or ""), workload.sequence_length)
     job = api.ProfilingJob(
         api_version=api.API_VERSION,
         kind="ProfilingJob",
@@ -123,7 +122,7 @@ def _refined_device(
     return {
         device.name: profile_device(
             profiling_plan(job, workload),
-            space_around(architecture),
+            space_around(given.architecture),
             folder.profile(device.name),
             progress,
             power_source=power_source(device),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgetran import api
 from edgetran.api import CoDesignSearch, GPTranRun
@@ -22,13 +22,14 @@ from edgetran.profiling import Predictor
 from edgetran.progress import Progress
 from edgetran.records import JsonLog, RecordError
 from edgetran.runner import translate
-from edgetran.runner.adoption import adopt_model
+from edgetran.runner.adoption import adopt_model, given_model
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
 from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import doubts, predictors
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.given import DependencyError, Given
+from edgetran.runner.inputs import Inputs, Source, task_place
 from edgetran.runner.lineage import Lineage
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.profiles import measured_here, profile_devices
@@ -40,8 +41,13 @@ from edgetran.training import (
     TrainingPlan,
     TrialPool,
     TrialSpec,
+    check_fit,
     encoded_task,
 )
+from edgetran.training.content import ROWS, model_files
+
+if TYPE_CHECKING:
+    from edgetran.models import Checkpoint
 
 
 class RunFailedError(RuntimeError):
@@ -106,9 +112,13 @@ class _Run:
 
     def complete(self) -> dict[str, Any]:
         self.log.append({"time": _now(), "event": "session"})
-        task = self._task()
-        workload = task.workload if task else Workload(**self.chain.workload.model_dump())
         own_jobs = [job for job in self.chain.jobs if job.name not in self.given.profiles]
+        model = self._inspect(own_jobs)
+        inputs = Inputs(self.folder, self.chain, self.base)
+        inputs.check()
+        task = self._task(inputs, model)
+        inputs.keep()
+        workload = task.workload if task else Workload(**self.chain.workload.model_dump())
         with self._phase("profiling", *own_jobs):
             profiles = profile_devices(
                 self.chain, self.folder, self.progress, workload, given=self.given, base=self.base
@@ -129,7 +139,9 @@ class _Run:
                         contestant = self._search_winner(search)
                 if self.chain.refinement is not None:
                     with self._phase("gptran", self.chain.refinement):
-                        contestant = contestant or self._model_to_refine(self.chain.refinement)
+                        contestant = contestant or self._model_to_refine(
+                            self.chain.refinement, task, inputs, model
+                        )
                         gptran = self._refine(
                             self.chain.refinement, task, devices, pool, contestant
                         )
@@ -149,7 +161,20 @@ class _Run:
                 contestants=(contestant, winner, baseline),
             )
 
-    def _task(self) -> TaskSetting | None:
+    def _inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
+        """Check the given models before anything is loaded; the one to refine, if there is one."""
+        for job in own_jobs:
+            for index, path in enumerate(job.spec.models or ()):
+                with _problems(job, f"spec.models[{index}]"):
+                    given_model(self.base / path, job.spec.workload.sequence_length)
+        refinement = self.chain.refinement
+        if self.chain.setting is not None or refinement is None or refinement.spec.model is None:
+            return None
+        with _problems(refinement, "spec.model"):
+            length = self.chain.workload.sequence_length
+            return given_model(self.base / refinement.spec.model, length)
+
+    def _task(self, inputs: Inputs, model: Checkpoint | None) -> TaskSetting | None:
         """Load the task first: bad data is found before anything is measured or trained."""
         source = self.chain.task
         if source is None:
@@ -158,11 +183,10 @@ class _Run:
         length = translate.max_length(source, workload)
         main = self.chain.setting or self.chain.refinement
         assert main is not None  # noqa: S101 - they alone have a task
-        reference = translate.task_reference(source, self.base)
+        reference = inputs.of(translate.task_reference(source, self.base), self.chain)
         vocab_size, tokenizer_folder = DEFAULT_VOCAB_SIZE, None
-        refinement = self.chain.refinement
-        if self.chain.setting is None and refinement is not None and refinement.spec.model:
-            tokenizer_folder = str(self.base / refinement.spec.model)
+        if model is not None:
+            tokenizer_folder = str(model.folder)
         elif source.tokenizer.folder is not None:
             tokenizer_folder = str(self.base / source.tokenizer.folder)
         else:
@@ -177,12 +201,18 @@ class _Run:
             tokenizer_folder=tokenizer_folder,
             threads=max(1, int(main.spec.ray.cpus_per_trial)),
         )
-        self.progress.start("Load the task", total=1)
-        try:
+        if model is None:  # nothing is shown until a given model is known to fit
+            self.progress.start("Load the task", total=1)
+        with _problems(main, "spec.task"):
             data = encoded_task(reference, length, vocab_size, tokenizer_folder)
-        except TaskError as error:
-            problem = api.Problem(main.source, main.label, "spec.task", str(error))
-            raise api.SpecError([problem]) from None
+        if model is not None:
+            with _problems(main, "spec.model"):
+                check_fit(model, data)
+            self.progress.start("Load the task", total=1)
+        if source.hub is not None:
+            rows = data.task.content_hash()
+            inputs.know_rows(task_place(self.chain), source.hub, rows)
+            trial = replace(trial, task=replace(reference, content={ROWS: rows}))
         sizes = {part: len(split) for part, split in data.splits.items()}
         self.progress.advance("Load the task")
         self.progress.finish(
@@ -250,10 +280,20 @@ class _Run:
             raise NoWinnerError("search: " + "; ".join(result.notes))
         return _best_of(result, self.folder)
 
-    def _model_to_refine(self, refinement: GPTranRun) -> Contestant:
+    def _model_to_refine(
+        self,
+        refinement: GPTranRun,
+        task: TaskSetting,
+        inputs: Inputs,
+        model: Checkpoint | None,
+    ) -> Contestant:
         if self.chain.searched is not None:
-            return self._given_winner(self.chain.searched)
-        return self._given_model(refinement)
+            winner = self._given_winner(self.chain.searched)
+            place = f"{refinement.label}: spec.searchRef"
+            inputs.know(Source(place, model_files(winner.checkpoint)))
+            return winner
+        assert model is not None  # noqa: S101 - given where there is no search
+        return self._given_model(refinement, task, model)
 
     def _given_winner(self, search: CoDesignSearch) -> Contestant:
         """The winner of a search that another run has made.
@@ -277,10 +317,16 @@ class _Run:
             )
         return winner
 
-    def _given_model(self, refinement: GPTranRun) -> Contestant:
-        checkpoint, _ = adopt_model(
-            self.base / (refinement.spec.model or ""), self.folder.checkpoints
-        )
+    def _given_model(
+        self, refinement: GPTranRun, task: TaskSetting, model: Checkpoint
+    ) -> Contestant:
+        if model.classes is None:
+            self.progress.log(
+                f"{refinement.spec.model} has no classifier: a new one is put on it, which is "
+                "not trained, so the given model's own figures say little"
+            )
+        with _problems(refinement, "spec.model"):
+            checkpoint = adopt_model(model, task.data, self.folder.checkpoints)
         assert refinement.spec.device is not None  # noqa: S101 - required with a model
         return Contestant("Given model", refinement.spec.device.name, checkpoint, Lineage())
 
@@ -385,6 +431,16 @@ def _best_of(result: SearchResult, folder: RunFolder) -> Contestant:
         checkpoint=folder.search_checkpoints / (trial.checkpoint or ""),
         lineage=Lineage.of_trial(trial, result.trials, folder.search_checkpoints),
     )
+
+
+@contextmanager
+def _problems(resource: api.Resource, path: str) -> Iterator[None]:
+    """What is wrong with data or a model is a problem of the resource's field that names it."""
+    try:
+        yield
+    except TaskError as error:
+        problem = api.Problem(resource.source, resource.label, path, str(error))
+        raise api.SpecError([problem]) from None
 
 
 def _equally_long(plan: TrainingPlan, lineage: Lineage) -> TrainingPlan:

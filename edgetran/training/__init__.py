@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from edgetran.training.encoding import EncodedTask, encode_task
     from edgetran.training.evaluation import evaluate, predict, predicted_labels
     from edgetran.training.fine_tuning import TrainingProgress, TrainingResult, train
-    from edgetran.training.model_folder import load_model, save_model, save_tokenizer
+    from edgetran.training.model_folder import (
+        check_fit,
+        load_model,
+        save_model,
+        save_tokenizer,
+    )
     from edgetran.training.optimisation import TrainingDiverged
 
 _HOMES = {
@@ -37,6 +42,7 @@ _HOMES = {
     "TrainingDiverged": "optimisation",
     "TrainingProgress": "fine_tuning",
     "TrainingResult": "fine_tuning",
+    "check_fit": "model_folder",
     "encode_task": "encoding",
     "evaluate": "evaluation",
     "load_model": "model_folder",
@@ -67,6 +73,7 @@ __all__ = [
     "TrialPool",
     "TrialSpec",
     "build_tokenizer",
+    "check_fit",
     "compute_metrics",
     "encode_task",
     "encoded_task",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetran.training import movie_reviews
+from edgetran.training.content import check_content
 from edgetran.training.task import Task, TaskError, check_task, limit_examples
 
 
@@ -31,6 +32,8 @@ class TaskReference:
         kind: `classification`, `regression`, or `auto`: regression where labels have fractions.
         max_examples: at most so many training examples, drawn by `seed`.
         seed: of the split of files and of `max_examples`.
+        content: sha-256 of each file, by part or file name, or of the `rows` where there are no
+            files; what is loaded must agree with it. None for whatever is there.
     """
 
     name: str | None = None
@@ -44,6 +47,7 @@ class TaskReference:
     kind: str = "auto"
     max_examples: int | None = None
     seed: int = 0
+    content: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         given = [k for k in ("name", "folder", "files", "hub") if getattr(self, k) is not None]
@@ -60,7 +64,10 @@ class TaskReference:
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
         data = asdict(self)
-        return data | {"files": None if self.files is None else dict(self.files)}
+        return data | {
+            "files": None if self.files is None else dict(self.files),
+            "content": None if self.content is None else dict(self.content),
+        }
 
     def identity(self) -> dict[str, Any]:
         """The same for the same task wherever its files lie: paths are reduced to their names."""
@@ -105,6 +112,8 @@ def load_task(
     """
     reference = reference or TaskReference.from_dict(source)
     task = check_task(_load(reference, cache_dir))
+    if reference.content is not None:
+        check_content(reference, task)
     if reference.max_examples is not None:
         task = limit_examples(task, reference.max_examples, reference.seed)
     return task

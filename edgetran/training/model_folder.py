@@ -3,42 +3,102 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging
 
-from edgetran.models import FlexiBertForSequenceClassification, from_bert
+from edgetran.models import (
+    Checkpoint,
+    CheckpointError,
+    FlexiBertForSequenceClassification,
+    from_bert,
+    read_checkpoint,
+)
+from edgetran.training.disk import new_folder
 from edgetran.training.encoding import EncodedTask
+from edgetran.training.quiet import quiet_transformers
 from edgetran.training.task import TaskError
 from edgetran.training.tokenizer import plain_copy
 
 
-def load_model(folder: str | os.PathLike[str]) -> FlexiBertForSequenceClassification:
-    """The classification model in a local folder, in evaluation mode on the CPU.
+def load_model(
+    folder: str | os.PathLike[str], *, num_labels: int | None = None
+) -> FlexiBertForSequenceClassification:
+    """The classification model in a local folder, in float32 and evaluation mode on the CPU.
 
-    A BERT-type checkpoint is read as the FlexiBERT that computes the same; a top that it lacks is
-    drawn from a fixed seed.
+    A BERT-type checkpoint is read as the FlexiBERT that computes the same. What a checkpoint
+    lacks of a classifier and its pooler is drawn from a fixed seed.
+
+    Args:
+        folder: the folder.
+        num_labels: width of the classifier where the checkpoint has none; what `config.json`
+            says where omitted.
 
     Raises:
-        TaskError: the folder holds no model.
-        edgetran.models.BertConversionError: it holds a model of another family.
+        TaskError: the folder holds no model, one of another family, or weights that are not
+            whole.
     """
-    if not Path(folder, "config.json").is_file():
-        raise TaskError(f"model: {folder} holds no config.json, so no model")
-    with _no_progress_bars(), torch.random.fork_rng():
+    try:
+        checkpoint = read_checkpoint(folder)
+    except CheckpointError as error:
+        raise TaskError(f"model: {error}") from None
+    options: dict[str, Any] = {}
+    if checkpoint.classes is None:
+        options["ignore_mismatched_sizes"] = True
+        if num_labels is not None:
+            options["num_labels"] = num_labels
+        if checkpoint.family == "flexibert":
+            options["strict"] = False
+    with quiet_transformers(), torch.random.fork_rng():
         torch.manual_seed(0)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True
+            folder, local_files_only=True, dtype=torch.float32, **options
         )
+        if checkpoint.classes is None:
+            _renew_classifier(model)
     if isinstance(model, FlexiBertForSequenceClassification):
         return model
     return cast(FlexiBertForSequenceClassification, from_bert(model))
+
+
+def check_fit(checkpoint: Checkpoint, data: EncodedTask) -> None:
+    """Refuse a model that cannot read the task's texts, or tells other classes apart.
+
+    Raises:
+        TaskError: one sentence with the folder, both numbers and what is allowed.
+    """
+    folder, task = checkpoint.folder, data.task
+    entries = max(data.tokenizer.get_vocab().values(), default=-1) + 1
+    if entries > checkpoint.vocab_size:
+        raise TaskError(
+            f"model: {folder} has embeddings for {checkpoint.vocab_size:,} tokens, and the "
+            f"tokenizer has {entries:,}; allowed is the tokenizer that the model was trained with"
+        )
+    if data.max_length > checkpoint.positions:
+        raise TaskError(
+            f"model: {folder} reads at most {checkpoint.positions} tokens, and texts are cut to "
+            f"{data.max_length}; allowed is a maxLength (the workload's sequenceLength where "
+            f"omitted) of at most {checkpoint.positions}"
+        )
+    types = max((int(part.types.max(initial=0)) for part in data.splits.values()), default=0) + 1
+    if types > checkpoint.token_types:
+        raise TaskError(
+            f"model: {folder} has {checkpoint.token_types} token types, and the tokenizer marks "
+            f"texts of this task with {types}; allowed is a model of at least {types}"
+        )
+    if checkpoint.classes is not None and len(checkpoint.classes) != task.num_labels:
+        wanted = (
+            "is a regression, which takes 1 number"
+            if task.label_names is None
+            else f"has {task.num_labels} classes ({_listed(task.label_names)})"
+        )
+        raise TaskError(
+            f"model: {folder} has a classifier of {len(checkpoint.classes)} classes "
+            f"({_listed(checkpoint.classes)}), and the task {wanted}; allowed is a model of as "
+            "many, or one without a classifier, such as it was before it was fine-tuned"
+        )
 
 
 def save_model(
@@ -52,13 +112,8 @@ def save_model(
     Raises:
         OSError: no space, or no right to write there.
     """
-    folder = Path(folder)
-    for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        with _no_progress_bars():
+    with new_folder(folder) as temporary:
+        with quiet_transformers():
             model.save_pretrained(temporary)
         save_tokenizer(data, temporary)
         for name, content in (files or {}).items():
@@ -66,17 +121,6 @@ def save_model(
         readable = (temporary / "config.json").stat().st_mode
         for path in temporary.iterdir():
             path.chmod(readable)  # safetensors files are made for their owner alone
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        if folder.exists():
-            replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
-            folder.rename(replaced)
-            temporary.rename(folder)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save_tokenizer(data: EncodedTask, folder: str | os.PathLike[str]) -> None:
@@ -84,12 +128,14 @@ def save_tokenizer(data: EncodedTask, folder: str | os.PathLike[str]) -> None:
     plain_copy(data.tokenizer, data.max_length).save_pretrained(folder)
 
 
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+def _renew_classifier(model: PreTrainedModel) -> None:
+    """A top of another kind, e.g. one that labels tokens, may have the same name and shape."""
+    classifier = model.get_submodule("classifier")
+    assert isinstance(classifier, torch.nn.Linear)  # noqa: S101 - of both families
+    torch.nn.init.normal_(classifier.weight, std=model.config.initializer_range)
+    torch.nn.init.zeros_(classifier.bias)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(name[:30] for name in names[:6])
+    return f"{shown}, …" if len(names) > 6 else shown

@@ -16,6 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from edgetran.records import sync_file
+from edgetran.training.disk import safetensors_errors
+
 
 class TrainingDiverged(ArithmeticError):  # noqa: N818 - says what happened, not that it is an error
     """The loss or the weights are no longer finite numbers."""
@@ -96,12 +99,10 @@ def save_state(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, metadata={"facts": json.dumps(facts)})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        with safetensors_errors(path):
+            save_file(tensors, temporary, metadata={"facts": json.dumps(facts)})
+        sync_file(temporary)
         temporary.replace(path)
-    except SafetensorError as error:
-        raise OSError(f"{path}: cannot be written ({error})") from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgetran.records import write_atomically
 from edgetran.training.cache import cache_folder
+from edgetran.training.quiet import quiet_transformers
 from edgetran.training.task import Task, TaskError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ SPECIAL_TOKENS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 DEFAULT_VOCAB_SIZE: Final = 8192
 _MIN_VOCAB_SIZE: Final = 64
+_TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.txt")
 _RECIPE: Final = "wordpiece-lowercase-1"
 """Changes whenever the same data would give another tokenizer, so that no stale one is reused."""
 
@@ -63,20 +65,47 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
     """The fast tokenizer that a local folder holds, e.g. that of a trained model.
 
     Raises:
-        TaskError: the folder holds no tokenizer, or one that has no padding token.
+        TaskError: the folder holds no tokenizer, one with code of its own, or one that has no
+            padding token.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     path = Path(folder)
-    if not (path / "tokenizer.json").is_file() and not (path / "vocab.txt").is_file():
-        raise TaskError(f"tokenizer: {path} holds neither tokenizer.json nor vocab.txt")
+    if not path.is_dir():
+        raise TaskError(f"tokenizer: {path} is not a folder")
+    _check_files(path)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-        raise TaskError(f"tokenizer: {path} cannot be read ({error})") from None
+        with quiet_transformers():
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:  # noqa: BLE001 - the readers below raise many kinds
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TaskError(f"tokenizer: {path} cannot be read ({said[:300]})") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast) or tokenizer.pad_token_id is None:
         raise TaskError(f"tokenizer: the one in {path} is not a fast one with a padding token")
     return tokenizer
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse what the readers of `transformers` would misread, ask about, or run."""
+    from edgetran.models.weights_files import CheckpointError, read_json, refuse_pointer
+
+    found = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    if not found:
+        raise TaskError(f"tokenizer: {folder} holds neither tokenizer.json nor vocab.txt")
+    settings = folder / "tokenizer_config.json"
+    try:
+        for file in found:
+            refuse_pointer(file, folder)
+        asks = settings.exists() and read_json(settings, folder).get("auto_map")
+    except CheckpointError as error:
+        raise TaskError(f"tokenizer: {error}") from None
+    if asks:
+        raise TaskError(
+            f"tokenizer: {folder}: tokenizer_config.json asks for code of its own (auto_map), "
+            "which is never run; allowed is a tokenizer.json or vocab.txt alone"
+        )
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:

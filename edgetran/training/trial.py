@@ -277,7 +277,7 @@ def _model(
         found = model.config.to_architecture()
         if found.graph_hash != architecture.graph_hash:
             raise TaskError(f"initial: {spec.initial} holds another architecture than the trial's")
-        _check_vocabulary("initial", spec.initial, data)
+        _check_fit("initial", spec.initial, data)
         return model, None
     names = data.task.label_names or ()
     config = FlexiBertConfig.from_architecture(
@@ -315,6 +315,18 @@ def _model(
     return model, float(report.ratio)
 
 
+def _check_fit(role: str, folder: str, data: EncodedTask) -> None:
+    """Refuse a model that is used as it is and was made for another task."""
+    from edgetran.models import CheckpointError, read_checkpoint
+    from edgetran.training.model_folder import check_fit
+
+    _check_vocabulary(role, folder, data)
+    try:
+        check_fit(read_checkpoint(folder), data)
+    except CheckpointError as error:
+        raise TaskError(f"{role}: {error}") from None
+
+
 def _check_vocabulary(role: str, folder: str, data: EncodedTask) -> None:
     """Refuse inheriting embeddings that stand for other pieces of words."""
     from edgetran.training.tokenizer import load_tokenizer, tokenizer_hash
@@ -333,7 +345,7 @@ def _teacher(spec: TrialSpec, data: EncodedTask, device: torch.device) -> Teache
 
     if spec.teacher is None:
         return None
-    _check_vocabulary("teacher", spec.teacher, data)
+    _check_fit("teacher", spec.teacher, data)
     teacher = torch.nn.Module.to(load_model(spec.teacher), device)
     return teacher_signals(teacher, data)
 

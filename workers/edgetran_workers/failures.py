@@ -16,6 +16,7 @@ from edgetran.profiling import ProfilingError
 from edgetran.records import RecordError
 from edgetran.runner.folder import RunFolderError
 from edgetran.runner.given import DependencyError
+from edgetran.runner.inputs import ContentError
 from edgetran.runner.run import NoWinnerError
 from edgetran.search import InfeasibleSearchError, SearchError, SearchFailedError
 from edgetran.space import ArchitectureError, DesignSpaceError
@@ -38,6 +39,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (MissingPackageError, ExitCode.DEVICE_UNUSABLE),
     (StorageSpecError, ExitCode.SPEC_INVALID),
     (StorageError, ExitCode.STORAGE_UNAVAILABLE),
+    (ContentError, ExitCode.SPEC_INVALID),
     (RunFolderError, ExitCode.STORAGE_UNAVAILABLE),
     (RecordError, ExitCode.STORAGE_UNAVAILABLE),
     (ClusterError, ExitCode.RAY_UNAVAILABLE),

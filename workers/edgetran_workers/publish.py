@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from edgetran.records import write_atomically
 from edgetran.runner.published import (
     PART_INFO_KEY,
     SUMMARY_KEY,
@@ -201,11 +202,11 @@ class Publisher:
         """Take up what is new in the logs."""
         with self._lock:
             for record in self._tail.new():
-                self._narrator.take(record)
                 if self._skip[record.log] > 0:
                     self._skip[record.log] -= 1
                 else:
-                    self._append(record)
+                    self._append(record)  # first: where it fails, the record comes again
+                self._narrator.take(record)
             summary = {**self._narrator.summary(), "pod": self._pod, "session": self._session}
             self._summary = json.dumps(summary, allow_nan=False)
 
@@ -220,7 +221,7 @@ class Publisher:
                     self.collect()
                     if self._write():
                         return True
-                except ResultsError as error:
+                except (ResultsError, OSError) as error:
                     self.state.failures += 1
                     self._log.warning(f"results: {error}; it is tried again")
                 finally:
@@ -267,7 +268,7 @@ class Publisher:
 
     def _keep(self, number: int, packed: bytes) -> Path:
         path = Path(self._spool.name) / f"{number}.gz"
-        path.write_bytes(packed)
+        write_atomically(path, packed)
         return path
 
     def _packed(self, number: int) -> bytes:

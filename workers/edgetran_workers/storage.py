@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from edgetran.records import sync_file
 from edgetran_workers.log import Log
 
 LIST_NAME: Final = ".edgetran-files.json"
@@ -141,14 +142,16 @@ class RemoteFolder:
         temporary = target.with_name(f".{target.name}.fetched")
         try:
             self._fs.get_file(f"{self._root}/{path}", str(temporary))
+            grown = path.endswith(".jsonl")  # a log that was copied again since the list was made
+            found = temporary.stat().st_size
+            if found != size and not (grown and found > size):
+                return False
+            sync_file(temporary)
+            temporary.replace(target)
         except FileNotFoundError:
             return False
-        grown = path.endswith(".jsonl")  # a log that was copied again since the list was written
-        found = temporary.stat().st_size
-        if found != size and not (grown and found > size):
-            temporary.unlink()
-            return False
-        temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
         stat = target.stat()
         self._sent[path] = (stat.st_size, stat.st_mtime_ns)
         return True

@@ -9,6 +9,7 @@ from typing import Final
 from edgetran.runner.published import PublishedRecord
 
 LOGS: Final = (
+    "inputs.jsonl",
     "log.jsonl",
     "profiles/*.jsonl",
     "proposals.jsonl",
@@ -33,6 +34,9 @@ class LogTail:
     def new(self) -> Iterator[PublishedRecord]:
         """Every record that is new; a line without its newline waits for the next time.
 
+        A record counts as read when the next one is asked for: one that the caller could not take
+        comes again.
+
         Raises:
             ValueError: a log is shorter than what was read of it.
         """
@@ -47,10 +51,10 @@ class LogTail:
             with open(path, "rb") as file:
                 file.seek(offset)
                 content = file.read(size - offset)
-            whole = content.rfind(b"\n") + 1
-            self._offsets[log] = offset + whole
-            for line in content[:whole].split(b"\n")[:-1]:
+            for line in content.split(b"\n")[:-1]:
                 yield PublishedRecord(log, line)
+                offset += len(line) + 1
+                self._offsets[log] = offset
 
 
 def log_names(folder: Path) -> list[str]:

@@ -19,6 +19,7 @@ from edgetran.api.names import STORAGE
 from edgetran.records import JsonLog
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
+from edgetran.runner.inputs import Inputs
 from edgetran.runner.part import plan_part
 from edgetran.runner.run import run_chain
 from edgetran_workers.failures import (
@@ -173,7 +174,9 @@ class _Worker:
                 self._copier.start()
                 self._copying = True
             self._serve_metrics(work, folder.path)
-            if not folder.complete:
+            if folder.complete:
+                Inputs(folder, chain, place.storage).check(complete=True)
+            else:
                 self._run(work, chain, folder, progress, story)
             self._report(folder)
             if self._copier is not None and not self._copier.finish():

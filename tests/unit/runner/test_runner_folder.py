@@ -1,5 +1,8 @@
 """One folder holds one run, by one process at a time."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,79 @@ def test_a_change_of_the_work_itself_is_another_run(tmp_path: Path, text: str, t
     with RunFolder(tmp_path) as folder, pytest.raises(RunFolderError, match="another specificat"):
         folder.claim(SEARCH.replace(text, to))
     assert folder.spec.read_text() == SEARCH
+
+
+HOLDER = """
+import sys, time
+from edgetran.runner.folder import RunFolder
+with RunFolder(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_folder_is_free_when_the_process_that_held_it_was_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with (
+                pytest.raises(RunFolderError, match="another edgetran process"),
+                RunFolder(tmp_path / "run"),
+            ):
+                pass
+        finally:
+            holder.kill()
+    with RunFolder(tmp_path / "run") as folder:
+        assert folder.claim("kind: X\n") is False
+
+
+WITHOUT_LOCKS = """
+import ctypes, errno, platform, struct, sys
+from pathlib import Path
+from edgetran.runner.folder import RunFolder, RunFolderError
+
+# A seccomp filter: the kernel refuses flock with the given number, as NFS without its lock service.
+number = getattr(errno, sys.argv[2])
+flock = {"x86_64": 73, "aarch64": 32}[platform.machine()]
+steps = [
+    (0x20, 0, 0, 0),  # load the number of the system call
+    (0x15, 0, 1, flock),  # flock?
+    (0x06, 0, 0, 0x00050000 | number),  # fail with the number
+    (0x06, 0, 0, 0x7FFF0000),  # allow
+]
+code = b"".join(struct.pack("HBBI", *step) for step in steps)
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+if libc.prctl(22, 2, ctypes.byref(Program(len(steps), code)), 0, 0) != 0:
+    print("no seccomp"); sys.exit(77)
+try:
+    with RunFolder(sys.argv[1]) as folder:
+        print("held")
+except RunFolderError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"),
+    reason="NOT TESTED: seccomp filters are written for Linux on two machines",
+)
+@pytest.mark.parametrize("number", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
+def test_a_file_system_without_locks_is_refused_and_not_taken_for_a_held_folder(
+    tmp_path: Path, number: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LOCKS, str(tmp_path / "run"), number],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 77:
+        pytest.skip("NOT TESTED: no seccomp filter can be installed here")
+    assert done.returncode == 0, done.stderr
+    assert "its file system has no locks" in done.stdout
+    assert "another edgetran process" not in done.stdout
