@@ -31,7 +31,7 @@ def devices_view(
         ),
         _found_table(
             "Power sources",
-            [(source.name, "available", reason) for source, reason in sources],
+            [(source.name, _covers(source), reason) for source, reason in sources],
         ),
         _found_table(
             "Engines",
@@ -61,6 +61,10 @@ def _host_table(host: HostInfo) -> Table:
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
+
+
+def _covers(source: PowerSource) -> str:
+    return "; ".join((source.scope or "available", *source.caveats))
 
 
 def _found_table(title: str, rows: Sequence[tuple[str, str, str | None]]) -> Table:

@@ -24,7 +24,6 @@ _OBJECT_STORE_BYTES: Final = 80 * 1024**2
 _CONNECT_TIMEOUT_S: Final = 10.0
 _FOLDER_PREFIX: Final = "edgetran-ray-"
 _ENVIRONMENT: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_enable_metrics_collection": "0",
