@@ -107,7 +107,7 @@ class Cluster:
                 "_temp_dir": str(self._folder),
             }
         try:
-            with _sigterm_left_alone():
+            with _sigterm_left_alone(), _no_dashboard(local=self._folder is not None):
                 self.ray.init(**options)
         except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
             self.close()
@@ -141,6 +141,26 @@ def _import_ray(*, local: bool) -> Any:
 
         ray_constants.ENABLE_RAY_CLUSTER = False
     return ray
+
+
+@contextmanager
+def _no_dashboard(*, local: bool) -> Iterator[None]:
+    """Keep a local Ray from starting the process that counts usage.
+
+    Ray starts it without a dashboard and with usage statistics off too; it asks three clouds'
+    metadata services, one by name, on which of them it runs.
+    """
+    from ray._private import services
+
+    start = getattr(services, "start_api_server", None)
+    if not local or start is None:
+        yield
+        return
+    services.start_api_server = lambda *_, **__: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = start
 
 
 @contextmanager

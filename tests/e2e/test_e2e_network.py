@@ -42,6 +42,7 @@ metadata: {name: watched-refinement}
 spec:
   searchRef: {name: watched-search}
   training: {steps: 2, batchSize: 8}
+  cycles: 1
 """
 
 
