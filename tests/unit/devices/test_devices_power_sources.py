@@ -154,6 +154,51 @@ def test_rapl_says_when_a_counter_vanishes_or_holds_garbage(tmp_path):
         rapl.sample()
 
 
+def test_a_package_that_two_interfaces_show_counts_once(tmp_path):
+    zones = rapl_tree(tmp_path)
+    for name in ("intel-rapl-mmio:0", "intel-rapl:2"):
+        write(tmp_path, {f"sys/class/powercap/{name}/name": "package-0",
+                         f"sys/class/powercap/{name}/energy_uj": 7})  # fmt: skip
+    write(tmp_path, {"sys/class/powercap/intel-rapl:2:0/name": "dram",
+                     "sys/class/powercap/intel-rapl:2:0/energy_uj": 7})  # fmt: skip
+    rapl = Rapl(tmp_path)
+    assert rapl.available() is None
+    assert rapl.scope == "package-0 + dram"
+    rapl.counter()
+    (zones / "intel-rapl:2/energy_uj").write_text("999")
+    assert rapl.counter() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("dram", "words"),
+    [("", "holds ''"), ("0", "stands at zero"), ("9" * 300, "holds '9"), (None, "no such file")],
+)
+def test_a_bad_domain_is_left_out_of_the_sum_and_named(tmp_path, dram, words):
+    zones = rapl_tree(tmp_path)
+    counter = zones / "intel-rapl:0:1/energy_uj"
+    counter.unlink() if dram is None else counter.write_text(dram)
+    rapl = Rapl(tmp_path)
+    assert rapl.available() is None
+    assert rapl.scope == "package-0"
+    (caveat,) = rapl.caveats
+    assert caveat.startswith("the energy lacks dram: ")
+    assert words in caveat
+    rapl.counter()
+    (zones / "intel-rapl:0/energy_uj").write_text("3000000")
+    assert rapl.counter() == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "", "x", "5"])
+def test_a_counter_whose_range_cannot_be_true_does_not_wrap(tmp_path, limit):
+    zones = rapl_tree(tmp_path)
+    (zones / "intel-rapl:0/max_energy_range_uj").write_text(limit)
+    rapl = Rapl(tmp_path)
+    rapl.counter()
+    (zones / "intel-rapl:0/energy_uj").write_text("5")
+    with pytest.raises(CounterResetError, match="went back"):
+        rapl.counter()
+
+
 # --- hwmon ----------------------------------------------------------------------------------
 
 
