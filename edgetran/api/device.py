@@ -215,7 +215,9 @@ class Device(ApiModel):
     accelerator: Accelerator = Field("cpu", description="What the engine runs on.")
     precision: Precision = Field("fp32", description="Numbers that the model computes in.")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        None, description="CPU threads of the engine; all cores where omitted."
+        None,
+        description="CPU threads of the engine; where omitted, all cores that affinity and CPU "
+        "quota leave, rounded down.",
     )
     energy: EnergySettings | None = Field(
         None, description="How power is read; the best source that is found where omitted."
