@@ -51,7 +51,8 @@ def _host_table(host: HostInfo) -> Table:
         "Name": host.hostname,
         "Board": host.board or "not told by the firmware",
         "Processor": f"{host.cpu_model} ({host.architecture})",
-        "Cores": f"{cores}, {host.usable_cores:g} usable",
+        "Cores": f"{cores}, {host.usable_cores:g} usable"
+        + ("" if host.cpu_limit is None else f", CPU quota {host.cpu_limit:g}"),
         "ISA": ", ".join(host.instruction_sets) or "none that matter for transformers",
         "Memory": f"{host.memory_bytes / 2**30:.1f} GiB"
         + (f", limited to {limit / 2**30:.1f} GiB" if limit else ""),
