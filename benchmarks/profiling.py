@@ -26,7 +26,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # rows are few; the host section 
 
 import numpy as np
 
-from edgetran.devices import PowerMonitor, PowerSource, Workload, best_power_source, engine
+from edgetran.devices import (
+    PowerMonitor,
+    PowerSource,
+    Workload,
+    best_power_source,
+    engine,
+    usable_cores,
+)
 from edgetran.devices.conditions import conditions
 from edgetran.devices.host import host_info
 from edgetran.devices.sysfs import read_int
@@ -162,7 +169,7 @@ def host(splits: int, folder: Path, *, measurements: int = 160, held_out: int = 
     for name, space in SPACES.items():
         architectures = space.sample(measurements, np.random.default_rng(100), method="sobol")
         # A core is left to everything else: with all of them, each of its moments is waited for.
-        threads = max(1, len(os.sched_getaffinity(0)) - 1)
+        threads = max(1, usable_cores() - 1)
         plan = ProfilingPlan(
             "this-host", Workload(1, 64), threads=threads, mode="quick", passes=PASSES
         )

@@ -96,6 +96,18 @@ def _meter_for_external(model: Any) -> Iterator[tuple[Path, str]]:
         yield ("meter",), f"{'none was ' if model.meter is None else ''}given {with_source}"
 
 
+RailName = Annotated[
+    str,
+    Field(min_length=1, max_length=64, pattern=r"^[!-~]([ -~]*[!-~])?$"),
+    Allowed("1 to 64 printable ASCII characters"),
+]
+
+
+def _rails_for_hwmon(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.rails is not None and model.source != "hwmon":
+        yield ("rails",), f"given with source {model.source}"
+
+
 class EnergySettings(ApiModel):
     """How the device's power is read."""
 
@@ -119,6 +131,13 @@ class EnergySettings(ApiModel):
         description="Something that says watts when it is asked, for source external only: "
         "http://…[#JSON.PATH], serial:PORT[?baud=N] or command:PROGRAM ARGUMENTS.",
     )
+    rails: (
+        Annotated[tuple[RailName, ...], Field(strict=False, min_length=1, max_length=32)] | None
+    ) = Field(
+        None,
+        description="Labels of the rails that are added, for source hwmon only; where omitted, "
+        "the board's input or the rails of a module that is known.",
+    )
     peak_window_ms: Annotated[float, Field(ge=1, le=10_000)] = Field(
         100.0, description="Averaging window of peak power in milliseconds."
     )
@@ -133,6 +152,13 @@ class EnergySettings(ApiModel):
             allowed="a meter with source external and with no other",
             check=_meter_for_external,
             cel="(self.source == 'external') == has(self.meter)",
+        ),
+        Rule(
+            name="railsOfSourceHwmon",
+            fields=("source", "rails"),
+            allowed="rails with source hwmon alone",
+            check=_rails_for_hwmon,
+            cel="!has(self.rails) || self.source == 'hwmon'",
         ),
     )
 
@@ -189,7 +215,9 @@ class Device(ApiModel):
     accelerator: Accelerator = Field("cpu", description="What the engine runs on.")
     precision: Precision = Field("fp32", description="Numbers that the model computes in.")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        None, description="CPU threads of the engine; all cores where omitted."
+        None,
+        description="CPU threads of the engine; where omitted, all cores that affinity and CPU "
+        "quota leave, rounded down.",
     )
     energy: EnergySettings | None = Field(
         None, description="How power is read; the best source that is found where omitted."

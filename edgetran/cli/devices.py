@@ -25,17 +25,23 @@ def devices(
     """List devices, and what was found on this host."""
     if context.invoked_subcommand is not None:
         return
-    from edgetran.devices import catalogue, host_info, power_sources
+    from edgetran.devices import catalogue, host_info, power_sources, why_unavailable
 
     host = host_info()
-    sources = [(source, source.available()) for source in power_sources()]
+    sources = [(source, why_unavailable(source)) for source in power_sources()]
     if as_json:
         print(  # noqa: T201
             json.dumps(
                 {
                     "host": host.to_dict(),
                     "powerSources": [
-                        {"name": source.name, "available": reason is None, "reason": reason}
+                        {
+                            "name": source.name,
+                            "available": reason is None,
+                            "reason": reason,
+                            "scope": source.scope if reason is None else None,
+                            "caveats": list(source.caveats) if reason is None else [],
+                        }
                         for source, reason in sources
                     ],
                     "simulated": {name: device.description for name, device in catalogue().items()},

@@ -114,6 +114,10 @@ def profile(
         str | None,
         _option(api.EnergySettings, "meter", "--meter", panel=_HOW, metavar="ADDRESS"),
     ] = None,
+    rails: Annotated[
+        list[str] | None,
+        _option(api.EnergySettings, "rails", "--rail", panel=_HOW, metavar="LABEL"),
+    ] = None,
     peak_window: Annotated[
         float | None,
         _option(api.EnergySettings, "peak_window_ms", "--peak-window", panel=_HOW, metavar="MS"),
@@ -177,8 +181,9 @@ def profile(
             "precision": precision,
             "threads": threads,
             "energy": _given(
-                source=power or ("external" if meter else None),
+                source=power or ("external" if meter else "hwmon" if rails else None),
                 meter=meter,
+                rails=rails or None,
                 peakWindowMs=peak_window,
             ),
         },

@@ -23,6 +23,7 @@ from edgetran.devices.fit_data import DeviceMeasurement, read_device_measurement
 from edgetran.devices.host import HostInfo, host_info
 from edgetran.devices.names import DeviceError
 from edgetran.devices.power import (
+    Hwmon,
     NoPower,
     PowerMonitor,
     PowerReading,
@@ -32,6 +33,7 @@ from edgetran.devices.power import (
     external_source,
     measure_update_period,
     power_sources,
+    why_unavailable,
 )
 from edgetran.devices.roofline import Roofline, RooflinePoint, roofline, roofline_points
 from edgetran.devices.simulated import SimulatedDevice
@@ -49,6 +51,7 @@ __all__ = [
     "FigureError",
     "HardwareFigures",
     "HostInfo",
+    "Hwmon",
     "NoPower",
     "PowerMonitor",
     "PowerReading",
@@ -76,4 +79,5 @@ __all__ = [
     "roofline_points",
     "simulated_device",
     "usable_cores",
+    "why_unavailable",
 ]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from edgetran.devices.sysfs import read_text
+
+_GPU_NODES: Final = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
+"""Devices of NVIDIA's drivers (discrete, Jetson, WSL) and of AMD's, whose torch says cuda too."""
+
+_OPENVINO_NODES: Final = ("dri/renderD*", "accel/accel*", "dxg")
+"""Devices that OpenVINO could use beside the processor: graphics and neural processors."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +35,25 @@ class Accelerator:
 
 
 def accelerators(root: Path | str = "/") -> tuple[Accelerator, ...]:
-    """Every kind, found or not; only kernel accelerators are looked for below `root`."""
-    return (_cuda(), _mps(), _kernel_accelerators(Path(root)), _openvino())
+    """Every kind, found or not; /dev and /sys are read below `root`."""
+    root = Path(root)
+    return (_cuda(root), _mps(), _kernel_accelerators(root), _openvino(root))
 
 
-def _cuda() -> Accelerator:
+def _any(root: Path, patterns: tuple[str, ...]) -> bool:
+    """Whether the kernel has a device of such a name; spares importing a library to be told."""
+    return any(any((root / "dev").glob(pattern)) for pattern in patterns)
+
+
+def _cuda(root: Path) -> Accelerator:
     """CUDA devices as torch sees them; where it sees none, what the driver says."""
     driver = _nvidia_smi()
     if importlib.util.find_spec("torch") is None:
         if driver:
             return Accelerator("cuda", driver, None)
         return Accelerator("cuda", (), "torch is not installed and nvidia-smi finds no GPU")
+    if not driver and not _any(root, _GPU_NODES):
+        return Accelerator("cuda", (), "no NVIDIA GPU or no driver for it")
     import torch
 
     if torch.cuda.is_available():
@@ -59,6 +75,7 @@ def _nvidia_smi() -> tuple[str, ...]:
             ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=10,
             check=False,
         )
@@ -70,6 +87,8 @@ def _nvidia_smi() -> tuple[str, ...]:
 
 
 def _mps() -> Accelerator:
+    if platform.system() != "Darwin":
+        return Accelerator("mps", (), "not macOS on Apple silicon")
     if importlib.util.find_spec("torch") is None:
         return Accelerator("mps", (), "torch is not installed")
     import torch
@@ -93,15 +112,20 @@ def _kernel_accelerators(root: Path) -> Accelerator:
     return Accelerator("accel", tuple(names), missing)
 
 
-def _openvino() -> Accelerator:
+def _openvino(root: Path) -> Accelerator:
     if importlib.util.find_spec("openvino") is None:
         reason = 'openvino is not installed; pip install "edgetran[openvino]"'
         return Accelerator("openvino", (), reason)
-    import openvino
+    alone = Accelerator("openvino", (), "openvino finds the CPU alone")
+    if platform.system() == "Linux" and not _any(root, _OPENVINO_NODES):
+        return alone
+    try:
+        import openvino
 
-    core = openvino.Core()
-    others = [name for name in core.available_devices if name != "CPU"]
-    if not others:
-        return Accelerator("openvino", (), "openvino finds the CPU alone")
-    names = tuple(f"{name}: {core.get_property(name, 'FULL_DEVICE_NAME')}" for name in others)
-    return Accelerator("openvino", names, None)
+        core = openvino.Core()
+        others = [name for name in core.available_devices if name != "CPU"]
+        names = tuple(f"{name}: {core.get_property(name, 'FULL_DEVICE_NAME')}" for name in others)
+    except (ImportError, OSError, RuntimeError) as error:
+        words = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return Accelerator("openvino", (), f"openvino cannot look for devices: {words}")
+    return Accelerator("openvino", names, None) if names else alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import time
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgetran.cores import cores
 from edgetran.devices.host import package_versions
-from edgetran.devices.sysfs import read_int, read_text
+from edgetran.devices.sysfs import read_int, read_label, read_text
 
 _CHIPS: Final = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal")
 """hwmon chips whose temperature is the processor's."""
@@ -32,6 +34,9 @@ class Conditions:
         load_average: over one minute.
         threads: threads that the engine was given.
         pinned_cores: cores this process may run on.
+        usable_cores: cores' worth of time that it may use, a fraction where a quota is one.
+        cpu_quota: what the control groups grant of it, in cores; None where they set no limit.
+        cores_bound_by: "quota", "affinity" or "processors", whichever is the tightest.
         versions: of the packages that change what is measured.
     """
 
@@ -45,6 +50,9 @@ class Conditions:
     load_average: float | None
     threads: int | None
     pinned_cores: tuple[int, ...]
+    usable_cores: float
+    cpu_quota: float | None
+    cores_bound_by: str
     versions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,12 +73,13 @@ def conditions(root: Path | str = "/", *, threads: int | None = None) -> Conditi
         key=lambda path: int(re.sub(r"\D", "", path.name) or 0),
     )
     frequencies = (read_int(policy / "scaling_cur_freq") for policy in policies)
+    here = cores(root)
     return Conditions(
         time_s=time.time(),
         governors=tuple(
-            sorted({text for p in policies if (text := read_text(p / "scaling_governor"))})
+            sorted({text for p in policies if (text := read_label(p / "scaling_governor"))})
         ),
-        frequencies_mhz=tuple(khz / 1000 for khz in frequencies if khz is not None),
+        frequencies_mhz=tuple(khz / 1000 for khz in frequencies if khz is not None and khz >= 0),
         turbo=turbo_allowed(root),
         power_mode=power_mode(root),
         throttled=_throttled(root),
@@ -80,6 +89,9 @@ def conditions(root: Path | str = "/", *, threads: int | None = None) -> Conditi
         pinned_cores=(
             tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
         ),
+        usable_cores=here.usable,
+        cpu_quota=here.quota,
+        cores_bound_by=here.bound,
         versions=package_versions(),
     )
 
@@ -96,23 +108,23 @@ def turbo_allowed(root: Path) -> bool | None:
 
 def power_mode(root: Path) -> str | None:
     """Jetson's nvpmodel mode (`pmode:0000` names its number), otherwise the platform profile."""
-    status = read_text(root / "var/lib/nvpmodel/status")
+    status = read_label(root / "var/lib/nvpmodel/status")
     if status:
         return f"nvpmodel {status.partition(':')[2] or status}"
-    return read_text(root / "sys/firmware/acpi/platform_profile") or None
+    return read_label(root / "sys/firmware/acpi/platform_profile") or None
 
 
 def temperatures_c(root: Path) -> dict[str, float]:
     """Temperatures of the thermal zones and of the processor's hwmon chips, °C."""
     found: dict[str, float] = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
-        _add(found, read_text(zone / "type") or zone.name, read_int(zone / "temp"))
+        _add(found, read_label(zone / "type") or zone.name, read_int(zone / "temp"))
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        name = read_text(chip / "name") or ""
+        name = read_label(chip / "name") or ""
         if name not in _CHIPS:
             continue
         for path in sorted(chip.glob("temp*_input")):
-            label = read_text(path.with_name(path.name.replace("input", "label")))
+            label = read_label(path.with_name(path.name.replace("input", "label")))
             _add(found, f"{name} {label or path.name.removesuffix('_input')}", read_int(path))
     return found
 
@@ -128,16 +140,16 @@ def _add(found: dict[str, float], name: str, milli_c: int | None) -> None:
 
 
 def _throttled(root: Path) -> int | None:
-    text = read_text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-    try:
-        return None if text is None else int(text, 16)
-    except ValueError:
+    text = read_label(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+    if text is None or re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", text) is None:
         return None
+    return int(text, 16)
 
 
 def _load_average(root: Path) -> float | None:
     words = (read_text(root / "proc/loadavg") or "").split()
     try:
-        return float(words[0]) if words else os.getloadavg()[0]
+        load = float(words[0]) if words else os.getloadavg()[0]
     except (ValueError, OSError):
         return None
+    return load if math.isfinite(load) and load >= 0 else None

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgetran.cores import cores, group_folders
 from edgetran.devices.accelerators import Accelerator, accelerators
 from edgetran.devices.isa import instruction_sets
-from edgetran.devices.sysfs import read_int, read_text
+from edgetran.devices.sysfs import read_int, read_label, read_text
 
 PACKAGES: Final = ("edgetran", "torch", "transformers", "numpy", "onnxruntime", "openvino")
 """Packages whose versions change what is measured."""
@@ -41,7 +42,7 @@ class HostInfo:
         cpu_model: name of the processor.
         physical_cores: cores; None where unknown.
         logical_cores: hardware threads of the machine.
-        usable_cores: cores this process may use (pinning and the container's limit respected).
+        usable_cores: cores this process may use; see `edgetran.cores`.
         instruction_sets: those that matter for transformers.
         memory_bytes: memory of the machine.
         memory_limit_bytes: the container's limit; None where there is none.
@@ -77,10 +78,7 @@ class HostInfo:
 def host_info(root: Path | str = "/") -> HostInfo:
     """Describe this machine; /proc, /sys and /dev are read below `root`."""
     root = Path(root)
-    cpu_limit = cpu_limit_cores(root)
-    affinity = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    here = cores(root)
     cpuinfo = read_text(root / "proc/cpuinfo") or ""
     return HostInfo(
         hostname=platform.node(),
@@ -89,12 +87,12 @@ def host_info(root: Path | str = "/") -> HostInfo:
         board=_board(root),
         cpu_model=cpu_model(cpuinfo),
         physical_cores=physical_cores(root),
-        logical_cores=os.cpu_count() or 1,
-        usable_cores=affinity if cpu_limit is None else min(affinity, cpu_limit),
+        logical_cores=here.processors,
+        usable_cores=here.usable,
         instruction_sets=instruction_sets(root),
         memory_bytes=memory_bytes(root),
         memory_limit_bytes=memory_limit_bytes(root),
-        cpu_limit=cpu_limit,
+        cpu_limit=here.quota,
         virtual=_field(cpuinfo, "flags").split().count("hypervisor") > 0,
         accelerators=accelerators(root),
         python=platform.python_version(),
@@ -139,38 +137,27 @@ def physical_cores(root: Path) -> int | None:
 def memory_bytes(root: Path) -> int:
     """Memory of the machine."""
     words = _field(read_text(root / "proc/meminfo") or "", "MemTotal").split()
-    if words:
+    if words and words[0].isascii() and words[0].isdecimal() and len(words[0]) < 16:
         return int(words[0]) * 1024
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def memory_limit_bytes(root: Path) -> int | None:
-    """The control group's memory limit (version 2, then 1); None where there is none."""
-    groups = root / "sys/fs/cgroup"
-    limit = read_int(groups / "memory.max")
-    if limit is None:
-        limit = read_int(groups / "memory/memory.limit_in_bytes")
-    return limit if limit is not None and limit < _UNLIMITED_BYTES else None
-
-
-def cpu_limit_cores(root: Path) -> float | None:
-    """The control group's processor limit in cores (version 2, then 1); None where none."""
-    groups = root / "sys/fs/cgroup"
-    words = (read_text(groups / "cpu.max") or "").split()
-    if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal():
-        return int(words[0]) / int(words[1])
-    quota = read_int(groups / "cpu/cpu.cfs_quota_us")
-    period = read_int(groups / "cpu/cpu.cfs_period_us")
-    if quota is not None and quota > 0 and period:
-        return quota / period
-    return None
+    """The tightest memory limit of this process's control groups; None where there is none."""
+    limits = (
+        read_int(folder / name)
+        for folder in group_folders(root)
+        for name in ("memory.max", "memory.limit_in_bytes")
+    )
+    known = [limit for limit in limits if limit is not None and 0 < limit < _UNLIMITED_BYTES]
+    return min(known, default=None)
 
 
 def _board(root: Path) -> str | None:
     """The device tree's model on ARM, the firmware's product on x86."""
-    model = read_text(root / "proc/device-tree/model")
+    model = read_label(root / "proc/device-tree/model")
     if model is None:
-        model = read_text(root / "sys/class/dmi/id/product_name")
+        model = read_label(root / "sys/class/dmi/id/product_name")
     return model or None
 
 

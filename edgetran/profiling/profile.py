@@ -11,12 +11,13 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from edgetran.devices import Figure
 from edgetran.profiling.measurement import (
     KIND,
     MEASURES,
@@ -152,13 +153,14 @@ class Profile:
             if record.key == key and _RANKS[record.mode] >= _RANKS[least_mode]
         ]
         best, warnings = _best(chosen)
+        best, mixed = _by_one_sensor(best)
         summary = next((s for s in reversed(summaries) if s.get("key") == key_to_dict(key)), None)
         profile = cls(
             key=key,
             measurements=best,
             repeats=Counter(record.architecture.graph_hash for record in chosen),
             others=len(records) - len(chosen),
-            warnings=warnings,
+            warnings=(*warnings, *mixed),
             summary=summary,
             priors=priors,
             seed=seed,
@@ -278,6 +280,49 @@ def _middle(records: Sequence[Measurement]) -> Measurement:
         return records[-1]
     medians = [record.latency_ms.median for record in measured if record.latency_ms is not None]
     return measured[int(np.argsort(medians, kind="stable")[(len(measured) - 1) // 2])]
+
+
+def _sensor(record: Measurement) -> str | None:
+    """What sensed the power of a measurement, and of what; None where nothing did."""
+    if record.power is None or record.energy_mj.value is None:
+        return None
+    return f"{record.power.get('source')} ({record.power.get('scope')})"
+
+
+def _by_one_sensor(
+    records: tuple[Measurement, ...],
+) -> tuple[tuple[Measurement, ...], tuple[str, ...]]:
+    """The records with energies of one sensor alone, and a sentence where there were others.
+
+    A package's energy is none of a board's, nor is a sum of rails one that lacks a rail: the
+    sensor of most records counts, the later one of two.
+    """
+    counts = Counter(sensor for record in reversed(records) if (sensor := _sensor(record)))
+    if len(counts) < 2:
+        return records, ()
+    (kept, number), *others = counts.most_common()
+    reason = f"it was sensed by another sensor than {kept}"
+    energy, power = (Figure.missing(unit, "measured", reason) for unit in ("mJ", "W"))
+    one = tuple(
+        record
+        if _sensor(record) in (None, kept)
+        else replace(
+            record,
+            energy_mj=energy,
+            energy_idle_subtracted_mj=energy,
+            batch_energy_mj=energy,
+            peak_power_w=power,
+            idle_power_w=power,
+        )
+        for record in records
+    )
+    words = ", ".join(f"{times} by {sensor}" for sensor, times in others)
+    return one, (
+        (
+            f"energy and peak power of {number} architectures were sensed by {kept}; those of "
+            f"{words} are left out"
+        ),
+    )
 
 
 def _best(records: Sequence[Measurement]) -> tuple[tuple[Measurement, ...], tuple[str, ...]]:

@@ -207,6 +207,8 @@ def _picture(chart: RooflineChart) -> bytes:
         raise ModuleNotFoundError(
             'a picture needs kaleido: pip install "edgetran[png]"', name="kaleido"
         )
+    import kaleido
+
     figure = go.Figure(_with_colours(figure_json(roofline_figure(chart)), _light_colours()))
     figure.update_layout(
         title={
@@ -217,7 +219,12 @@ def _picture(chart: RooflineChart) -> bytes:
     )
     width, height = _PICTURE_SIZE
     try:
-        picture: bytes = figure.to_image(format="png", width=width, height=height, scale=2)
+        # Not by figure.to_image, which has Chrome fetch MathJax from a host of others.
+        picture: bytes = kaleido.calc_fig_sync(
+            figure.to_dict(),
+            opts={"format": "png", "width": width, "height": height, "scale": 2},
+            kopts={"mathjax": False},
+        )
     except (RuntimeError, OSError) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise PictureError(

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetran import api
-from edgetran.devices import Figure, HardwareFigures, host_info, power_sources, simulated_device
+from edgetran.devices import (
+    Figure,
+    HardwareFigures,
+    host_info,
+    power_sources,
+    simulated_device,
+    why_unavailable,
+)
 from edgetran.devices.host import package_versions
 from edgetran.gptran import GPTranResult, read_tree
 from edgetran.profiling import Profile, predictor, profile_device
@@ -247,7 +254,7 @@ def _all(chain: Chain) -> list[Any]:
 
 def _power_sources() -> list[dict[str, str | None]]:
     """Every power source, and why it is missing (None where it is not)."""
-    return [{"name": s.name, "missing": s.available()} for s in power_sources()]
+    return [{"name": s.name, "missing": why_unavailable(s)} for s in power_sources()]
 
 
 def _describe_task(data: EncodedTask) -> dict[str, Any]:

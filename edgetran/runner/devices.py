@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from edgetran.api import Device, ProfilingJob, SearchDevice
 from edgetran.devices import (
+    Hwmon,
     NoPower,
     PowerSource,
     Workload,
@@ -14,6 +15,7 @@ from edgetran.devices import (
     external_source,
     power_sources,
     simulated_device,
+    why_unavailable,
 )
 from edgetran.profiling import (
     Predictor,
@@ -65,12 +67,16 @@ def power_source(device: Device) -> PowerSource:
         return NoPower(NO_POWER_HERE) if isinstance(best, NoPower) else best
     if energy.source == "none":
         return NoPower(f"{device.name}: energy.source is none")
+    if energy.rails is not None:
+        hwmon = Hwmon(rails=energy.rails)
+        reason = why_unavailable(hwmon)
+        return hwmon if reason is None else NoPower(f"hwmon: {reason}")
     source = (
         external_source(energy.meter or "")
         if energy.source == "external"
         else next(source for source in power_sources() if source.name == energy.source)
     )
-    reason = source.available()
+    reason = why_unavailable(source)
     return source if reason is None else NoPower(f"{energy.source}: {reason}")
 
 

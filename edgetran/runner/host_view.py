@@ -31,7 +31,7 @@ def devices_view(
         ),
         _found_table(
             "Power sources",
-            [(source.name, "available", reason) for source, reason in sources],
+            [(source.name, _covers(source), reason) for source, reason in sources],
         ),
         _found_table(
             "Engines",
@@ -51,7 +51,8 @@ def _host_table(host: HostInfo) -> Table:
         "Name": host.hostname,
         "Board": host.board or "not told by the firmware",
         "Processor": f"{host.cpu_model} ({host.architecture})",
-        "Cores": f"{cores}, {host.usable_cores:g} usable",
+        "Cores": f"{cores}, {host.usable_cores:g} usable"
+        + ("" if host.cpu_limit is None else f", CPU quota {host.cpu_limit:g}"),
         "ISA": ", ".join(host.instruction_sets) or "none that matter for transformers",
         "Memory": f"{host.memory_bytes / 2**30:.1f} GiB"
         + (f", limited to {limit / 2**30:.1f} GiB" if limit else ""),
@@ -61,6 +62,10 @@ def _host_table(host: HostInfo) -> Table:
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
+
+
+def _covers(source: PowerSource) -> str:
+    return "; ".join((source.scope or "available", *source.caveats))
 
 
 def _found_table(title: str, rows: Sequence[tuple[str, str, str | None]]) -> Table:

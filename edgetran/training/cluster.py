@@ -24,7 +24,6 @@ _OBJECT_STORE_BYTES: Final = 80 * 1024**2
 _CONNECT_TIMEOUT_S: Final = 10.0
 _FOLDER_PREFIX: Final = "edgetran-ray-"
 _ENVIRONMENT: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_enable_metrics_collection": "0",
@@ -108,7 +107,7 @@ class Cluster:
                 "_temp_dir": str(self._folder),
             }
         try:
-            with _sigterm_left_alone():
+            with _sigterm_left_alone(), _no_dashboard(local=self._folder is not None):
                 self.ray.init(**options)
         except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
             self.close()
@@ -142,6 +141,26 @@ def _import_ray(*, local: bool) -> Any:
 
         ray_constants.ENABLE_RAY_CLUSTER = False
     return ray
+
+
+@contextmanager
+def _no_dashboard(*, local: bool) -> Iterator[None]:
+    """Keep a local Ray from starting the process that counts usage.
+
+    Ray starts it without a dashboard and with usage statistics off too; it asks three clouds'
+    metadata services, one by name, on which of them it runs.
+    """
+    from ray._private import services
+
+    start = getattr(services, "start_api_server", None)
+    if not local or start is None:
+        yield
+        return
+    services.start_api_server = lambda *_, **__: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = start
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from edgetran.cores import usable_cores
 from edgetran.devices.engines.engine import (
     Engine,
     EngineError,
     Session,
     example_inputs,
-    usable_cores,
 )
 from edgetran.devices.engines.onnxruntime_engine import OnnxRuntimeEngine
 from edgetran.devices.engines.openvino_engine import OpenVinoEngine

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from edgetran.cores import usable_cores
 from edgetran.devices.figures import Workload
 from edgetran.devices.names import DeviceError, unknown_name
 
@@ -60,7 +61,7 @@ class Engine(ABC):
         name: the engine's name in resources.
         precisions: what it can run, by target.
         precision: what this one runs.
-        threads: threads within one operation.
+        threads: threads within one operation; `usable_cores()` by default.
         target: "cpu" or "cuda".
 
     Raises:
@@ -116,13 +117,6 @@ class Engine(ABC):
         reason = self.available()
         if reason is not None:
             raise EngineError(reason)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on (pinning respected)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def example_inputs(workload: Workload, seed: int = 0) -> dict[str, np.ndarray]:

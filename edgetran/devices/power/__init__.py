@@ -13,7 +13,12 @@ from edgetran.devices.power.monitor import PowerMonitor, PowerReading, measure_u
 from edgetran.devices.power.nvml import NvmlEnergy, NvmlPower
 from edgetran.devices.power.rapl import Rapl
 from edgetran.devices.power.raspberry import RaspberryPiPmic
-from edgetran.devices.power.source import CounterResetError, PowerSource, SensorError
+from edgetran.devices.power.source import (
+    CounterResetError,
+    PowerSource,
+    SensorError,
+    why_unavailable,
+)
 from edgetran.devices.power.trace import PowerTrace
 
 __all__ = [
@@ -37,4 +42,5 @@ __all__ = [
     "external_source",
     "measure_update_period",
     "power_sources",
+    "why_unavailable",
 ]

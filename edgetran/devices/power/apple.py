@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from edgetran.devices.power.source import PowerSource, SensorError, checked_watts
 
-_COMBINED: Final = re.compile(r"^Combined Power \(.*\):\s*([\d.]+)\s*mW")
+_COMBINED: Final = re.compile(r"^Combined Power \(.*\):\s*(\d{1,9}(?:\.\d{0,9})?)\s*mW")
 _STALE_S: Final = 2.0
 
 
@@ -61,16 +61,24 @@ class AppleSilicon(PowerSource):
     def close(self) -> None:
         """End the `powermetrics` process."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=5)
-            self._process = None
+            process, self._process = self._process, None
             self._latest = None
             self._first_line.clear()
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def _start(self) -> None:
         try:
             self._process = subprocess.Popen(
-                self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                self._command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
             )
         except OSError as error:
             raise SensorError(f"{self.name}: {error}") from None

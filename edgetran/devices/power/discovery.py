@@ -11,7 +11,7 @@ from edgetran.devices.power.hwmon import Hwmon
 from edgetran.devices.power.nvml import NvmlEnergy, NvmlPower
 from edgetran.devices.power.rapl import Rapl
 from edgetran.devices.power.raspberry import RaspberryPiPmic
-from edgetran.devices.power.source import PowerSource, SensorError
+from edgetran.devices.power.source import PowerSource, SensorError, why_unavailable
 
 
 class NoPower(PowerSource):
@@ -67,7 +67,7 @@ def best_power_source(
     for source in power_sources(root, external=external):
         if source.name in unfit:
             continue
-        reason = source.available()
+        reason = why_unavailable(source)
         if reason is None:
             return source
         reasons.append(f"{source.name}: {reason.removeprefix(source.name + ': ')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -12,7 +13,12 @@ from typing import Any, Final, Self
 import numpy as np
 
 from edgetran.devices.figures import Figure
-from edgetran.devices.power.source import CounterResetError, PowerSource, SensorError
+from edgetran.devices.power.source import (
+    CounterResetError,
+    PowerSource,
+    reason_of,
+    why_unavailable,
+)
 from edgetran.devices.power.trace import PEAK_WINDOW_S, PowerTrace
 
 MIN_WINDOW_S: Final = 5.0
@@ -94,7 +100,7 @@ class PowerMonitor:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self.unavailable = self.source.available()
+        self.unavailable = why_unavailable(self.source)
         if self.unavailable is None:
             self.interval_s = max(
                 self.interval_s, self.source.min_interval_s, self._cost_s() / MAX_DUTY
@@ -115,7 +121,8 @@ class PowerMonitor:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self.source.close()
+        with contextlib.suppress(Exception):  # what has been measured is not lost by it
+            self.source.close()
 
     def trace(self) -> PowerTrace:
         """All readings so far."""
@@ -174,7 +181,7 @@ class PowerMonitor:
         return trace.peak_power_w(start_s, end_s, window_s=peak_window_s)
 
     def _notes(self, duration_s: float, updates: int) -> tuple[str, ...]:
-        notes = []
+        notes = list(self.source.caveats)
         if duration_s < MIN_WINDOW_S:
             notes.append(f"the power window of {duration_s:.2f} s is shorter than {MIN_WINDOW_S} s")
         if updates < MIN_UPDATES:
@@ -200,8 +207,8 @@ class PowerMonitor:
             value = self.source.read()
         except CounterResetError as error:
             self._resets.append((time.monotonic(), str(error)))
-        except SensorError as error:
-            self._failures.append((time.monotonic(), str(error)))
+        except Exception as error:  # noqa: BLE001  a broken sensor never ends what is measured
+            self._failures.append((time.monotonic(), reason_of(error)))
         else:
             self._readings.append(((before + time.monotonic()) / 2, value))
 

@@ -4,11 +4,71 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from edgetran.devices.power.source import PowerSource, SensorError, Unwrapper, checked_watts
+from edgetran.devices.power.gpu import Gpu, as_text, computing_gpu, optional
+from edgetran.devices.power.source import (
+    PowerSource,
+    SensorError,
+    Unwrapper,
+    checked_watts,
+    reason_of,
+)
 
 PARTIAL_SENSORS = ("A100", "H100", "A30", "GH200")
 """GPUs whose power reading observes 25 of every 100 ms (Yang, Adamek and Armour, "Part-time Power
 Measurements", arXiv 2312.02741)."""
+
+
+class _Nvml:
+    """The GPU that computes, found when it is first read, and again after an error."""
+
+    def __init__(self, ordinal: int) -> None:
+        self._ordinal = ordinal
+        self._gpu: Gpu | None = None
+
+    def find(self) -> Gpu:
+        """The GPU that CUDA computes on.
+
+        Raises:
+            SensorError: no binding, no driver, no such GPU, or a library that does not work.
+        """
+        self._gpu = None
+        return self._guarded(lambda nvml: self._found(nvml))
+
+    def number(self, function: str) -> float:
+        """What a function of NVML says about the GPU.
+
+        Raises:
+            SensorError: as `find`, or the function says no number.
+        """
+        return self._guarded(lambda nvml: float(getattr(nvml, function)(self._found(nvml).handle)))
+
+    def name(self) -> str | None:
+        """The GPU's name; None where the library does not tell."""
+        return self._guarded(
+            lambda nvml: _text(optional(nvml, "nvmlDeviceGetName", self._found(nvml).handle))
+        )
+
+    def _found(self, nvml: Any) -> Gpu:
+        if self._gpu is None:
+            self._gpu = computing_gpu(nvml, self._ordinal)
+        return self._gpu
+
+    def _guarded(self, ask: Any) -> Any:
+        try:
+            import pynvml
+        except ImportError:
+            raise SensorError(
+                'nvml: nvidia-ml-py is not installed; pip install "edgetran[nvidia]"'
+            ) from None
+        try:
+            if self._gpu is None:
+                pynvml.nvmlInit()  # counted by NVML; a repeated call is cheap
+            return ask(pynvml)
+        except SensorError:
+            raise
+        except Exception as error:  # noqa: BLE001  an old, broken or partial library is a reason
+            self._gpu = None
+            raise SensorError(f"nvml: gpu {self._ordinal}: {reason_of(error)}") from None
 
 
 class NvmlEnergy(PowerSource):
@@ -18,18 +78,25 @@ class NvmlEnergy(PowerSource):
     quantity: Literal["power", "energy"] = "energy"
 
     def __init__(self, index: int = 0) -> None:
-        self._index = index
+        """Read the GPU that CUDA calls `index`."""
+        self._nvml = _Nvml(index)
         self._unwrapper = Unwrapper(self.name, None)
         self.scope = f"gpu {index}"
 
     def available(self) -> str | None:
         """Needs the driver, nvidia-ml-py and a Volta or later GPU."""
-        return _why_not(self.counter)
+        try:
+            gpu = self._nvml.find()
+            self.counter()
+        except SensorError as error:
+            return str(error)
+        self.scope, self.caveats = gpu.words, gpu.caveats
+        return None
 
     def counter(self) -> float:
         """Joules since the first reading."""
-        energy_mj = _call("nvmlDeviceGetTotalEnergyConsumption", self._index)
-        return self._unwrapper.add(float(energy_mj) * 1e-3)
+        energy_mj = self._nvml.number("nvmlDeviceGetTotalEnergyConsumption")
+        return self._unwrapper.add(energy_mj * 1e-3)
 
 
 class NvmlPower(PowerSource):
@@ -39,40 +106,28 @@ class NvmlPower(PowerSource):
     quantity: Literal["power", "energy"] = "power"
 
     def __init__(self, index: int = 0) -> None:
-        self._index = index
+        """Read the GPU that CUDA calls `index`."""
+        self._nvml = _Nvml(index)
         self.scope = f"gpu {index}"
 
     def available(self) -> str | None:
         """Needs the driver and nvidia-ml-py."""
-        reason = _why_not(self.sample)
-        if reason is None:
-            gpu = _call("nvmlDeviceGetName", self._index)
-            gpu = gpu.decode() if isinstance(gpu, bytes) else str(gpu)
-            self.coverage = 0.25 if any(name in gpu for name in PARTIAL_SENSORS) else 1.0
-        return reason
+        try:
+            gpu = self._nvml.find()
+            self.sample()
+            name = self._nvml.name()
+        except SensorError as error:
+            return str(error)
+        self.scope, self.caveats = gpu.words, gpu.caveats
+        if name is None:
+            self.caveats += ("the GPU does not tell its name: its sensor may rest at times",)
+        self.coverage = 0.25 if any(part in (name or "") for part in PARTIAL_SENSORS) else 1.0
+        return None
 
     def sample(self) -> float:
         """Watts of the whole board of the GPU."""
-        return checked_watts(self.name, _call("nvmlDeviceGetPowerUsage", self._index) * 1e-3)
+        return checked_watts(self.name, self._nvml.number("nvmlDeviceGetPowerUsage") * 1e-3)
 
 
-def _call(function: str, index: int) -> Any:
-    try:
-        import pynvml
-    except ImportError:
-        raise SensorError(
-            'nvml: nvidia-ml-py is not installed; pip install "edgetran[nvidia]"'
-        ) from None
-    try:
-        pynvml.nvmlInit()  # counted by NVML; a repeated call is cheap
-        return getattr(pynvml, function)(pynvml.nvmlDeviceGetHandleByIndex(index))
-    except pynvml.NVMLError as error:
-        raise SensorError(f"nvml: gpu {index}: {error}") from None
-
-
-def _why_not(read: Any) -> str | None:
-    try:
-        read()
-    except SensorError as error:
-        return str(error)
-    return None
+def _text(value: Any) -> str | None:
+    return None if value is None else as_text(value)

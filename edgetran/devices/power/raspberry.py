@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from typing import Final, Literal
 
-from edgetran.devices.power.source import PowerSource, SensorError, checked_watts
+from edgetran.devices.power.source import (
+    MAX_PLAUSIBLE_W,
+    PowerSource,
+    SensorError,
+    checked_watts,
+)
 
-_LINE: Final = re.compile(r"^\s*(\w+)_([AV])\s+\w+\(\d+\)=([-\d.eE+]+)[AV]\s*$", re.MULTILINE)
+_LINE: Final = re.compile(r"^\s*(\w+)_([AV])\s+\w+\(\d+\)=(\S*?)[AV]?\s*$", re.MULTILINE)
+
+_VOLTAGE_ALONE: Final = ("EXT5V", "BATT")
+"""What the chip senses a voltage of and no current."""
 
 
 class RaspberryPiPmic(PowerSource):
@@ -24,39 +33,63 @@ class RaspberryPiPmic(PowerSource):
 
     def __init__(self, command: tuple[str, ...] = ("vcgencmd", "pmic_read_adc")) -> None:
         self._command = command
+        self._rails: frozenset[str] | None = None
 
     def available(self) -> str | None:
         """Needs a Raspberry Pi 5 and its vcgencmd."""
         try:
-            self.sample()
+            rails, bad = self._ask()
+        except SensorError as error:
+            return str(error)
+        if not rails:
+            return (
+                f"{self.name}: this board reports no currents "
+                "(a Raspberry Pi 4 needs an external meter)"
+            )
+        self._rails = frozenset(rails)
+        self.caveats = tuple(f"the power lacks {rail}: {reason}" for rail, reason in bad.items())
+        try:
+            checked_watts(self.name, sum(rails.values()))
         except SensorError as error:
             return str(error)
         return None
 
     def sample(self) -> float:
-        """Watts of all rails that report both a current and a voltage."""
+        """Watts of the rails that reported both a current and a voltage when they were asked."""
+        rails, bad = self._ask()
+        if self._rails is None:
+            self._rails = frozenset(rails)
+        for rail in self._rails - rails.keys():
+            raise SensorError(f"{self.name}: rail {rail}: {bad.get(rail, 'is not reported')}")
+        return checked_watts(self.name, sum(rails[rail] for rail in self._rails))
+
+    def _ask(self) -> tuple[dict[str, float], dict[str, str]]:
+        """Watts by rail, and why a rail has none."""
         try:
             process = subprocess.run(
-                self._command, capture_output=True, text=True, timeout=2, check=False
-            )
+                self._command, capture_output=True, text=True, errors="replace", timeout=2,
+                check=False,
+            )  # fmt: skip
         except FileNotFoundError:
             raise SensorError(f"{self.name}: {self._command[0]} is not installed (no Pi)") from None
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SensorError(f"{self.name}: {error}") from None
-        return checked_watts(self.name, self._watts(process.stdout))
-
-    def _watts(self, output: str) -> float:
-        currents: dict[str, float] = {}
-        voltages: dict[str, float] = {}
-        for rail, unit, value in _LINE.findall(output):
+        values: dict[str, dict[str, float]] = {}
+        bad: dict[str, str] = {}
+        for rail, unit, text in _LINE.findall(process.stdout):
             try:
-                (currents if unit == "A" else voltages)[rail] = float(value)
+                value = float(text)
             except ValueError:
-                raise SensorError(f"{self.name}: rail {rail} reads {value!r}") from None
-        rails = currents.keys() & voltages.keys()
-        if not rails:
-            raise SensorError(
-                f"{self.name}: this board reports no currents "
-                "(a Raspberry Pi 4 needs an external meter)"
-            )
-        return sum(currents[rail] * voltages[rail] for rail in rails)
+                value = math.nan
+            if not 0 <= value < MAX_PLAUSIBLE_W:
+                bad[rail] = f"reads {text[:20]!r} {unit}"
+            values.setdefault(rail, {})[unit] = value
+        watts = {}
+        for rail, read in values.items():
+            if rail in bad or rail in _VOLTAGE_ALONE:
+                continue
+            if len(read) == 2:
+                watts[rail] = read["A"] * read["V"]
+            else:
+                bad[rail] = f"has no {'current' if 'V' in read else 'voltage'}"
+        return watts, bad

@@ -29,6 +29,8 @@ class PowerSource(ABC):
         model_based: True where the platform estimates power rather than senses it.
         coverage: the share of time that the sensor observes; below 1 it misses bursts.
         min_interval_s: the source is not to be read more often than this, s.
+        caveats: what a reader of the figures must know, such as the parts that a sum lacks;
+            `available` brings it and `scope` up to date.
     """
 
     name: str
@@ -37,6 +39,7 @@ class PowerSource(ABC):
     model_based: bool = False
     coverage: float = 1.0
     min_interval_s: float = 0.0
+    caveats: tuple[str, ...] = ()
 
     @abstractmethod
     def available(self) -> str | None:
@@ -64,6 +67,25 @@ class PowerSource(ABC):
 
     def close(self) -> None:  # noqa: B027  most sources hold nothing open
         """Release what the source holds open."""
+
+
+def why_unavailable(source: PowerSource) -> str | None:
+    """What `source.available()` says; whatever else a driver's library raises is a reason too."""
+    try:
+        return source.available()
+    except Exception as error:  # noqa: BLE001  a sensor that breaks never ends what is measured
+        return reason_of(error)
+
+
+def reason_of(error: Exception) -> str:
+    """An error in words, even one that cannot put itself into words."""
+    try:
+        words = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001  NVML asks its library, which may be the broken part
+        words = ""
+    if isinstance(error, SensorError):
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def checked_watts(name: str, watts: float) -> float:
@@ -103,6 +125,8 @@ class Unwrapper:
             raise SensorError(f"{self._name}: reads {reading_j!r} J, which cannot be true")
         step = 0.0 if self._last is None else reading_j - self._last
         self._last = reading_j
+        if self._range_j is not None and reading_j > self._range_j:
+            self._range_j = None  # whatever it says, the counter does not wrap there
         if step < 0:
             wrapped = step + (self._range_j or 0.0)
             if self._range_j is None or not 0 <= wrapped < self._range_j / 2:

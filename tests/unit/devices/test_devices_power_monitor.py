@@ -200,3 +200,35 @@ def test_the_update_period_is_measured():
         0.05, rel=0.15
     )
     assert measure_update_period(Simulated(lambda t: 3.0), seconds=0.2) is None
+
+
+def test_what_a_sum_lacks_is_told_beside_its_figures():
+    source = Simulated(wavy)
+    source.caveats = ("the power lacks VDD_SOC: it is absent",)
+    reading, _, _ = run(source, seconds=0.5)
+    assert reading.energy_j.value is not None
+    assert "the power lacks VDD_SOC: it is absent" in reading.notes
+
+
+@pytest.mark.parametrize("place", ["available", "read", "close"])
+def test_whatever_a_sensor_raises_does_not_end_what_is_measured(place):
+    class Broken(Simulated):
+        def available(self):
+            return self.broken("available")
+
+        def sample(self):
+            self.broken("read")
+            return super().sample()
+
+        def close(self):
+            self.broken("close")
+
+        def broken(self, here):
+            if here == place:
+                raise OverflowError("int too large to convert to float")
+
+    reading, _, _ = run(Broken(wavy), seconds=0.4)
+    if place == "close":
+        assert reading.energy_j.value is not None
+    else:
+        assert "OverflowError: int too large" in reading.energy_j.reason

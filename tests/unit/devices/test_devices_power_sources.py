@@ -154,6 +154,51 @@ def test_rapl_says_when_a_counter_vanishes_or_holds_garbage(tmp_path):
         rapl.sample()
 
 
+def test_a_package_that_two_interfaces_show_counts_once(tmp_path):
+    zones = rapl_tree(tmp_path)
+    for name in ("intel-rapl-mmio:0", "intel-rapl:2"):
+        write(tmp_path, {f"sys/class/powercap/{name}/name": "package-0",
+                         f"sys/class/powercap/{name}/energy_uj": 7})  # fmt: skip
+    write(tmp_path, {"sys/class/powercap/intel-rapl:2:0/name": "dram",
+                     "sys/class/powercap/intel-rapl:2:0/energy_uj": 7})  # fmt: skip
+    rapl = Rapl(tmp_path)
+    assert rapl.available() is None
+    assert rapl.scope == "package-0 + dram"
+    rapl.counter()
+    (zones / "intel-rapl:2/energy_uj").write_text("999")
+    assert rapl.counter() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("dram", "words"),
+    [("", "holds ''"), ("0", "stands at zero"), ("9" * 300, "holds '9"), (None, "no such file")],
+)
+def test_a_bad_domain_is_left_out_of_the_sum_and_named(tmp_path, dram, words):
+    zones = rapl_tree(tmp_path)
+    counter = zones / "intel-rapl:0:1/energy_uj"
+    counter.unlink() if dram is None else counter.write_text(dram)
+    rapl = Rapl(tmp_path)
+    assert rapl.available() is None
+    assert rapl.scope == "package-0"
+    (caveat,) = rapl.caveats
+    assert caveat.startswith("the energy lacks dram: ")
+    assert words in caveat
+    rapl.counter()
+    (zones / "intel-rapl:0/energy_uj").write_text("3000000")
+    assert rapl.counter() == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "", "x", "5"])
+def test_a_counter_whose_range_cannot_be_true_does_not_wrap(tmp_path, limit):
+    zones = rapl_tree(tmp_path)
+    (zones / "intel-rapl:0/max_energy_range_uj").write_text(limit)
+    rapl = Rapl(tmp_path)
+    rapl.counter()
+    (zones / "intel-rapl:0/energy_uj").write_text("5")
+    with pytest.raises(CounterResetError, match="went back"):
+        rapl.counter()
+
+
 # --- hwmon ----------------------------------------------------------------------------------
 
 
@@ -200,20 +245,146 @@ def test_a_jetson_nano_of_jetpack_4_is_read_through_iio(tmp_path):
     assert source.sample() == pytest.approx(2.345)
 
 
-def test_an_ina219_reads_microwatts_and_unnamed_rails_add_up(tmp_path):
-    for i, power in enumerate((3_100_000, 400_000)):
-        write(
-            tmp_path,
-            {
-                f"sys/class/hwmon/hwmon{i}/name": "ina219",
-                f"sys/class/hwmon/hwmon{i}/power1_input": power,
-                f"sys/class/hwmon/hwmon{i}/in1_input": 5000,
-                f"sys/class/hwmon/hwmon{i}/curr1_input": 620,
-            },
-        )
+def ina219(number, power_uw):
+    chip = f"sys/class/hwmon/hwmon{number}"
+    return {
+        f"{chip}/name": "ina219",
+        f"{chip}/power1_input": power_uw,
+        f"{chip}/in1_input": 5000,
+        f"{chip}/curr1_input": 620,
+    }
+
+
+def ina3221(number, **watts):
+    """Channels at 1 V: milliamperes are milliwatts; a string goes into the file as it is."""
+    chip = f"sys/class/hwmon/hwmon{number}"
+    files = {f"{chip}/name": "ina3221"}
+    for channel, (label, value) in enumerate(watts.items(), start=1):
+        files |= {
+            f"{chip}/in{channel}_label": label,
+            f"{chip}/in{channel}_input": 1000,
+            f"{chip}/curr{channel}_input": value if isinstance(value, str) else int(1000 * value),
+        }
+    return files
+
+
+def test_the_only_sensor_of_a_board_is_read_in_microwatts(tmp_path):
+    write(tmp_path, ina219(0, 3_100_000))
     source = Hwmon(tmp_path)
-    assert source.sample() == pytest.approx(3.5)
-    assert source.scope == "hwmon0/power1_input + hwmon1/power1_input"
+    assert source.available() is None
+    assert source.sample() == pytest.approx(3.1)
+    assert source.scope == "ina219@hwmon0"
+
+
+def test_sensors_that_may_lie_in_series_are_not_added_until_the_user_names_them(tmp_path):
+    write(tmp_path, ina219(0, 3_100_000) | ina219(1, 3_000_000))
+    source = Hwmon(tmp_path)
+    assert source.available() == (
+        "which of ina219@hwmon0, ina219@hwmon1 feeds the others is not known, so they are not "
+        "added; name in energy.rails those that make up the board"
+    )
+    with pytest.raises(SensorError, match="not known"):
+        source.sample()
+    assert Hwmon(tmp_path, rails=("ina219@hwmon0",)).sample() == pytest.approx(3.1)
+    both = Hwmon(tmp_path, rails=("ina219@hwmon0", "ina219@hwmon1"))
+    assert both.sample() == pytest.approx(6.1)
+
+
+def test_a_sensor_keeps_its_name_when_hwmon_is_numbered_anew(tmp_path):
+    write(tmp_path, ina219(0, 3_100_000) | ina219(1, 3_000_000))
+    for number, address in enumerate(("1-0041", "1-0040")):
+        (tmp_path / "sys/devices" / address).mkdir(parents=True)
+        (tmp_path / f"sys/class/hwmon/hwmon{number}/device").symlink_to(
+            tmp_path / "sys/devices" / address
+        )
+    assert Hwmon(tmp_path, rails=("ina219@1-0040",)).sample() == pytest.approx(3.0)
+
+
+BOARDS = {
+    "Xavier NX": (ina3221(0, VDD_IN=6, VDD_CPU_GPU_CV=2, VDD_SOC=1), "VDD_IN", 6),
+    "AGX Xavier": (
+        ina3221(0, GPU=3, CPU=2, SOC=1) | ina3221(1, CV=0, VDDRQ=0.5, SYS5V=1.5),
+        "GPU + CPU + SOC + CV + VDDRQ + SYS5V",
+        8,
+    ),
+    "AGX Orin, whose memory is fed from the 5 V rail": (
+        ina3221(0, VDD_GPU_SOC=5, VDD_CPU_CV=3, VIN_SYS_5V0=4)
+        | ina3221(1, NC=0, VDDQ_VDD2_1V8AO=1),
+        "VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0",
+        12,
+    ),
+    "AGX Thor": (
+        ina3221(0, VDD_GPU=9, VDD_CPU_SOC_MSS=5, VIN_SYS_5V0=4)
+        | {
+            "sys/class/hwmon/hwmon1/name": "ina238",
+            "sys/class/hwmon/hwmon1/power1_input": 25_000_000,
+        },
+        "ina238@hwmon1",
+        25,
+    ),
+    "TX2 on its carrier": (
+        ina3221(0, VDD_IN=7, VDD_SYS_CPU=2, VDD_SYS_DDR=1) | ina3221(1, VDD_MUX=9),
+        "VDD_IN",
+        7,
+    ),
+    "an input beside the carrier's own meter": (
+        ina3221(0, VDD_IN=6, VDD_SOC=1) | ina219(3, 8_000_000), "VDD_IN", 6,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_no_watt_of_a_known_board_counts_twice(tmp_path, board):
+    files, scope, watts = BOARDS[board]
+    write(tmp_path, files)
+    source = Hwmon(tmp_path)
+    assert source.available() is None
+    assert (source.scope, source.caveats) == (scope, ())
+    assert source.sample() == pytest.approx(watts)
+
+
+def test_rails_of_an_unknown_board_are_left_to_the_user(tmp_path):
+    write(tmp_path, ina3221(0, VDD_5V=6, VDD_3V3=2))
+    assert "which of VDD_5V, VDD_3V3 feeds" in Hwmon(tmp_path).available()
+    assert Hwmon(tmp_path, rails=["VDD_5V"]).sample() == pytest.approx(6)
+
+
+def test_one_label_twice_names_neither(tmp_path):
+    write(tmp_path, ina3221(0, VDD_IN=6) | ina3221(1, VDD_IN=6))
+    assert "ina3221@hwmon0, ina3221@hwmon1" in Hwmon(tmp_path).available()
+
+
+@pytest.mark.parametrize("garbage", ["", "x", "-999999", "9" * 4000, "\x00", "1e3", "1_000"])
+def test_one_bad_rail_neither_silences_nor_falsifies_the_others(tmp_path, garbage):
+    write(tmp_path, ina3221(0, VDD_GPU_SOC=5, VDD_CPU_CV=garbage, VIN_SYS_5V0=4))
+    source = Hwmon(tmp_path)
+    assert source.available() is None
+    assert source.sample() == pytest.approx(9)
+    assert source.scope == "VDD_GPU_SOC + VIN_SYS_5V0"
+    (caveat,) = source.caveats
+    assert caveat.startswith("the power lacks VDD_CPU_CV: ")
+
+
+def test_a_rail_that_is_switched_off_or_absent_is_told_apart(tmp_path):
+    files = ina3221(0, VDD_GPU_SOC=5, VDD_CPU_CV="x", VIN_SYS_5V0=4)
+    write(tmp_path, files | {"sys/class/hwmon/hwmon0/in2_enable": 0})
+    source = Hwmon(tmp_path)
+    assert source.caveats == ("the power lacks VDD_CPU_CV: it is absent",)
+    assert source.sample() == pytest.approx(9)
+
+
+def test_a_module_stands_in_for_an_input_that_cannot_be_read_and_says_so(tmp_path):
+    files, _, _ = BOARDS["AGX Thor"]
+    write(tmp_path, files | {"sys/class/hwmon/hwmon1/power1_input": "x"})
+    source = Hwmon(tmp_path)
+    assert source.available() is None
+    assert source.scope == "VDD_GPU + VDD_CPU_SOC_MSS + VIN_SYS_5V0"
+    assert "the power lacks ina238@hwmon1: " in source.caveats[0]
+
+
+def test_rails_beside_an_input_that_cannot_be_read_are_not_taken_for_it(tmp_path):
+    write(tmp_path, ina3221(0, VDD_IN="x", VDD_CPU_GPU_CV=2, VDD_SOC=1))
+    assert "VDD_IN: " in Hwmon(tmp_path).available()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from profiling_world import plan, record
 
-from edgetran.devices import Workload
+from edgetran.devices import Figure, Workload
 from edgetran.profiling import Measurement, MeasurementError, Profile, ProfilingError, Statistics
 from edgetran.records import JsonLog
 from edgetran.space import DesignSpace
@@ -144,3 +144,39 @@ def test_too_few_measurements_predict_nothing_and_say_why(tmp_path):
 def test_a_median_of_zero_is_no_measurement():
     with pytest.raises(MeasurementError, match="above 0"):
         record(ARCHITECTURES[0], plan=PLAN, latency_ms=Statistics.of([0.0]))
+
+
+def sensed(architecture, scope, source="hwmon"):
+    energy, power = Figure(5.0, "mJ", "measured"), Figure(3.0, "W", "measured")
+    return record(
+        architecture,
+        plan=PLAN,
+        energy_mj=energy,
+        peak_power_w=power,
+        power={"source": source, "scope": scope},
+    )
+
+
+def test_energies_of_different_sensors_are_not_mixed_in_one_profile(tmp_path):
+    records = [
+        sensed(ARCHITECTURES[0], "VDD_IN"),
+        sensed(ARCHITECTURES[1], "package-0 + dram", source="rapl"),
+        sensed(ARCHITECTURES[2], "VDD_IN"),
+        record(ARCHITECTURES[3], plan=PLAN),
+    ]
+    path = log_of(tmp_path / "board.jsonl", records)
+    content = path.read_bytes()
+    profile = Profile.load(path)
+    energies = [m.energy_mj.value for m in profile.measurements]
+    assert energies == [5.0, None, 5.0, None]
+    other = profile.measurements[1]
+    assert other.peak_power_w.reason == "it was sensed by another sensor than hwmon (VDD_IN)"
+    assert other.latency_ms is not None
+    assert profile.warnings == (
+        (
+            "energy and peak power of 2 architectures were sensed by hwmon (VDD_IN); those of 1 by "
+            "rapl (package-0 + dram) are left out"
+        ),
+    )
+    assert path.read_bytes() == content
+    assert Profile.load(log_of(tmp_path / "same.jsonl", records[::2])).warnings == ()
