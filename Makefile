@@ -9,8 +9,8 @@ quickstart: ## Profile, search and refine on this machine (runs/quickstart)
 	.venv/bin/edgetran run -f examples/quickstart.yaml
 
 test: lint ## Lint and every test
-	.venv/bin/pytest -n 2 --dist loadscope -m "not e2e"
-	.venv/bin/pytest -m "e2e"
+	.venv/bin/pytest -n 2 --dist loadscope -m "not e2e and not soak"
+	.venv/bin/pytest -m "e2e and not soak"
 
 lint: setup ## Format, lint, types and the doors between the rooms
 	.venv/bin/ruff format --check .
@@ -31,7 +31,7 @@ chart: crds ## Write what is generated in charts/edgetran
 	.venv/bin/python hack/dashboards.py
 
 unit: setup ## The quick tests only
-	.venv/bin/pytest -n 2 -m "not slow and not e2e"
+	.venv/bin/pytest -n 2 -m "not slow and not e2e and not soak"
 
 format: setup ## Rewrite the code in the project's format
 	.venv/bin/ruff format .

@@ -51,13 +51,16 @@ TEST_LINES = {
 
 def write(folder, name, *, count=COUNT):
     folder.mkdir(exist_ok=True)
-    lines = [row(name, i, LABELS.get(name, BINARY)) for i in range(count)]
-    header = [HEADERS[name]] if HEADERS[name] else []
-    content = "\n".join([*header, *lines]) + "\n"
+
+    def content(first):
+        lines = [row(name, first + i, LABELS.get(name, BINARY)) for i in range(count)]
+        header = [HEADERS[name]] if HEADERS[name] else []
+        return "\n".join([*header, *lines]) + "\n"
+
     suffixes = ("_matched", "_mismatched") if name == "mnli" else ("",)
-    (folder / "train.tsv").write_text(content)
+    (folder / "train.tsv").write_text(content(0))
     for suffix in suffixes:
-        (folder / f"dev{suffix}.tsv").write_text(content)
+        (folder / f"dev{suffix}.tsv").write_text(content(1200))
         if name in TEST_LINES:
             head, line = TEST_LINES[name]
             unseen = [head, *(line.format(i=i) for i in range(7))]
