@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
+from edgetran.api.errors import one_line
 from edgetran.devices.names import DeviceError
 from edgetran.space import Architecture, ArchitectureError
 from edgetran.tabular import JSON_LINES, TableError, read_table
@@ -45,7 +46,7 @@ def read_device_measurements(path: Path | str) -> list[DeviceMeasurement]:
         raise DeviceError(str(error)) from None
     for wanted in (("model_dict",), tuple(_LATENCY)) if table.rows else ():
         if not set(wanted) & set(table.names):
-            given = ", ".join(table.names) or "none"
+            given = one_line(", ".join(table.names)) or "none"
             raise DeviceError(
                 f"{table.head}: no column {' or '.join(wanted)}; the columns are {given}"
             )

@@ -11,6 +11,8 @@ from typing import Final
 
 import numpy as np
 
+from edgetran.api.errors import one_line
+
 MIN_TRAIN_EXAMPLES: Final = 8
 """Fewer examples than this cannot fill one small batch; such a file is surely a mistake."""
 
@@ -19,7 +21,13 @@ _NOT_ALPHANUMERIC: Final = re.compile(r"[^a-z0-9]+")
 
 
 class TaskError(ValueError):
-    """A task that cannot be loaded; one sentence says where, what was given and what is allowed."""
+    """A task that cannot be loaded; one sentence says where, what was given and what is allowed.
+
+    What is not printable in it, as names of columns may be, is escaped: it stays one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 @dataclass(frozen=True, slots=True)
