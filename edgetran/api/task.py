@@ -25,17 +25,20 @@ HubTask = Literal[
 
 
 class TaskFiles(ApiModel):
-    """CSV, TSV or JSON lines with a text, perhaps a second one, and a label in each row."""
+    """Tables with a text, perhaps a second one, and a label in each row."""
 
     train: FilePath = Field(
-        description="CSV, TSV or JSON-lines file to train on, by its ending; what validation and "
-        "test lack is split off by a hash of the text."
+        description="CSV, TSV, JSON-lines or Parquet file to train on, by its ending, after which "
+        ".gz, .bz2, .xz, .zst or .zip may follow; what validation and test lack is split off by a "
+        "hash of the text."
     )
     validation: FilePath | None = Field(None, description="File to select on.")
     test: FilePath | None = Field(None, description="File that is touched once, at the end.")
     text_column: ColumnName = Field("text", description="Column of the text.")
     text2_column: ColumnName = Field(
-        "text2", description="Column of a second text; used where it exists."
+        "text2",
+        description="Column of a second text; text2 is used where it exists, a column of another "
+        "name has to exist.",
     )
     label_column: ColumnName = Field("label", description="Column of the class or number.")
     label_kind: Literal["auto", "classification", "regression"] = Field(
@@ -99,6 +102,11 @@ class TaskSource(ApiModel):
         None, description="Examples to train on at most; all where omitted."
     )
     split_seed: Seed = Field(0, description="Seed of the split into train, validation and test.")
+    overlap: Literal["drop", "keep"] = Field(
+        "drop",
+        description="What becomes of training examples whose text also stands in validation or "
+        "test: drop keeps them out of training, keep trains on them. They are counted either way.",
+    )
 
     RULES = (
         exactly_one("name", "folder", "files", "hub"),

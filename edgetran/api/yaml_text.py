@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from edgetran.api.errors import Problem, SpecError, path_text
-from edgetran.api.plain import not_plain
+from edgetran.api.plain import MAX_VALUES, not_plain
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 
@@ -39,6 +39,21 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
+    nodes_read = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Stop where a text has more nodes than any resource, rather than hold them all first."""
+        self.nodes_read += 1
+        if self.nodes_read > 2 * MAX_VALUES:  # keys are nodes too
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                f"more than {MAX_VALUES} values; allowed are fewer",
+                self.peek_event().start_mark,
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
         if not isinstance(node, yaml.MappingNode):
             raise yaml.constructor.ConstructorError(
@@ -57,6 +72,14 @@ class _Loader(yaml.SafeLoader):
                 )
             mapping[key] = self.construct_object(value_node, deep=deep)
         return mapping
+
+    def construct_bool(self, node: yaml.ScalarNode) -> bool:
+        text = self.construct_scalar(node).lower()
+        if text not in self.bool_values:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"not true or false: {text[:20]!r}", node.start_mark
+            )
+        return bool(self.bool_values[text])
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         text = self.construct_scalar(node).replace("_", "")
@@ -84,6 +107,9 @@ for _tag, _pattern, _first in _RESOLVERS:
         _class.add_implicit_resolver(_tag, re.compile(_pattern), _first)
 for _number in ("int", "float"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_number}", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_bool)
+for _type in ("binary", "timestamp", "omap", "pairs", "set"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_type}", _Loader.construct_undefined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +139,7 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
         raise SpecError(
             [Problem(source, "", "", f"{len(text)} characters; allowed are {MAX_BYTES}")]
         )
+    loader = None
     try:
         loader = _Loader(text)
         while loader.check_node():
@@ -139,7 +166,8 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
     except RecursionError:
         problems.append(Problem(source, "", "", "nested too deeply; allowed are 50 levels"))
     except (yaml.YAMLError, ValueError) as error:
-        problems.append(Problem(source, "", "", f"not YAML: {error}"))
+        place = source if loader is None else f"{source}:{loader.line + 1}"
+        problems.append(Problem(place, "", "", f"not YAML: {error}"))
     if problems:
         raise SpecError(problems)
     return documents

@@ -14,8 +14,10 @@ import typer
 
 from edgetran.api import SpecError
 
-WORKER_PACKAGES: Final = ("numpy", "scipy", "sklearn", "psutil", "fsspec", "filelock", "torch")
-"""What the extra `worker` brings and modules import at their top."""
+WORKER_PACKAGES: Final = (
+    "numpy", "scipy", "sklearn", "psutil", "pyarrow", "fsspec", "filelock", "torch",
+)  # fmt: skip
+"""What the extra `worker` brings and modules import without asking."""
 
 FAILED: Final = 1
 BAD_INPUT: Final = 2

@@ -1,21 +1,25 @@
-"""Reads tables of measurements that a simulated device is fitted to: JSON lines and CSV."""
+"""Reads tables of measurements that a simulated device is fitted to."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic_core import from_json
+
+from edgetran.api.errors import one_line
 from edgetran.devices.names import DeviceError
-from edgetran.records import RecordError, read_records
 from edgetran.space import Architecture, ArchitectureError
+from edgetran.tabular import JSON_LINES, TableError, read_table
 
 _LATENCY: Final = {"latency_ms": 1.0, "latency_s_per_sequence": 1e3}
 _ENERGY: Final = {"energy_mj": 1.0, "energy_j_per_sequence": 1e3}
 """Columns of a measure, and what brings each to ms and mJ per sequence."""
+
+_COLUMNS: Final = ("model_dict", *_LATENCY, *_ENERGY)
+_GREATEST: Final = 1e300
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class DeviceMeasurement:
 
 
 def read_device_measurements(path: Path | str) -> list[DeviceMeasurement]:
-    """Rows of a `.csv` file, or of JSON lines in ProTran's published form.
+    """Rows of a table; a file whose name says no kind is JSON lines, as ProTran publishes them.
 
     Each has `model_dict` (JSON text in a CSV file) and `latency_ms` or `latency_s_per_sequence`,
     and may have `energy_mj` or `energy_j_per_sequence`; other columns are left aside.
@@ -36,52 +40,35 @@ def read_device_measurements(path: Path | str) -> list[DeviceMeasurement]:
     Raises:
         DeviceError: naming file, row and what is wrong with it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DeviceError(f"{path}: no such file")
+    try:
+        table = read_table(path, _COLUMNS, otherwise=JSON_LINES)
+    except TableError as error:
+        raise DeviceError(str(error)) from None
+    for wanted in (("model_dict",), tuple(_LATENCY)) if table.rows else ():
+        if not set(wanted) & set(table.names):
+            given = one_line(", ".join(table.names)) or "none"
+            raise DeviceError(
+                f"{table.head}: no column {' or '.join(wanted)}; the columns are {given}"
+            )
     rows = []
-    for number, record in _csv_records(path) if path.suffix == ".csv" else _json_records(path):
+    for index, values in enumerate(table.rows):
         try:
-            rows.append(_measurement(record))
+            rows.append(_measurement({key: _cell(values.get(key)) for key in _COLUMNS}))
         except (DeviceError, ArchitectureError) as error:
-            raise DeviceError(f"{path}:{number}: {error}") from None
+            raise DeviceError(f"{table.place(index)}: {error}") from None
     return rows
 
 
-def _json_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        yield from enumerate(read_records(path), start=1)
-    except RecordError as error:
-        raise DeviceError(str(error)) from None
-
-
-def _csv_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The rows with their lines; cells as JSON where they are JSON."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or ()
-            for wanted in (("model_dict",), tuple(_LATENCY)):
-                if not set(wanted) & set(columns):
-                    given = ", ".join(columns) or "none"
-                    raise DeviceError(
-                        f"{path}:1: no column {' or '.join(wanted)}; the columns are {given}"
-                    )
-            for row in reader:
-                yield reader.line_num, {key: _cell(value) for key, value in row.items()}
-    except UnicodeDecodeError:
-        raise DeviceError(f"{path}: not UTF-8 text") from None
-    except csv.Error as error:
-        raise DeviceError(f"{path}: not CSV: {error}") from None
-
-
-def _cell(text: Any) -> Any:
-    if not isinstance(text, str) or not text.strip():
+def _cell(value: Any) -> Any:
+    """A cell of text as JSON, where it is JSON: CSV has nothing but text."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
         return None
     try:
-        return json.loads(text)
+        return from_json(value)
     except ValueError:
-        return text
+        return value
 
 
 def _measurement(record: Mapping[str, Any]) -> DeviceMeasurement:
@@ -104,7 +91,9 @@ def _positive(record: Mapping[str, Any], factors: Mapping[str, float]) -> float 
         if value is None:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value < float("inf"):
-            raise DeviceError(f"{key}: {json.dumps(value)} given; allowed is a number above 0")
+        if not number or not 0 < value < _GREATEST:
+            shown = repr(value)
+            shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
+            raise DeviceError(f"{key}: {shown} given; allowed is a number above 0")
         return float(value) * factor
     return None

@@ -33,6 +33,7 @@ from edgetran.runner.devices import (
     power_source,
     profiling_plan,
 )
+from edgetran.runner.doubts import score_doubts
 from edgetran.runner.export import export_winner
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
@@ -105,7 +106,11 @@ def conclude(
         result["agreement"] = agreement.to_dict()
         progress.finish(STAGE, note=agreement.sentence)
     result |= _search_part(chain, search)
-    result["notes"] = [*doubts(profiles), *result["notes"]]
+    of_task = [] if task is None else list(task.data.task.notes)
+    of_score = [] if task is None else score_doubts(task.data.task, result["winner"])
+    for doubt in of_score:
+        progress.log(doubt)
+    result["notes"] = [*of_task, *of_score, *doubts(profiles), *result["notes"]]
     result["counts"] = _counts(folder, profiles, search)
     result["gptran"] = None if gptran is None else _gptran_part(gptran)
     seconds = phase_seconds(folder.log)
@@ -266,6 +271,7 @@ def _describe_task(data: EncodedTask) -> dict[str, Any]:
         "metric": task.selection_metric,
         "labelNames": None if task.label_names is None else list(task.label_names),
         "examples": {part: len(split) for part, split in data.splits.items()},
+        "overlap": dict(task.overlap),
         "vocabSize": data.vocab_size,
         "maxLength": data.max_length,
     }

@@ -25,8 +25,9 @@ from edgetran.devices import (
 )
 from edgetran.devices.fit import MIN_ROWS, POWER, TIMING
 from edgetran.profiling import Profile
-from edgetran.records import RecordError, read_records
+from edgetran.records import read_records
 from edgetran.report.roofline import NUMBERS
+from edgetran.tabular import JSON_LINES, kind_of
 
 _MEASURES: Final = {"latency_ms": "latency", "energy_mj": "energy"}
 
@@ -49,7 +50,7 @@ class FitData:
 
 
 def read_fit_data(path: Path) -> FitData:
-    """A profile's log, a CSV file, or JSON lines in ProTran's published form.
+    """A profile's log, or a table of measurements.
 
     Of a log, the measurements that share the last one's conditions are taken.
 
@@ -68,11 +69,11 @@ def read_fit_data(path: Path) -> FitData:
 
 
 def _is_profile(path: Path) -> bool:
-    if path.suffix == ".csv" or not path.is_file():
+    if kind_of(path) not in (None, JSON_LINES) or not path.is_file():
         return False
     try:
         return any("kind" in record for record in read_records(path)[:1])
-    except (RecordError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return False
 
 

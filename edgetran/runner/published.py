@@ -11,7 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
 from edgetran.records import write_atomically
@@ -66,11 +66,12 @@ def read_part(data: bytes) -> list[PublishedRecord]:
         try:
             entry = json.loads(line)
             log, record = entry["log"], entry["record"]
-        except (ValueError, KeyError, TypeError):
+            content = json.dumps(record, separators=(",", ":")).encode()
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise PublishedError(f"line {number} is not a record of a run") from None
         if not isinstance(log, str) or not isinstance(record, dict) or not _is_log(log):
             raise PublishedError(f"line {number} is not a record of a file in a run's folder")
-        records.append(PublishedRecord(log, json.dumps(record, separators=(",", ":")).encode()))
+        records.append(PublishedRecord(log, content))
     return records
 
 
@@ -91,6 +92,10 @@ def write_folder(parts: Iterable[bytes], folder: Path) -> None:
             raise PublishedError(f"results part {number}: {error}") from None
         for record in records:
             contents.setdefault(record.log, []).append(record.line)
+    for log in contents:
+        for above in PurePosixPath(log).parents:
+            if str(above) in contents:
+                raise PublishedError(f"{log} would lie within the file {above}")
     for log, lines in contents.items():
         write_atomically(folder / log, file_content(log, lines))
 
@@ -109,7 +114,10 @@ def file_content(log: str, lines: list[bytes]) -> bytes:
     text = record.get("text")
     if not isinstance(text, str):
         raise PublishedError(f"{log}: its record holds no text")
-    return text.encode()
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise PublishedError(f"{log}: its record holds half of a character pair") from None
 
 
 def file_record(path: Path) -> bytes:

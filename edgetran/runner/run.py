@@ -220,6 +220,8 @@ class _Run:
             note=f"{data.task.name}: {sizes['train']:,} to train on, {sizes['validation']:,} to "
             f"select on, {sizes['test']:,} to test on",
         )
+        for note in data.task.notes:
+            self.progress.log(note)
         return TaskSetting(
             trial,
             data,

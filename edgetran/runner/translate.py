@@ -58,6 +58,7 @@ def task_reference(source: api.TaskSource, base: Path) -> TaskReference:
         "glue": source.glue_task,
         "max_examples": source.max_training_examples,
         "seed": source.split_seed,
+        "overlap": source.overlap,
     }
     if source.folder is not None:
         fields["folder"] = str(base / source.folder)

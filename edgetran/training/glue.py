@@ -8,15 +8,37 @@ their text; what the hidden test files hold is kept as the part `submission`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from edgetran.training.task import Example, Task, TaskError, split_by_text
+from edgetran.tabular import COMPRESSED, TableError, read_text
+from edgetran.training.labels import LabelError, read_label
+from edgetran.training.task import (
+    Example,
+    Task,
+    TaskError,
+    refuse_unknown_classes,
+    settle_overlap,
+    split_off,
+)
 
 LICENCE: Final = "each GLUE task's own; see gluebenchmark.com/tasks"
 _VALIDATION_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True)
+class GluePart:
+    """The examples of one published part.
+
+    Attributes:
+        examples: in their order.
+        place: from an example's index to where it stands, for messages.
+    """
+
+    examples: tuple[Example, ...]
+    place: Callable[[int], str]
 
 
 @dataclass(frozen=True)
@@ -128,13 +150,20 @@ def glue_task(name: str) -> tuple[str, GlueTask]:
     return key, GLUE_TASKS[key]
 
 
-def load_glue_folder(folder: str | os.PathLike[str], name: str | None, *, seed: int = 0) -> Task:
+def load_glue_folder(
+    folder: str | os.PathLike[str],
+    name: str | None,
+    *,
+    seed: int = 0,
+    keep_overlap: bool = False,
+) -> Task:
     """Read a folder as GLUE's download gives it: train.tsv, dev.tsv, test.tsv.
 
     Args:
         folder: where the files are; MNLI has dev_matched.tsv, dev_mismatched.tsv and so on.
         name: which task it is; None where the folder's name says so.
         seed: of the split of validation examples, where test labels are hidden.
+        keep_overlap: train on examples that also stand in a part that judges.
 
     Raises:
         TaskError: a file is missing, or a line of it cannot be read.
@@ -152,47 +181,60 @@ def load_glue_folder(folder: str | os.PathLike[str], name: str | None, *, seed: 
             ) from None
     else:
         name, task = glue_task(name)
-    parts = {"train": _read(folder / "train.tsv", task)}
-    for suffix, ending in (("", "_matched"), ("_mismatched", "_mismatched")):
-        if name == "mnli":
-            parts[f"validation{suffix}"] = _read(folder / f"dev{ending}.tsv", task)
-            parts[f"test{suffix}"] = _read(folder / f"test{ending}.tsv", task, optional=True)
-        elif not suffix:
-            parts["validation"] = _read(folder / "dev.tsv", task)
-            parts["test"] = _read(folder / "test.tsv", task, optional=True)
-    return arrange(name, parts, source=str(folder), seed=seed)
+    files = {"train": "train"}
+    for suffix in ("_matched", "_mismatched") if name == "mnli" else ("",):
+        part = suffix.removeprefix("_matched")
+        files |= {f"validation{part}": f"dev{suffix}", f"test{part}": f"test{suffix}"}
+    parts = {
+        part: _read(folder, file, task, optional=part.startswith("test"))
+        for part, file in files.items()
+    }
+    return arrange(name, parts, source=str(folder), seed=seed, keep_overlap=keep_overlap)
 
 
-def arrange(name: str, parts: Mapping[str, Sequence[Example]], *, source: str, seed: int) -> Task:
+def arrange(
+    name: str,
+    found: Mapping[str, GluePart],
+    *,
+    source: str,
+    seed: int,
+    keep_overlap: bool = False,
+) -> Task:
     """Make a task of a GLUE task's published parts, however their test labels stand.
 
     Args:
         name: the hub's name of the task.
-        parts: `train`, `validation`, `test`, and for MNLI `validation_mismatched`,
+        found: `train`, `validation`, `test`, and for MNLI `validation_mismatched`,
             `test_mismatched`; test parts may be empty or unlabelled.
         source: where they come from.
         seed: of the split of validation examples.
+        keep_overlap: train on examples that also stand in a part that judges.
+
+    Raises:
+        TaskError: a part without examples, or with a class that the train part lacks.
     """
     task = GLUE_TASKS[name]
-    train = tuple(parts["train"])
-    validation, test = tuple(parts["validation"]), tuple(parts.get("test", ()))
+    parts = {split: part.examples for split, part in found.items()}
+    train, validation, test = parts["train"], parts["validation"], parts.get("test", ())
+    for split, part in found.items():
+        if not part.examples and not split.startswith("test"):
+            raise TaskError(f"{source}: the {split} part has no examples; {task.title} needs some")
+        refuse_unknown_classes(train, task.label_names, split, part.examples, part.place)
     suffixes = ("", "_mismatched") if "validation_mismatched" in parts else ("",)
     extra: dict[str, tuple[Example, ...]] = {}
-    if test and all(example.label is not None for example in test):
-        for split in ("validation", "test"):
-            if f"{split}_mismatched" in parts:
-                extra[f"{split}_mismatched"] = tuple(parts[f"{split}_mismatched"])
-    else:
+    is_hidden = not test or any(example.label is None for example in test)
+    if is_hidden:
         for suffix in suffixes:
             if parts.get(f"test{suffix}"):
-                extra[f"submission{suffix}"] = tuple(parts[f"test{suffix}"])
+                extra[f"submission{suffix}"] = parts[f"test{suffix}"]
         if "validation_mismatched" in parts:
-            extra["test_mismatched"] = tuple(parts["validation_mismatched"])
-        test = validation
-        train, validation = split_by_text(
-            train, (1 - _VALIDATION_SHARE, _VALIDATION_SHARE), salt=f"glue/{name}/{seed}"
-        )
-    return Task(
+            extra["test_mismatched"] = parts["validation_mismatched"]
+        validation, test = (), validation
+    else:
+        for split in ("validation", "test"):
+            if f"{split}_mismatched" in parts:
+                extra[f"{split}_mismatched"] = parts[f"{split}_mismatched"]
+    whole = Task(
         name=f"glue/{name}",
         train=train,
         validation=validation,
@@ -203,37 +245,60 @@ def arrange(name: str, parts: Mapping[str, Sequence[Example]], *, source: str, s
         licence=LICENCE,
         source=source,
     )
+    whole = settle_overlap(whole, keep=keep_overlap)
+    if not is_hidden:
+        return whole
+    shares = (1 - _VALIDATION_SHARE, _VALIDATION_SHARE)
+    train, validation = split_off(whole.train, shares, salt=f"glue/{name}/{seed}")
+    return replace(whole, train=train, validation=validation)
 
 
-def _read(path: Path, task: GlueTask, *, optional: bool = False) -> tuple[Example, ...]:
-    """The examples of one TSV file, whose fields are never quoted."""
-    if not path.is_file():
+def _read(folder: Path, stem: str, task: GlueTask, *, optional: bool = False) -> GluePart:
+    """The examples of one TSV file, whose values are never quoted: tabs are all that divides."""
+    path = _find(folder, f"{stem}.tsv")
+    if path is None:
         if optional:
-            return ()
-        raise TaskError(f"{path}: there is no such file; {task.title} needs it")
+            return GluePart((), str)
+        raise TaskError(f"{folder / stem}.tsv: there is no such file; {task.title} needs it")
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{path}: is not UTF-8 text ({error.reason})") from None
+        lines = read_text(path).split("\n")
+    except TableError as error:
+        raise TaskError(str(error)) from None
     header = lines[0].rstrip("\r").split("\t")
     if task.headerless is not None and not set(task.texts) <= set(header):
         columns, first = dict(task.headerless), 0
     else:
         columns, first = {name: i for i, name in enumerate(header)}, 1
-    for name in task.texts:
+    for name in (*task.texts, *(() if optional else (task.label,))):
         if name not in columns:
             raise TaskError(f"{path}:1: no column {name!r}; it has {', '.join(header)}")
-    if task.label not in columns and not optional:
-        raise TaskError(f"{path}:1: no column {task.label!r}; it has {', '.join(header)}")
-    examples = []
+    examples, numbers = [], []
     for number, line in enumerate(lines[first:], start=first + 1):
-        example = _example(line.rstrip("\r"), columns, task, f"{path}:{number}")
+        try:
+            example = _example(line.rstrip("\r"), columns, task)
+        except (TaskError, LabelError) as error:
+            raise TaskError(f"{path}:{number}: {error}") from None
         if example is not None:
             examples.append(example)
-    return tuple(examples)
+            numbers.append(number)
+    if not examples and not optional:
+        raise TaskError(f"{path}: there are no examples; {task.title} needs some")
+    return GluePart(tuple(examples), lambda index: f"{path}:{numbers[index]}")
 
 
-def _example(line: str, columns: Mapping[str, int], task: GlueTask, place: str) -> Example | None:
+def _find(folder: Path, name: str) -> Path | None:
+    """The file of that name, in any case, compressed or not."""
+    allowed = {name, *(name + ending for ending in COMPRESSED)}
+    found = sorted(path for path in folder.iterdir() if path.name.lower() in allowed)
+    if len(found) > 1:
+        raise TaskError(
+            f"{folder}: holds {' and '.join(path.name for path in found)}; allowed is one of them"
+        )
+    return found[0] if found else None
+
+
+def _example(line: str, columns: Mapping[str, int], task: GlueTask) -> Example | None:
+    """One line's example; None where it is empty or the published data says to leave it out."""
     if not line:
         return None
     values = line.split("\t")
@@ -241,23 +306,29 @@ def _example(line: str, columns: Mapping[str, int], task: GlueTask, place: str) 
     if max(wanted) >= len(values):
         if task.ragged:
             return None
-        raise TaskError(f"{place}: has {len(values)} columns; at least {max(wanted) + 1} needed")
+        raise TaskError(f"has {len(values)} columns; at least {max(wanted) + 1} needed")
     texts = [values[columns[name]].strip() for name in task.texts]
-    text2 = texts[1] if len(texts) > 1 else None
+    if not all(texts):
+        if task.ragged:
+            return None
+        raise TaskError(f"the text in column {task.texts[texts.index('')]!r} is empty")
     if task.label not in columns:
-        return Example(texts[0], text2)
-    label = values[columns[task.label]].strip()
-    if task.label_names is None:
-        return Example(texts[0], text2, _score(label, place))
-    if label == "-":  # annotators did not agree
+        return Example(texts[0], texts[1] if len(texts) > 1 else None)
+    written = values[columns[task.label]].strip()
+    if written == "-":  # annotators did not agree
         return None
-    if label not in task.label_values:
-        raise TaskError(f"{place}: label {label!r}; allowed are {', '.join(task.label_values)}")
-    return Example(texts[0], text2, task.label_values.index(label))
+    return Example(texts[0], texts[1] if len(texts) > 1 else None, _label(written, task))
 
 
-def _score(label: str, place: str) -> float:
+def _label(written: str, task: GlueTask) -> int | float:
     try:
-        return float(label)
-    except ValueError:
-        raise TaskError(f"{place}: label {label!r} is not a number") from None
+        label = read_label(written)
+    except LabelError as error:
+        raise TaskError(f"the label in column {task.label!r} {error}") from None
+    if task.label_names is None:
+        if label.number is None:
+            raise TaskError(f"label {written!r} is not a number")
+        return label.number
+    if label.name not in task.label_values:
+        raise TaskError(f"label {written!r}; allowed are {', '.join(task.label_values)}")
+    return task.label_values.index(label.name)

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from edgetran.tabular import Table
 from edgetran.training.cache import cache_folder
-from edgetran.training.glue import GlueTask, arrange, glue_task
-from edgetran.training.tables import Row, make_row, task_from_rows
+from edgetran.training.glue import GluePart, GlueTask, arrange, glue_task
+from edgetran.training.labels import LabelError, read_label
+from edgetran.training.tables import read_part, task_from_parts
 from edgetran.training.task import Example, Task, TaskError
 
 if TYPE_CHECKING:
@@ -36,24 +38,30 @@ def load_hub_task(
     if words[0].lower() == "glue" and len(words) == 2:
         name, task = glue_task(words[1])
         parts = _download(path, _GLUE, name, cache_dir)
-        examples = {split: _glue_examples(rows, task) for split, rows in parts.items()}
-        for split in ("validation", "test"):
-            if f"{split}_matched" in examples:
-                examples[split] = examples.pop(f"{split}_matched")
-        return arrange(name, examples, source=f"Hugging Face hub, {_GLUE}", seed=reference.seed)
+        found = {
+            split.removesuffix("_matched"): _glue_part(rows, task, f"{path} ({split})")
+            for split, rows in parts.items()
+        }
+        return arrange(
+            name,
+            found,
+            source=f"Hugging Face hub, {_GLUE}",
+            seed=reference.seed,
+            keep_overlap=reference.keeps_overlap,
+        )
     if len(words) not in (2, 3) or not all(words):
         raise TaskError(
             f"task.hub: {path!r}; allowed is glue/TASK, OWNER/NAME or OWNER/NAME/CONFIGURATION"
         )
     parts = _download(path, "/".join(words[:2]), words[2] if len(words) == 3 else None, cache_dir)
+    if "train" not in parts:
+        raise TaskError(f"task.hub: {path} has no train part; it has {', '.join(parts)}")
     rows = {
-        split: _rows(parts[split], reference, f"{path} ({split})")
+        split: read_part(_table(parts[split], reference, f"{path} ({split})"), reference)
         for split in ("train", "validation", "test")
         if split in parts
     }
-    if "train" not in rows:
-        raise TaskError(f"task.hub: {path} has no train part; it has {', '.join(parts)}")
-    return task_from_rows(rows, reference, name=path, source=f"Hugging Face hub, {path}")
+    return task_from_parts(rows, reference, name=path, source=f"Hugging Face hub, {path}")
 
 
 def _download(
@@ -114,26 +122,38 @@ def _quiet(*, offline: bool) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _glue_examples(rows: Any, task: GlueTask) -> tuple[Example, ...]:
+def _glue_part(rows: Any, task: GlueTask, source: str) -> GluePart:
     """Examples of the hub's version of GLUE, which writes hidden labels as −1."""
-    first, second = task.hub_texts[0], task.hub_texts[1] if len(task.hub_texts) > 1 else None
-    return tuple(
-        Example(
-            row[first].strip(),
-            None if second is None else row[second].strip(),
-            None if row["label"] == -1 else row["label"],
-        )
-        for row in rows
-    )
+
+    def place(index: int) -> str:
+        return f"{source}:row {index + 1}"
+
+    examples = []
+    for index, row in enumerate(rows):
+        texts = [(row[column] or "").strip() for column in task.hub_texts]
+        if not all(texts):
+            if task.ragged:
+                continue
+            raise TaskError(f"{place(index)}: the text in {task.hub_texts} is empty")
+        try:
+            label = None if row["label"] == -1 else read_label(row["label"]).number
+        except LabelError as error:
+            raise TaskError(f"{place(index)}: the label {error}") from None
+        if label is not None and task.label_names is not None:
+            label = int(label)
+        examples.append(Example(texts[0], texts[1] if len(texts) > 1 else None, label))
+    return GluePart(tuple(examples), place)
 
 
-def _rows(part: Any, reference: TaskReference, place: str) -> list[Row]:
-    """Rows of any data set; classes are called by their names where the set tells them."""
-    label = part.features.get(reference.label_column)
-    names = getattr(label, "names", None)
-    rows = []
-    for number, values in enumerate(part, start=1):
-        if names and values[reference.label_column] is not None:
-            values = values | {reference.label_column: names[values[reference.label_column]]}
-        rows.append(make_row(values, reference, f"{place}:{number}"))
-    return rows
+def _table(part: Any, reference: TaskReference, source: str) -> Table:
+    """Any data set; classes are called by their names where the set tells them."""
+    column = reference.label_column
+    names = getattr(part.features.get(column), "names", None)
+    rows = list(part)
+    if names:
+        # −1 is how hidden labels are written: no class.
+        rows = [
+            row | {column: None if row[column] in (None, -1) else names[row[column]]}
+            for row in rows
+        ]
+    return Table(source, tuple(part.features), rows, lambda index: f"row {index + 1}")

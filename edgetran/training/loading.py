@@ -23,17 +23,20 @@ class TaskReference:
         name: a built-in task: `movie-reviews`.
         folder: a local folder in GLUE's own TSV layout.
         glue: which of the nine GLUE tasks the folder is, where its name does not say so.
-        files: CSV or JSON-lines files by part: `train`, and optionally `validation` and `test`,
-            which are otherwise split off by a hash of the text.
+        files: CSV, TSV, JSON-lines or Parquet files by part: `train`, and optionally `validation`
+            and `test`, which are otherwise split off by a hash of the text.
         hub: a GLUE data set of the Hugging Face hub, e.g. `glue/sst2`.
         text_column: column of the files with the text.
-        text2_column: column with the second text, used where it exists.
+        text2_column: column with the second text; `text2` is used where it exists, a column of
+            another name has to exist.
         label_column: column with the label.
         kind: `classification`, `regression`, or `auto`: regression where labels have fractions.
         max_examples: at most so many training examples, drawn by `seed`.
         seed: of the split of files and of `max_examples`.
         content: sha-256 of each file, by part or file name, or of the `rows` where there are no
             files; what is loaded must agree with it. None for whatever is there.
+        overlap: `drop` keeps examples that also stand in a part that judges out of training;
+            `keep` trains on them.
     """
 
     name: str | None = None
@@ -48,6 +51,7 @@ class TaskReference:
     max_examples: int | None = None
     seed: int = 0
     content: Mapping[str, str] | None = None
+    overlap: str = "drop"
 
     def __post_init__(self) -> None:
         given = [k for k in ("name", "folder", "files", "hub") if getattr(self, k) is not None]
@@ -60,6 +64,13 @@ class TaskReference:
             raise TaskError(
                 f"task: kind {self.kind!r}; allowed are auto, classification, regression"
             )
+        if self.overlap not in ("drop", "keep"):
+            raise TaskError(f"task: overlap {self.overlap!r}; allowed are drop, keep")
+
+    @property
+    def keeps_overlap(self) -> bool:
+        """Whether training keeps examples that also stand in a part that judges."""
+        return self.overlap == "keep"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -129,7 +140,12 @@ def _load(reference: TaskReference, cache_dir: str | os.PathLike[str] | None) ->
     if reference.folder is not None:
         from edgetran.training.glue import load_glue_folder
 
-        return load_glue_folder(reference.folder, reference.glue, seed=reference.seed)
+        return load_glue_folder(
+            reference.folder,
+            reference.glue,
+            seed=reference.seed,
+            keep_overlap=reference.keeps_overlap,
+        )
     if reference.hub is not None:
         from edgetran.training.hub import load_hub_task
 

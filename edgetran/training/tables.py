@@ -1,45 +1,57 @@
-"""Tasks from CSV, TSV and JSON-lines files with a text, perhaps a second text, and a label."""
+"""Tasks from tables with a text, perhaps a second text, and a label in each row."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from edgetran.training.task import Example, Task, TaskError, split_by_text
+from edgetran.tabular import Table, TableError, read_table, stem_of
+from edgetran.training.labels import Label, LabelError, read_label
+from edgetran.training.task import (
+    Example,
+    Task,
+    TaskError,
+    refuse_unknown_classes,
+    settle_overlap,
+    split_off,
+)
 
 if TYPE_CHECKING:
     from edgetran.training.loading import TaskReference
 
 _PARTS: Final = ("train", "validation", "test")
-_DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
-_JSON_LINES: Final = (".jsonl", ".ndjson", ".json")
+_TEXT2: Final = "text2"
+"""The column of this name is used where it exists; one of another name is asked for by the user."""
+
 _HELD_OUT: Final = 0.1
 """Share that is split off for validation, and for test, where there is no file for it."""
 _MOST_INTEGER_CLASSES: Final = 20
 """More different whole numbers than this are numbers, not names of classes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a table before its label's kind is known.
+    """One row of a table before its label's kind is known."""
 
-    Attributes:
-        place: `file:line`, for messages.
-        text: the text.
-        text2: the second text, or None.
-        label: as it stands there.
-    """
-
-    place: str
     text: str
     text2: str | None
-    label: Any
+    label: Label
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one part.
+
+    Attributes:
+        rows: in the order of the file.
+        place: from a row's index to where it stands, for messages.
+        head: where its columns are named, for messages.
+    """
+
+    rows: Sequence[Row]
+    place: Callable[[int], str]
+    head: str
 
 
 def load_table_task(reference: TaskReference) -> Task:
@@ -54,171 +66,172 @@ def load_table_task(reference: TaskReference) -> Task:
             f"task.files: {', '.join(files) or 'nothing'} given; "
             "train is needed, validation and test are allowed"
         )
-    rows = {part: list(_rows(Path(path), reference)) for part, path in files.items()}
-    name = Path(files["train"]).stem
-    return task_from_rows(rows, reference, name=name, source=", ".join(files.values()))
+    wanted = (reference.text_column, reference.text2_column, reference.label_column)
+    try:
+        tables = {part: read_table(path, wanted) for part, path in files.items()}
+    except TableError as error:
+        raise TaskError(str(error)) from None
+    parts = {part: read_part(table, reference) for part, table in tables.items()}
+    return task_from_parts(
+        parts, reference, name=stem_of(files["train"]), source=", ".join(files.values())
+    )
 
 
-def task_from_rows(
-    rows: Mapping[str, Sequence[Row]], reference: TaskReference, *, name: str, source: str
-) -> Task:
-    """Decide what the labels are, and make a task of the rows.
+def read_part(table: Table, reference: TaskReference) -> Part:
+    """The rows of one table.
 
     Raises:
-        TaskError: a label that is no number among numbers, or too few rows to split.
+        TaskError: no rows, or a column or a value that is absent or cannot be used.
     """
-    every = [row for part in rows.values() for row in part]
-    if not every:
-        raise TaskError(f"{source}: there are no examples")
-    regression = _is_regression(every, reference.kind)
-    names = None if regression else _class_names(every)
-    parts = {part: _examples(of_part, names) for part, of_part in rows.items()}
-    parts = _complete(parts, f"{name}/{reference.seed}", source)
-    return Task(
+    if not table.rows:
+        raise TaskError(f"{table.path}: there are no examples")
+    text2 = _second_column(table, reference)
+    rows = []
+    for index, values in enumerate(table.rows):
+        try:
+            rows.append(_row(values, reference, text2))
+        except (_CellError, LabelError) as error:
+            raise TaskError(f"{table.place(index)}: {error}") from None
+    return Part(rows, table.place, table.head)
+
+
+def task_from_parts(
+    parts: Mapping[str, Part], reference: TaskReference, *, name: str, source: str
+) -> Task:
+    """Decide what the labels are, and make a task of the parts.
+
+    Raises:
+        TaskError: a label that is no number among numbers, parts that do not fit each other, or
+            too few rows to split.
+    """
+    _refuse_single_among_pairs(parts, reference)
+    regression = _is_regression(parts, reference.kind)
+    names = None if regression else _class_names(parts)
+    examples = {part: _examples(of_part.rows, names) for part, of_part in parts.items()}
+    task = Task(
         name=name,
-        train=parts["train"],
-        validation=parts["validation"],
-        test=parts["test"],
+        train=examples["train"],
+        validation=examples.get("validation", ()),
+        test=examples.get("test", ()),
         label_names=names,
         metrics=("pearson", "spearman") if regression else ("accuracy",),
         source=source,
     )
+    for part, of_part in parts.items():
+        refuse_unknown_classes(task.train, names, part, examples[part], of_part.place)
+    task = settle_overlap(task, keep=reference.keeps_overlap)
+    return _complete(task, [part for part in _PARTS if part not in parts], str(reference.seed))
 
 
-def make_row(values: Mapping[str, Any], reference: TaskReference, place: str) -> Row:
-    """One row from a mapping of columns.
+class _CellError(ValueError):
+    """A cell that cannot be used; the message lacks its place."""
 
-    Raises:
-        TaskError: a column is absent, or the text or label is empty.
-    """
-    for column in (reference.text_column, reference.label_column):
-        if column not in values:
-            known = ", ".join(str(key) for key in values if key is not None)
-            raise TaskError(f"{place}: no column {column!r}; it has {known}")
-    text, label = values[reference.text_column], values[reference.label_column]
-    text2 = values.get(reference.text2_column)
-    for column, value in ((reference.text_column, text), (reference.text2_column, text2)):
-        if value is not None and not isinstance(value, str):
-            raise TaskError(f"{place}: {column!r} is {value!r}; allowed is text")
-    if not text or not text.strip():
-        raise TaskError(f"{place}: the text in column {reference.text_column!r} is empty")
-    if isinstance(label, str):
-        label = label.strip()
-    if label is None or label == "" or not isinstance(label, str | int | float):
-        given = "empty" if label in (None, "") else f"{label!r}"
+
+def _second_column(table: Table, reference: TaskReference) -> str | None:
+    """The column of the second text, where there is one; refuse a table that lacks a column."""
+    wanted = [reference.text_column, reference.label_column]
+    if reference.text2_column != _TEXT2:
+        wanted.append(reference.text2_column)
+    for column in wanted:
+        if column not in table.names:
+            known = ", ".join(table.names) or "no columns"
+            raise TaskError(f"{table.head}: no column {column!r}; it has {known}")
+    return reference.text2_column if reference.text2_column in table.names else None
+
+
+def _row(values: Mapping[str, Any], reference: TaskReference, text2: str | None) -> Row:
+    if reference.label_column not in values:
+        raise _CellError(f"no {reference.label_column!r}; it has {', '.join(values) or 'nothing'}")
+    try:
+        label = read_label(values[reference.label_column])
+    except LabelError as error:
+        raise _CellError(f"the label in column {reference.label_column!r} {error}") from None
+    return Row(
+        _text(values, reference.text_column),
+        None if text2 is None else _text(values, text2),
+        label,
+    )
+
+
+def _text(values: Mapping[str, Any], column: str) -> str:
+    if column not in values:
+        raise _CellError(f"no {column!r}; it has {', '.join(values) or 'nothing'}")
+    value = values[column]
+    if value is not None and not isinstance(value, str):
+        shown = repr(value)
+        shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
+        raise _CellError(f"{column!r} is {shown}; allowed is text")
+    text = (value or "").strip()
+    if not text:
+        raise _CellError(f"the text in column {column!r} is empty")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise _CellError(f"the text in column {column!r} has half of a character pair")
+    return text
+
+
+def _refuse_single_among_pairs(parts: Mapping[str, Part], reference: TaskReference) -> None:
+    paired = {name: part.rows[0].text2 is not None for name, part in parts.items()}
+    if len(set(paired.values())) > 1:
+        lacking = next(name for name, is_paired in paired.items() if not is_paired)
+        having = next(name for name, is_paired in paired.items() if is_paired)
         raise TaskError(
-            f"{place}: the label in column {reference.label_column!r} is {given}; "
-            "allowed is the name of a class or a number"
+            f"{parts[lacking].head}: the {lacking} part has no column "
+            f"{reference.text2_column!r}, which the {having} part has"
         )
-    return Row(place, text.strip(), None if text2 is None else text2.strip(), label)
 
 
-def _rows(path: Path, reference: TaskReference) -> Iterator[Row]:
-    if path.suffix not in (*_DELIMITERS, *_JSON_LINES):
-        allowed = ", ".join((*_DELIMITERS, *_JSON_LINES))
-        raise TaskError(f"{path}: the file's name ends in none of {allowed}")
-    if not path.is_file():
-        raise TaskError(f"{path}: there is no such file")
-    read = _csv_values if path.suffix in _DELIMITERS else _json_values
-    try:
-        for number, values in read(path):
-            yield make_row(values, reference, f"{path}:{number}")
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{path}: is not UTF-8 text ({error.reason})") from None
-
-
-def _csv_values(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=_DELIMITERS[path.suffix], strict=True)
-        try:
-            for values in reader:
-                if None in values:
-                    raise TaskError(
-                        f"{path}:{reader.line_num}: has more values than the "
-                        f"{len(reader.fieldnames or ())} columns; quote texts with separators"
-                    )
-                yield reader.line_num, values
-        except csv.Error as error:
-            raise TaskError(f"{path}:{reader.line_num}: is not CSV ({error})") from None
-
-
-def _json_values(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except ValueError as error:
-                raise TaskError(f"{path}:{number}: is not a line of JSON ({error})") from None
-            if not isinstance(values, dict):
-                raise TaskError(f"{path}:{number}: is not a JSON object with columns as keys")
-            yield number, values
-
-
-def _number(label: Any) -> float | None:
-    """The label as a finite number, if it is one."""
-    if isinstance(label, bool):
-        return None
-    try:
-        value = float(label)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _is_regression(rows: Sequence[Row], kind: str) -> bool:
+def _is_regression(parts: Mapping[str, Part], kind: str) -> bool:
+    """Whether labels are numbers to predict; those with zeros before them are names in `auto`."""
     if kind == "classification":
         return False
-    numbers = [_number(row.label) for row in rows]
-    known = [number for number in numbers if number is not None]
-    continuous = any(n % 1 for n in known) or len(set(known)) > _MOST_INTEGER_CLASSES
-    if kind == "auto" and not (continuous and len(known) > 0.9 * len(numbers)):
-        return False
-    for row, number in zip(rows, numbers, strict=True):
-        if number is None:
-            raise TaskError(f"{row.place}: the label {row.label!r} is not a finite number")
+    if kind == "auto":
+        labels = [row.label for part in parts.values() for row in part.rows]
+        known = [label.number for label in labels if not label.is_padded]
+        numbers = [number for number in known if number is not None]
+        continuous = any(n % 1 for n in numbers) or len(set(numbers)) > _MOST_INTEGER_CLASSES
+        if not (continuous and len(numbers) > 0.9 * len(labels)):
+            return False
+    for part in parts.values():
+        for index, row in enumerate(part.rows):
+            if row.label.number is None:
+                raise TaskError(
+                    f"{part.place(index)}: the label {row.label.name!r} is not a finite number"
+                )
     return True
 
 
-def _class_names(rows: Sequence[Row]) -> tuple[str, ...]:
+def _class_names(parts: Mapping[str, Part]) -> tuple[str, ...]:
     """Names of the classes: numbers by size, then names by alphabet."""
+    labels = {row.label for part in parts.values() for row in part.rows}
 
-    def order(name: str) -> tuple[bool, float, str]:
-        number = _number(name)
-        return number is None, number or 0.0, name
+    def order(label: Label) -> tuple[bool, float, str]:
+        return label.number is None, label.number or 0.0, label.name
 
-    return tuple(sorted({_class_name(row.label) for row in rows}, key=order))
-
-
-def _class_name(label: Any) -> str:
-    if isinstance(label, bool):
-        return str(label).lower()
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+    return tuple(dict.fromkeys(label.name for label in sorted(labels, key=order)))
 
 
 def _examples(rows: Sequence[Row], names: tuple[str, ...] | None) -> tuple[Example, ...]:
     if names is None:
-        return tuple(Example(row.text, row.text2, float(row.label)) for row in rows)
+        return tuple(Example(row.text, row.text2, row.label.number) for row in rows)
     indices = {name: index for index, name in enumerate(names)}
-    return tuple(Example(row.text, row.text2, indices[_class_name(row.label)]) for row in rows)
+    return tuple(Example(row.text, row.text2, indices[row.label.name]) for row in rows)
 
 
-def _complete(
-    parts: dict[str, tuple[Example, ...]], salt: str, source: str
-) -> dict[str, tuple[Example, ...]]:
-    absent = [part for part in _PARTS if part not in parts]
+def _complete(task: Task, absent: Sequence[str], salt: str) -> Task:
+    """Split what is absent off the training part."""
     if not absent:
-        return parts
-    count = len(parts["train"])
+        return task
     fractions = [1 - _HELD_OUT * len(absent), *([_HELD_OUT] * len(absent))]
-    divided = split_by_text(parts["train"], fractions, salt)
-    for part, examples in zip(["train", *absent], divided, strict=True):
+    divided = dict(zip(["train", *absent], split_off(task.train, fractions, salt), strict=True))
+    for part, examples in divided.items():
         if not examples:
             raise TaskError(
-                f"{source}: {count} examples are too few to split off a {part} part; "
-                "give more of them, or a file for each part"
+                f"{task.source}: {len(task.train)} examples are too few to split off a {part} "
+                "part; give more of them, or a file for each part"
             )
-        parts = parts | {part: examples}
-    return parts
+    return replace(
+        task,
+        train=divided["train"],
+        validation=divided.get("validation", task.validation),
+        test=divided.get("test", task.test),
+    )

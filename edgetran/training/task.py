@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
+from edgetran.api.errors import one_line
+
 MIN_TRAIN_EXAMPLES: Final = 8
 """Fewer examples than this cannot fill one small batch; such a file is surely a mistake."""
 
 
+_NOT_ALPHANUMERIC: Final = re.compile(r"[^a-z0-9]+")
+
+
 class TaskError(ValueError):
-    """A task that cannot be loaded; one sentence says where, what was given and what is allowed."""
+    """A task that cannot be loaded; one sentence says where, what was given and what is allowed.
+
+    What is not printable in it, as names of columns may be, is escaped: it stays one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,8 @@ class Task:
         extra: further parts by name, e.g. `test_mismatched` of MNLI, or `submission` (no labels).
         licence: under which terms the data may be used, as its source states it.
         source: where the data comes from.
+        overlap: by part, how many of its examples also stand in the training data as given.
+        notes: sentences that a reader of results should see.
     """
 
     name: str
@@ -58,6 +73,8 @@ class Task:
     extra: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     licence: str = "not stated"
     source: str = ""
+    overlap: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def is_regression(self) -> bool:
@@ -97,6 +114,18 @@ class Task:
             **self.extra,
         }
 
+    def judged(self) -> dict[str, tuple[Example, ...]]:
+        """The parts beside `train` that have labels to be judged by."""
+        return {
+            split: examples
+            for split, examples in self.splits().items()
+            if split != "train" and any(example.label is not None for example in examples)
+        }
+
+    def label_name(self, label: float | None) -> str:
+        """What a label is called."""
+        return self.label_names[int(label or 0)] if self.label_names else f"{label:g}"
+
     def content_hash(self, *splits: str) -> str:
         """Sha-256 of the named parts' texts and labels (all parts when none is named)."""
         digest = hashlib.sha256(repr(self.label_names).encode())
@@ -111,7 +140,8 @@ def check_task(task: Task) -> Task:
     """Return the task, or refuse it where nothing could be learned or judged.
 
     Raises:
-        TaskError: too few examples, an empty text, one class only, a part without examples.
+        TaskError: too few examples, an empty text, one class only, a part without examples or
+            with a class that training lacks.
     """
     for split, examples in task.splits().items():
         if split in ("train", "validation", "test") and not examples:
@@ -128,13 +158,103 @@ def check_task(task: Task) -> Task:
         )
     seen = {example.label for example in task.train}
     if len(seen) < 2:
-        only = next(iter(seen))
-        name = task.label_names[int(only)] if task.label_names and only is not None else only
         raise TaskError(
-            f"{task.name}: every training example has the label {name!r}; "
-            "at least two different labels are needed"
+            f"{task.name}: every training example has the label "
+            f"{task.label_name(next(iter(seen)))!r}; at least two different labels are needed"
+        )
+    for split, examples in task.judged().items():
+        refuse_unknown_classes(
+            task.train,
+            task.label_names,
+            split,
+            examples,
+            lambda index: f"{task.name}: example {index + 1}",
         )
     return task
+
+
+def refuse_unknown_classes(
+    train: Sequence[Example],
+    names: Sequence[str] | None,
+    split: str,
+    examples: Sequence[Example],
+    place: Callable[[int], str],
+) -> None:
+    """Refuse a class that no training example has: no model could ever learn to answer it.
+
+    Args:
+        train: the training examples.
+        names: of the classes; None for a regression, which has none.
+        split: name of another part.
+        examples: of that part.
+        place: from an example's index to where it stands, for the message.
+
+    Raises:
+        TaskError: naming the first example of such a class.
+    """
+    known = {example.label for example in train}
+    for index, example in enumerate(examples if names is not None else ()):
+        if example.label is not None and example.label not in known:
+            name = names[int(example.label)] if names is not None else example.label
+            raise TaskError(
+                f"{place(index)}: the {split} part has the class {name!r}, which no training "
+                "example has; allowed are the classes of the train part"
+            )
+
+
+def settle_overlap(task: Task, *, keep: bool = False) -> Task:
+    """Count what stands in training and in a part that judges, say it, and keep it out of training.
+
+    Two examples are the same where their texts are, but for capitals, spaces and the form of
+    Unicode; their labels do not matter.
+
+    Args:
+        task: as loaded.
+        keep: train on these examples all the same.
+
+    Raises:
+        TaskError: too few examples are left to train on.
+    """
+    parts = {
+        split: [_same_texts(example) for example in examples]
+        for split, examples in task.judged().items()
+    }
+    of_train = [_same_texts(example) for example in task.train]
+    trained = set(of_train)
+    overlap = {split: sum(key in trained for key in keys) for split, keys in parts.items()}
+    notes = [*task.notes, *_selected_on(parts)]
+    if not any(overlap.values()):
+        return replace(task, overlap=overlap, notes=tuple(notes))
+    judged = {key for keys in parts.values() for key in keys}
+    left = tuple(e for e, key in zip(task.train, of_train, strict=True) if key not in judged)
+    counts = " and ".join(
+        f"{count:,} of {len(parts[split]):,} {split} examples"
+        for split, count in overlap.items()
+        if count
+    )
+    out = len(task.train) - len(left)
+    found = f"{counts} also stand in the training data"
+    if keep:
+        notes.append(f"{found}, which keeps them: their figures may be too good.")
+        return replace(task, overlap=overlap, notes=tuple(notes))
+    if len(left) < MIN_TRAIN_EXAMPLES:
+        raise TaskError(
+            f"{task.name}: {found}; without these, {len(left)} of its {len(task.train):,} examples "
+            f"are left, and at least {MIN_TRAIN_EXAMPLES} are needed (overlap: keep trains on them "
+            "all the same)"
+        )
+    notes.append(f"{found}: {out:,} of its {len(task.train):,} examples are kept out of training.")
+    return replace(task, train=left, overlap=overlap, notes=tuple(notes))
+
+
+def _selected_on(parts: Mapping[str, Sequence[tuple[str, str]]]) -> list[str]:
+    selected = set(parts.get("validation", ()))
+    both = sum(key in selected for key in parts.get("test", ()))
+    said = (
+        f"{both:,} of {len(parts.get('test', ())):,} test examples also stand in the validation "
+        "part, which models are selected on."
+    )
+    return [said] if both else []
 
 
 def limit_examples(task: Task, maximum: int, seed: int) -> Task:
@@ -167,13 +287,62 @@ def split_by_text(
     parts: list[list[Example]] = [[] for _ in fractions]
     for example in examples:
         key = normalise(example.text) + "\0" + normalise(example.text2 or "")
-        digest = hashlib.sha256(f"{salt}\0{key}".encode()).digest()
+        digest = hashlib.sha256(f"{salt}\0{key}".encode("utf-8", "surrogatepass")).digest()
         position = int.from_bytes(digest[:8], "big") / 2**64
         part = int(np.searchsorted(bounds, position, side="right"))
         parts[min(part, len(parts) - 1)].append(example)
     return [tuple(part) for part in parts]
 
 
+def split_off(
+    examples: Sequence[Example], fractions: Sequence[float], salt: str
+) -> list[tuple[Example, ...]]:
+    """`split_by_text`, but a class that would be left without training examples stays in training.
+
+    Args:
+        examples: of a classification, or of a regression, whose labels are floats.
+        fractions: as in `split_by_text`; the first part is training.
+        salt: changes the split.
+    """
+    train, *others = split_by_text(examples, fractions, salt)
+    trained = {example.label for example in train}
+
+    def is_rare(example: Example) -> bool:
+        return isinstance(example.label, int) and example.label not in trained
+
+    rare = tuple(example for part in others for example in part if is_rare(example))
+    return [train + rare, *(tuple(e for e in part if not is_rare(e)) for part in others)]
+
+
 def normalise(text: str) -> str:
-    """Letters and digits of the text in lower case, words separated by one space."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
+    """Words of the text in small letters, separated by one space, without punctuation.
+
+    Letters, digits, the marks that belong to letters, and symbols beyond ASCII such as emoji
+    count; forms of Unicode that mean the same are the same (NFKC). A text of nothing else, such as
+    "?!", is itself.
+    """
+    same = same_text(text)
+    if same.isascii():
+        return _NOT_ALPHANUMERIC.sub(" ", same).strip() or same
+    same = unicodedata.normalize("NFKC", same).casefold()
+    return " ".join("".join(map(_word_character, same)).split()) or same
+
+
+def same_text(text: str) -> str:
+    """The text in small letters with single spaces, in Unicode's composed form (NFC)."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.casefold().split())
+
+
+def _word_character(character: str) -> str:
+    if character.isalnum():
+        return character
+    category = unicodedata.category(character)
+    if category[0] == "M" or (category[0] == "S" and not character.isascii()):
+        return character
+    return "" if category == "Cf" else " "
+
+
+def _same_texts(example: Example) -> tuple[str, str]:
+    return same_text(example.text), same_text(example.text2 or "")

@@ -1,6 +1,7 @@
 """Fitting recovers the device that made the measurements, and says how well it fits."""
 
 import dataclasses
+import gzip
 import json
 import pathlib
 
@@ -127,8 +128,8 @@ def test_published_rows_are_read_in_our_units(tmp_path):
             {"latency_s_per_sequence": None},
             "rows.jsonl:2: latency_ms or latency_s_per_sequence is missing",
         ),
-        ({"energy_j_per_sequence": "much"}, 'energy_j_per_sequence: "much" given'),
-        ({"energy_j_per_sequence": float("nan")}, "energy_j_per_sequence: NaN given"),
+        ({"energy_j_per_sequence": "much"}, "energy_j_per_sequence: 'much' given"),
+        ({"energy_j_per_sequence": float("nan")}, "energy_j_per_sequence: nan given"),
         ({"model_dict": {"l": 1}}, "rows.jsonl:2: model dict"),
     ],
 )
@@ -140,12 +141,28 @@ def test_a_row_that_cannot_be_is_named(tmp_path, change, words):
     assert words in str(caught.value)
 
 
+def test_a_table_of_any_kind_is_read(tmp_path):
+    model = json.dumps(ROW["model_dict"]).replace('"', '""')
+    plain = tmp_path / "ROWS.CSV"
+    plain.write_text(f'model_dict,latency_ms,energy_mj,note\n"{model}",500,,"a\nb"\n')
+    packed = tmp_path / "rows.jsonl.gz"
+    packed.write_bytes(gzip.compress(json.dumps(ROW).encode()))  # no newline at the end
+    assert [row.latency_ms for row in read_device_measurements(plain)] == [500.0]
+    assert [row.latency_ms for row in read_device_measurements(packed)] == [500.0]
+    plain.write_text(plain.read_text() + f'"{model}",-1,,x\n')
+    with pytest.raises(DeviceError, match=r"ROWS\.CSV:4: latency_ms: -1 given"):
+        read_device_measurements(plain)
+    plain.write_text("model_dict,latency\n{},1\n")
+    with pytest.raises(DeviceError, match=r"ROWS\.CSV:1: no column latency_ms or latency_s_per"):
+        read_device_measurements(plain)
+
+
 def test_a_file_that_is_absent_or_no_json_is_named(tmp_path):
-    with pytest.raises(DeviceError, match="no such file"):
+    with pytest.raises(DeviceError, match="there is no such file"):
         read_device_measurements(tmp_path / "absent.jsonl")
     path = tmp_path / "rows.jsonl"
     path.write_text("latency,energy\n")
-    with pytest.raises(DeviceError, match=r"rows\.jsonl:1: not a JSON record"):
+    with pytest.raises(DeviceError, match=r"rows\.jsonl:1: is not a line of JSON"):
         read_device_measurements(path)
 
 

@@ -1,3 +1,5 @@
+import gzip
+
 import pytest
 
 from edgetran.training import TaskError, load_task
@@ -51,13 +53,16 @@ TEST_LINES = {
 
 def write(folder, name, *, count=COUNT):
     folder.mkdir(exist_ok=True)
-    lines = [row(name, i, LABELS.get(name, BINARY)) for i in range(count)]
-    header = [HEADERS[name]] if HEADERS[name] else []
-    content = "\n".join([*header, *lines]) + "\n"
+
+    def content(first):
+        lines = [row(name, first + i, LABELS.get(name, BINARY)) for i in range(count)]
+        header = [HEADERS[name]] if HEADERS[name] else []
+        return "\n".join([*header, *lines]) + "\n"
+
     suffixes = ("_matched", "_mismatched") if name == "mnli" else ("",)
-    (folder / "train.tsv").write_text(content)
+    (folder / "train.tsv").write_text(content(0))
     for suffix in suffixes:
-        (folder / f"dev{suffix}.tsv").write_text(content)
+        (folder / f"dev{suffix}.tsv").write_text(content(1200))
         if name in TEST_LINES:
             head, line = TEST_LINES[name]
             unseen = [head, *(line.format(i=i) for i in range(7))]
@@ -154,4 +159,71 @@ def test_missing_folders_files_and_columns_are_named(tmp_path):
         load_task(folder=str(folder))
     (folder / "dev.tsv").unlink()
     with pytest.raises(TaskError, match=r"dev\.tsv: there is no such file; RTE needs it"):
+        load_task(folder=str(folder))
+
+
+def test_a_score_that_is_no_finite_number_is_refused(tmp_path):
+    folder = write(tmp_path / "STS-B", "stsb")
+    for score in ("nan", "inf", "1e999", ""):
+        lines = (folder / "train.tsv").read_text().split("\n")[: COUNT + 1]
+        lines[4] = lines[4].rsplit("\t", 1)[0] + f"\t{score}"
+        (folder / "train.tsv").write_text("\n".join(lines))
+        with pytest.raises(TaskError, match=r"train\.tsv:5: the label in column 'score' is"):
+            load_task(folder=str(folder))
+
+
+def test_an_empty_dev_file_is_told_by_its_own_name(tmp_path):
+    folder = write(tmp_path / "SST-2", "sst2")
+    for content in ("sentence\tlabel\n", ""):
+        (folder / "dev.tsv").write_text(content)
+        with pytest.raises(TaskError, match=r"dev\.tsv") as error:
+            load_task(folder=str(folder))
+        assert "test" not in str(error.value).split("dev.tsv")[1]
+
+
+def test_dev_examples_that_stand_in_the_training_file_are_kept_out_of_training(tmp_path):
+    folder = write(tmp_path / "RTE", "rte")
+    train = (folder / "train.tsv").read_text().split("\n")
+    with open(folder / "dev.tsv", "a") as file:
+        file.write("\n".join(train[1:4]) + "\n")
+    task = load_task(folder=str(folder))
+    assert task.overlap == {"test": 3}
+    assert len(task.train) + len(task.validation) == COUNT - 3
+    kept = load_task(folder=str(folder), overlap="keep")
+    assert len(kept.train) + len(kept.validation) == COUNT
+
+
+def test_a_class_that_the_training_file_lacks_is_refused_with_its_line(tmp_path):
+    folder = write(tmp_path / "MNLI", "mnli")
+    kept = [
+        line
+        for line in (folder / "train.tsv").read_text().split("\n")
+        if not line.endswith("contradiction")
+    ]
+    (folder / "train.tsv").write_text("\n".join(kept))
+    with pytest.raises(TaskError, match=r"dev_matched\.tsv:4: .* the class 'contradiction'"):
+        load_task(folder=str(folder))
+
+
+def test_empty_texts_are_refused_with_their_line_and_left_out_where_the_data_is_known_for_them(
+    tmp_path,
+):
+    for name, title in (("rte", "RTE"), ("qqp", "QQP")):
+        line = row(name, 999, LABELS.get(name, BINARY)).replace("Text 999.", " ")
+        with open(write(tmp_path / title, name) / "train.tsv", "a") as file:
+            file.write(line.replace("Why 999?", "") + "\n")
+    with pytest.raises(TaskError, match=r"train\.tsv:122: the text in column 'sentence1' is empty"):
+        load_task(folder=str(tmp_path / "RTE"))
+    assert len(load_task(folder=str(tmp_path / "QQP")).test) == COUNT
+
+
+def test_compressed_files_of_any_case_are_found(tmp_path):
+    folder = write(tmp_path / "RTE", "rte")
+    plain = load_task(folder=str(folder))
+    content = (folder / "dev.tsv").read_bytes()
+    (folder / "dev.tsv").unlink()
+    (folder / "DEV.TSV.GZ").write_bytes(gzip.compress(content))
+    assert load_task(folder=str(folder)).test == plain.test
+    (folder / "dev.tsv").write_bytes(content)
+    with pytest.raises(TaskError, match=r"DEV\.TSV\.GZ and dev\.tsv; allowed is one of them"):
         load_task(folder=str(folder))

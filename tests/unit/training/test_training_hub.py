@@ -73,3 +73,29 @@ def test_an_absent_set_or_part_is_one_sentence(hub):
     hub["someone/else", "part"] = {"test": datasets.Dataset.from_dict({"text": []})}
     with pytest.raises(TaskError, match="has no train part; it has test"):
         load_task(hub="someone/else/part")
+
+
+def test_hidden_and_missing_labels_of_other_data_sets_are_no_classes(hub):
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    for hidden in (-1, None):
+        rows = {
+            "text": [f"text {i}" for i in range(200)],
+            "label": [*(i % 2 for i in range(199)), hidden],
+        }
+        hub["someone/reviews", None] = {
+            "train": datasets.Dataset.from_dict(rows, features=features)
+        }
+        with pytest.raises(TaskError, match=r"\(train\):row 200: the label .* is empty"):
+            load_task(hub="someone/reviews")
+
+
+def test_a_score_that_is_no_number_is_refused(hub):
+    parts = parts_of("stsb")
+    rows = parts["train"].to_list()
+    rows[3]["label"] = float("nan")
+    parts["train"] = datasets.Dataset.from_list(rows)
+    hub["nyu-mll/glue", "stsb"] = parts
+    with pytest.raises(TaskError, match=r"\(train\):row 4: the label is 'nan'"):
+        load_task(hub="glue/stsb")

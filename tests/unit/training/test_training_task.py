@@ -1,9 +1,11 @@
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetran.training import Example, Task, TaskError, TaskReference, load_task
-from edgetran.training.task import check_task, limit_examples, normalise, split_by_text
+from edgetran.training.task import check_task, limit_examples, normalise, same_text, split_by_text
 
 examples = st.lists(
     st.builds(Example, st.text(min_size=1), st.none() | st.text(), st.integers(0, 1)), max_size=60
@@ -47,6 +49,32 @@ def test_capitals_and_punctuation_do_not_make_another_sentence():
     ]
     for salt in "abcdefgh":
         assert sorted(map(len, split_by_text(same, (0.4, 0.3, 0.3), salt))) == [0, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("\u00e9t\u00e9", "e\u0301te\u0301"),
+        ("\uff26\uff55\uff4c\uff4c", "full"),
+        ("co\u00adoperate", "cooperate"),
+        ("STRASSE", "stra\u00dfe"),
+    ],
+)
+def test_forms_of_unicode_that_mean_the_same_are_the_same_sentence(one, other):
+    assert normalise(one) == normalise(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("👍", "👎"), ("की", "का"), ("?!", "..."), ("ก้", "ก่")])
+def test_sentences_of_symbols_and_marks_are_told_apart(one, other):
+    assert normalise(one) != normalise(other)
+
+
+@given(st.text(), st.text(alphabet="aÀ\u0300ßſ²ﬁ \t"))
+def test_texts_that_are_the_same_are_never_split(one, other):
+    for text in (one, other, one + other):
+        for again in (text.upper().lower(), f" {text}\n", unicodedata.normalize("NFD", text)):
+            if same_text(text) == same_text(again):
+                assert normalise(text) == normalise(again)
 
 
 def test_a_split_follows_its_fractions():

@@ -94,6 +94,7 @@ def test_a_paused_trial_goes_on_to_what_it_would_have_been(spec, tmp_path):
 
 
 def test_a_child_inherits_from_its_parent(spec, tmp_path):
+    spec = replace(spec, plan=replace(PLAN, steps=60))
     parent = run_trial(spec)
     wider = Architecture.homogeneous(
         num_layers=2, hidden_size=32, num_heads=2, feed_forward=[48]
