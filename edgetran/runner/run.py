@@ -23,6 +23,7 @@ from edgetran.progress import Progress
 from edgetran.records import JsonLog, RecordError
 from edgetran.runner import translate
 from edgetran.runner.adoption import adopt_model, given_model
+from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
 from edgetran.runner.contestant import Contestant
@@ -341,6 +342,13 @@ class _Run:
         root: Contestant,
     ) -> GPTranResult:
         spec = refinement.spec
+        if self.chain.search is not None:
+            kept = set_aside_other_tree(self.folder, root.checkpoint)
+            if kept is not None:
+                self.progress.log(
+                    f"The search has another winner now, {root.checkpoint.name}: growing and "
+                    f"pruning begins anew from it; what was made of the one before is in {kept}"
+                )
         length = task.trial.plan.max_length
         workshop = TaskWorkshop(
             task=task.trial.task,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetran.records import JsonLog, RecordError, read_records, write_atomically
@@ -23,6 +23,7 @@ def test_records_come_back_in_order(tmp_path: Path) -> None:
     assert read_records(tmp_path / "deep" / "log.jsonl") == RECORDS
 
 
+@settings(deadline=None)
 @given(cut=st.integers(0, 200), after=st.dictionaries(st.text(max_size=5), st.integers()))
 def test_a_log_cut_at_any_byte_keeps_whole_records_and_goes_on(
     tmp_path_factory, cut, after

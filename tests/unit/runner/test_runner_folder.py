@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edgetran.records import JsonLog, read_records
+from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.folder import RunFolder, RunFolderError
 
 
@@ -155,6 +157,8 @@ def test_a_folder_is_free_when_the_process_that_held_it_was_killed(tmp_path: Pat
 WITHOUT_LOCKS = """
 import ctypes, errno, platform, struct, sys
 from pathlib import Path
+from edgetran.records import JsonLog, read_records
+from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.folder import RunFolder, RunFolderError
 
 # A seccomp filter: the kernel refuses flock with the given number, as NFS without its lock service.
@@ -199,3 +203,20 @@ def test_a_file_system_without_locks_is_refused_and_not_taken_for_a_held_folder(
     assert done.returncode == 0, done.stderr
     assert "its file system has no locks" in done.stdout
     assert "another edgetran process" not in done.stdout
+
+
+def test_a_tree_that_grew_from_another_winner_is_set_aside_and_kept(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    winner = folder.search_checkpoints / "trial-0003"
+    assert set_aside_other_tree(folder, winner) is None
+    for number in (1, 2):
+        tree = JsonLog(folder.gptran / "tree.jsonl")
+        tree.append({"type": "plan"})
+        tree.append(
+            {"type": "node", "id": "root", "checkpoint": "../checkpoints/search/trial-0003"}
+        )
+        assert set_aside_other_tree(folder, winner) is None
+        kept = set_aside_other_tree(folder, folder.search_checkpoints / "trial-0007")
+        assert kept == tmp_path / f"gptran-{number}"
+        assert len(read_records(kept / "tree.jsonl")) == 2
+        assert not folder.gptran.exists()

@@ -1,5 +1,6 @@
 """What is published is at any moment a beginning of the logs, and at the end all of them."""
 
+import errno
 import random
 import shutil
 
@@ -273,3 +274,23 @@ def test_the_thread_publishes_while_the_work_goes_on(tmp_path):
     store.down = False
     assert publisher.finish(10)
     assert [record["number"] for _, record in store.records] == [0, 1]
+
+
+def test_a_full_disk_of_the_pod_leaves_no_hole_in_what_is_published(tmp_path, monkeypatch):
+    from edgetran_workers import publish
+
+    store = MemoryResults()
+    publisher = begun(tmp_path, store)
+    keep, failures = publish.write_atomically, iter([True, False, True])
+
+    def full(path, content):
+        if next(failures, False):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        keep(path, content)
+
+    monkeypatch.setattr(publish, "write_atomically", full)
+    append(tmp_path, "trials.jsonl", *trials(30))
+    append(tmp_path, "inputs.jsonl", {"place": "x", "files": {}})
+    assert publisher.finish(60)
+    assert published_logs(store) == logs_of(tmp_path)
+    assert publisher.state.failures == 2

@@ -142,6 +142,7 @@ def errors():
     from edgetran.gptran import BudgetError, GPTranError
     from edgetran.profiling import ProfilingError
     from edgetran.runner.folder import RunFolderError
+    from edgetran.runner.inputs import ContentError
     from edgetran.runner.run import NoWinnerError, RunFailedError
     from edgetran.search import InfeasibleSearchError, SearchError, SearchFailedError
     from edgetran.training import ClusterError, TaskError
@@ -160,6 +161,7 @@ def errors():
         (EngineError("x"), 13),
         (ProfilingError("x"), 13),
         (StorageError("x"), 14),
+        (ContentError("x"), 10),
         (RunFolderError("x"), 14),
         (OSError(errno.ENOSPC, "no space"), 14),
         (ClusterError("x"), 15),
