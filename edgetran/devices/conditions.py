@@ -34,10 +34,10 @@ class Conditions:
         load_average: over one minute.
         threads: threads that the engine was given.
         pinned_cores: cores this process may run on.
+        versions: of the packages that change what is measured.
         usable_cores: cores' worth of time that it may use, a fraction where a quota is one.
         cpu_quota: what the control groups grant of it, in cores; None where they set no limit.
         cores_bound_by: "quota", "affinity" or "processors", whichever is the tightest.
-        versions: of the packages that change what is measured.
     """
 
     time_s: float
@@ -50,10 +50,10 @@ class Conditions:
     load_average: float | None
     threads: int | None
     pinned_cores: tuple[int, ...]
-    usable_cores: float
-    cpu_quota: float | None
-    cores_bound_by: str
     versions: dict[str, str]
+    usable_cores: float | None = None
+    cpu_quota: float | None = None
+    cores_bound_by: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""

@@ -98,7 +98,7 @@ def _ranges(
         known = [item for item in items if item is not None and item != ""]
         numbers = [v for v in known if isinstance(v, int | float) and not isinstance(v, bool)]
         if not known:
-            text = "not known on this machine"
+            text = "none" if name == "cpu_quota" else "not known on this machine"
         elif len(numbers) == len(known) and name != "pinned_cores":
             text = _range(numbers, _unit(name))
         else:
@@ -148,5 +148,10 @@ def _words(name: str) -> str:
     for ending in _UNITS:
         name = name.removesuffix(ending)
     spaced = "".join(f" {c.lower()}" if c.isupper() else c for c in name).replace("_", " ").strip()
-    spaced = {"os": "OS", "cpu model": "CPU", "cpu limit": "CPU limit"}.get(spaced, spaced)
+    spaced = {
+        "os": "OS",
+        "cpu model": "CPU",
+        "cpu limit": "CPU limit",
+        "cpu quota": "CPU quota",
+    }.get(spaced, spaced)
     return spaced[:1].upper() + spaced[1:]

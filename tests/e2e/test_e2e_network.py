@@ -65,7 +65,7 @@ def watch(arguments: list[str], folder: Path) -> tuple[str, list[str]]:
         text=True,
         cwd=folder,
         env=kept | {"HOME": str(home), "COLUMNS": "200", "NO_COLOR": "1"},
-        timeout=1500,
+        timeout=3600,
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
     calls = trace.read_text(errors="replace")

@@ -38,7 +38,7 @@ INPUT_RAILS: Final = (
 VDD_MUX feeds the carrier of a TX2 and comes after the module's own. The other rails are fed by
 them. Source: NVIDIA, Jetson Linux Developer Guide, "Power Monitor"."""
 
-MODULES: Final = (
+MODULES: Final[tuple[tuple[str, ...], ...]] = (
     ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),  # Jetson AGX Xavier
     ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),  # Jetson AGX Orin; the fourth rail of it,
     # VDDQ_VDD2_1V8AO, is fed from VIN_SYS_5V0
@@ -46,7 +46,7 @@ MODULES: Final = (
 )
 """Rails that make up a module together, none of which feeds another (the same source)."""
 
-INPUT_CHIPS: Final = {MODULES[2]: "ina238"}
+INPUT_CHIPS: Final[dict[tuple[str, ...], str]] = {MODULES[2]: "ina238"}
 """The chip, without a label, that senses the input of the board with such a module."""
 
 _LOWEST_W: Final = -0.1

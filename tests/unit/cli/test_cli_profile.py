@@ -64,6 +64,12 @@ def test_a_meter_means_an_external_power_source() -> None:
     assert (energy.source, energy.meter) == ("external", "http://meter.local/status#power")
 
 
+def test_rails_mean_the_sensors_of_the_board() -> None:
+    energy = job_of("--rail", "VDD_IN", "--rail", "ina219@1-0040").spec.device.energy
+    assert energy is not None
+    assert (energy.source, energy.rails) == ("hwmon", ("VDD_IN", "ina219@1-0040"))
+
+
 def test_models_stand_in_place_of_a_design_space(tmp_path: Path) -> None:
     job = job_of("--model", "one", "--model", "two")
     assert job.spec.models == ("one", "two")

@@ -134,6 +134,7 @@ NEAR = [
     ("Toleration", {"key": "a", "value": "b"}, {"operator": "Exists", "value": "b"}),
     ("EnergySettings", {"source": "external", "meter": "serial:/dev/a"}, {"source": "external"}),
     ("EnergySettings", {}, {"meter": "serial:/dev/a"}),
+    ("EnergySettings", {"source": "hwmon", "rails": ["VDD_IN"]}, {"rails": ["VDD_IN"]}),
     ("Device", HOME, {**HOME, "simulation": "raspberry-pi-4-cpu"}),
     ("Device", BOARD, {"name": "a"}),
     ("Device", PI, {**PI, "threads": 1}),

@@ -620,3 +620,25 @@ def test_board_rails_come_before_the_processors_counters_and_meters_before_both(
     assert best_power_source(root=tmp_path, external=[meter]) is meter
     broken = external_source("command:/nowhere/meter")
     assert best_power_source(root=tmp_path, external=[broken]).name == "hwmon"
+
+
+def test_the_raspberry_pi_leaves_a_bad_rail_out_and_names_it(tmp_path):
+    text = PMIC.replace("=0.20000000A", "=nanA").replace("     1V1_SYS_V", "     1V8_SYS_V")
+    source = RaspberryPiPmic((program(tmp_path, text),))
+    assert source.available() is None
+    assert source.sample() == pytest.approx(0.37 + 1.6)
+    assert source.caveats == (
+        "the power lacks 1V1_SYS: reads 'nan' A",
+        "the power lacks 1V8_SYS: has no current",
+    )
+    program(tmp_path, PMIC.replace("=2.00000000A", "=A"))
+    with pytest.raises(SensorError, match="rail VDD_CORE: reads ''"):
+        source.sample()
+
+
+def test_what_programs_print_may_be_no_text(tmp_path):
+    assert RaspberryPiPmic((program(tmp_path, r"printf '\377\376\n'"),)).available()
+    source = AppleSilicon(
+        (program(tmp_path, r"printf '\377\nCombined Power (x): 1.2.3 mW\n'", "powermetrics"),)
+    )
+    assert "printed no power" in source.available()

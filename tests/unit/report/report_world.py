@@ -214,6 +214,9 @@ def _conditions(load: float, temperature_c: float) -> Conditions:
         threads=2,
         pinned_cores=(0, 1),
         versions={"torch": "2.13.0"},
+        usable_cores=1.5,
+        cpu_quota=1.5,
+        cores_bound_by="quota",
     )
 
 
