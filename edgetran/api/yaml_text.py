@@ -49,7 +49,7 @@ class _Loader(yaml.SafeLoader):
                 None,
                 None,
                 f"more than {MAX_VALUES} values; allowed are fewer",
-                self.peek_event().start_mark,
+                None if parent is None else parent.start_mark,
             )
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
@@ -81,6 +81,11 @@ class _Loader(yaml.SafeLoader):
             )
         return bool(self.bool_values[text])
 
+    def refuse_tag(self, node: yaml.Node) -> None:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"the tag {node.tag!r} is not allowed", node.start_mark
+        )
+
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         text = self.construct_scalar(node).replace("_", "")
         try:
@@ -109,7 +114,7 @@ for _number in ("int", "float"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_number}", _Loader.construct_number)
 _Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_bool)
 for _type in ("binary", "timestamp", "omap", "pairs", "set"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_type}", _Loader.construct_undefined)
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_type}", _Loader.refuse_tag)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ def score_doubts(task: Task, winner: Mapping[str, Any] | None) -> list[str]:
     labels = Counter(example.label for example in task.test)
     if len(labels) == 1:
         notes.append(
-            f"Every test example has the label {task.label_name(next(iter(labels)) or 0)}: its "
+            f"Every test example has the label {task.label_name(next(iter(labels)) or 0)!r}: its "
             f"{task.selection_metric} says little."
         )
     reached = None if winner is None else winner["figures"]["accuracy"]["value"]

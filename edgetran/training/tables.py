@@ -181,11 +181,14 @@ def _refuse_single_among_pairs(parts: Mapping[str, Part], reference: TaskReferen
 
 
 def _is_regression(parts: Mapping[str, Part], kind: str) -> bool:
-    """Whether labels are numbers to predict; those with zeros before them are names in `auto`."""
+    """Whether labels are numbers to predict.
+
+    In `auto` the training labels decide, and those with zeros before them are names.
+    """
     if kind == "classification":
         return False
     if kind == "auto":
-        labels = [row.label for part in parts.values() for row in part.rows]
+        labels = [row.label for row in parts["train"].rows]
         known = [label.number for label in labels if not label.is_padded]
         numbers = [number for number in known if number is not None]
         continuous = any(n % 1 for n in numbers) or len(set(numbers)) > _MOST_INTEGER_CLASSES

@@ -7,6 +7,8 @@ import csv
 import gzip
 import io
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,12 +20,14 @@ from pyarrow import parquet
 from edgetran.api import SpecError, load_bundle, load_text
 from edgetran.api.settings import parse_setting
 from edgetran.devices import DeviceError, read_device_measurements
+from edgetran.devices.power.external import CommandMeter, HttpMeter
+from edgetran.devices.power.source import SensorError
 from edgetran.runner.published import PublishedError, write_folder
 from edgetran.tabular import COMPRESSED, KINDS
 from edgetran.training import Task, TaskError, load_task
 
 BOTH = pytest.mark.parametrize(
-    "count", [pytest.param(60, id="short"), pytest.param(20_000, id="soak", marks=pytest.mark.soak)]
+    "count", [pytest.param(30, id="short"), pytest.param(20_000, id="soak", marks=pytest.mark.soak)]
 )
 DIGITS = "1" * 8000
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -122,7 +126,12 @@ def test_any_table_is_a_task_or_one_sentence(count, tmp_path):
 def test_any_two_parts_fit_or_are_refused_in_one_sentence(count, tmp_path):
     good = as_csv([("text", "label"), *((f"text {i}", i % 3) for i in range(100))])
 
-    @property_of(count, st.sampled_from(list(KINDS)), TABLES)
+    @property_of(
+        count,
+        st.sampled_from(list(KINDS)),
+        TABLES,
+        examples=[(".csv", b"text,label\na,1\nb,2.5\n")],
+    )
     def check(kind, content):
         (tmp_path / "train.csv").write_bytes(good)
         (tmp_path / f"test{kind}").write_bytes(content)
@@ -320,3 +329,52 @@ def test_any_results_part_is_a_folder_or_refused(count, tmp_path):
             write_folder(parts, folder)
         except PublishedError as error:
             one_sentence(error, "")
+
+
+@pytest.fixture
+def meter_page():
+    """An address, and what it answers with."""
+    said = [b""]
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(said[0])
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", said
+        server.shutdown()
+
+
+@BOTH
+def test_any_answer_of_a_meter_is_watts_or_a_reason(count, meter_page):
+    address, said = meter_page
+
+    @property_of(
+        count,
+        st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()),
+        st.sampled_from(["", "power", "0.a"]),
+        examples=[
+            (b"1" * 60_000 + b"_", ""),
+            (b'{"power": 1' + b"0" * 400 + b"}", "power"),
+            (b"[" * 50_000, "power"),
+        ],
+    )
+    def check(answer, path):
+        said[0] = answer
+        try:
+            watts = HttpMeter(address, path, timeout_s=30.0).sample()
+        except SensorError as error:
+            one_sentence(error, "http")
+        else:
+            assert 0 <= watts < float("inf")
+
+
+def test_a_program_that_prints_no_text_is_a_reason():
+    with pytest.raises(SensorError, match="command: no number in"):
+        CommandMeter(["printf", r"\377\376"], timeout_s=60.0).sample()

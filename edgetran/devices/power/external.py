@@ -7,16 +7,17 @@ import os
 import re
 import shlex
 import subprocess
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from typing import Any, Final, Literal
 
 from edgetran.devices.names import DeviceError
 from edgetran.devices.power.source import PowerSource, SensorError, checked_watts
 
-_NUMBER: Final = re.compile(r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*(mW|W|kW)?\b")
+# No match begins within a number: each digit would be tried as its first otherwise.
+_NUMBER: Final = re.compile(r"(?<!\d)([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*(mW|W|kW)?\b")
 _SCALES: Final = {"mW": 1e-3, "W": 1.0, "kW": 1e3, "": 1.0}
 
 
@@ -70,7 +71,7 @@ class HttpMeter(PowerSource):
         try:
             with urllib.request.urlopen(self._url, timeout=self._timeout_s) as answer:  # noqa: S310
                 text = answer.read(65536).decode(errors="replace")
-        except (OSError, urllib.error.URLError) as error:
+        except (OSError, HTTPException) as error:
             raise SensorError(f"http: {self._url}: {error}") from None
         if not self._json_path:
             return _watts(self.name, text)
@@ -95,7 +96,12 @@ class CommandMeter(PowerSource):
         """Watts as the program prints them."""
         try:
             process = subprocess.run(
-                self._command, capture_output=True, text=True, timeout=self._timeout_s, check=False
+                self._command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self._timeout_s,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SensorError(f"command: {error}") from None
@@ -196,5 +202,5 @@ def _follow(text: str, path: str) -> float:
         for key in path.split("."):
             value = value[int(key)] if isinstance(value, list) else value[key]
         return float(value)
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError):
         raise SensorError(f"http: no number at {path!r} in {text[:40]!r}") from None

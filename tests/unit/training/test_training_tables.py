@@ -176,6 +176,16 @@ def test_one_value_is_one_class_in_every_file_and_format(tmp_path, kind):
     assert [e.label for e in task.test] == [0, 1, 1, 0, 1, 0]
 
 
+def test_one_fraction_in_the_test_file_does_not_make_classes_numbers(tmp_path):
+    rows = [f"text {i},{i % 3}" for i in range(100)]
+    files = {
+        "train": write(tmp_path, "a.csv", csv_of(rows)),
+        "test": write(tmp_path, "b.csv", csv_of(["x,1", "y,2.5"])),
+    }
+    with pytest.raises(TaskError, match=r"b\.csv:3: .* the class '2\.5'"):
+        load_task(files=files)
+
+
 def test_words_for_nothing_are_words_and_codes_stay_codes(tmp_path):
     labels = ["NA", "null", "None", "01", "1"]
     rows = [f"None {i},{labels[i % 5]}" for i in range(120)]
