@@ -55,7 +55,7 @@ def profile_devices(
             _architectures(job, folder, base),
             folder.profile(job.spec.device.name),
             progress,
-            power_source=power_source(job.spec.device),
+            power_source=power_source(job.spec.device, chain.meters),
             warm_start=warm,
         )
     profiles = {job.spec.device.name: by_job[job.name] for job in chain.jobs}
@@ -126,6 +126,6 @@ def _refined_device(
             space_around(architecture),
             folder.profile(device.name),
             progress,
-            power_source=power_source(device),
+            power_source=power_source(device, chain.meters),
         )
     }

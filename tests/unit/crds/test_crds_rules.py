@@ -24,8 +24,63 @@ from edgetran.api.base import ApiModel
 from edgetran.api.yaml_text import read_files
 
 ROOT = Path(__file__).resolve().parents[3]
-PATHS = ("a", "a/b.csv", "/data/x", "..", "../a", "a/..", "a/../b", "a..b", "..a", "a/..b/c", "é/ü")
-URIS = ("s3://bucket/a", "s3://bucket/../a", "file:///a/..", "memory://a..b", "gs://../x")
+PATHS = (
+    *("a", "a/b.csv", "/data/x", "..", "../a", "a/..", "a/../b", "a..b", "..a", "a/..b/c", "é/ü"),
+    *(
+        "a\\..\\b",
+        "%2e%2E/a",
+        "a/%252e%252e%252Fb",
+        "a%2f..",
+        "%2e",
+        "https://a/b",
+        "file:/a",
+        "a:b",
+    ),
+)
+URIS = (
+    *(
+        "s3://bucket/a",
+        "s3://bucket/../a",
+        "file:///a/..",
+        "memory://a..b",
+        "gs://../x",
+        "gs://a..b",
+    ),
+    *(
+        "s3://key:secret@bucket",
+        "s3://b?token=x",
+        "s3://b#x",
+        "s3://b/%2e%2e",
+        "s3://b::file:///etc",
+    ),
+    *(
+        "s3://b\\..\\c",
+        "local://x",
+        "http://169.254.169.254/x",
+        "S3://b",
+        "s3:/b",
+        "s3://b c",
+        "abfs://c",
+    ),
+)
+METERS = (
+    *(
+        "http://meter",
+        "http://meter:80/a?b=../c#d.e",
+        "https://meter/a",
+        "http://a:b@meter/",
+        "http:///",
+    ),
+    *(
+        "http://meter/../x",
+        "http://meter/a/%2e%2e",
+        "http://meter\\@other",
+        "http://meter/..?a",
+        "ftp://m",
+    ),
+    *("serial:/dev/ttyUSB0?baud=9600", "serial:/dev/../etc/x", "serial:/etc/passwd", "command:a b"),
+    *("command:a ../b", "command:"),
+)
 
 
 def generator():
@@ -65,10 +120,10 @@ def texts(schema):
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if schema.get("x-kubernetes-validations"):
-        return st.sampled_from(PATHS)
+        first = schema["x-kubernetes-validations"][0]["message"]
+        samples = PATHS if "path" in first else URIS if "s3://" in first else METERS
+        return st.sampled_from([each for each in samples if len(each) >= schema["minLength"]])
     pattern = schema.get("pattern", "")
-    if pattern.startswith("^[a-z][a-z0-9+.-]*://"):
-        return st.sampled_from(URIS)
     if pattern.startswith("^(sa_sdp|") or "_" in pattern[:20]:
         return st.from_regex(pattern.replace("^", "").replace("$", ""), fullmatch=True)
     if pattern:
@@ -181,6 +236,19 @@ PI = {"name": "a", "simulation": "raspberry-pi-4-cpu"}
 INLINE = {"layers": [2], "hiddenSizes": [64], "heads": [2], "feedForwardWidths": [128]}
 NEAR = [
     ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://a/../b"}),
+    ("Storage", {"uri": "s3://a/b"}, {"uri": "s3:a/b"}),
+    ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://key:secret@a/b"}),
+    ("Storage", {"uri": "files://a"}, {"uri": "file:///a"}),
+    (
+        "Storage",
+        {"claim": {"name": "c", "subPath": "a%20b"}},
+        {"claim": {"name": "c", "subPath": "a%2eb"}},
+    ),
+    (
+        "Storage",
+        {"claim": {"name": "c", "subPath": "a:b"}},
+        {"claim": {"name": "c", "subPath": "a://b"}},
+    ),
     ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://a/b", "claim": {"name": "c"}}),
     ("Storage", {"uri": "s3://a", "secret": "s"}, {"claim": {"name": "c"}, "secret": "s"}),
     ("RaySettings", {"mode": "cluster", "address": "a:1"}, {"mode": "cluster"}),
@@ -192,6 +260,16 @@ NEAR = [
     ("Toleration", {"key": "a", "value": "b"}, {"operator": "Exists", "value": "b"}),
     ("EnergySettings", {"source": "external", "meter": "serial:/dev/a"}, {"source": "external"}),
     ("EnergySettings", {}, {"meter": "serial:/dev/a"}),
+    (
+        "EnergySettings",
+        {"source": "external", "meter": "http://a/b..c"},
+        {"source": "external", "meter": "http://a/../c"},
+    ),
+    (
+        "EnergySettings",
+        {"source": "external", "meter": "http://a/b@c"},
+        {"source": "external", "meter": "http://b@c/a"},
+    ),
     ("Device", HOME, {**HOME, "simulation": "raspberry-pi-4-cpu"}),
     ("Device", BOARD, {"name": "a"}),
     ("Device", PI, {**PI, "threads": 1}),

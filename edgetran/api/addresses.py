@@ -1,0 +1,124 @@
+"""Addresses and paths in a spec: what they may look like, so that none climbs or tells a secret.
+
+A check is a regular expression that Python's `re` and CEL's RE2 read alike, so that an API server
+refuses what the local runner refuses, in the same words. Addresses have no `pattern` in the schema:
+an API server would repeat the value that breaks one, and with it a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic_core import PydanticCustomError
+
+_ENCODED: Final = r"%(2[5eEfF]|5[cC])"
+"""A dot, a separator or the percent sign itself, as addresses write them."""
+
+_PRINTED: Final = r"[^\x00-\x20\x7f]"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a text must, or must not, hold.
+
+    Attributes:
+        expression: searched for in the text; `$` is the very end.
+        allowed: what is allowed, as the end of a sentence that begins "allowed is".
+        wanted: whether the expression must be found, or must not.
+    """
+
+    expression: str
+    allowed: str
+    wanted: bool = False
+
+    def holds(self, text: str) -> bool:
+        """Whether the text passes."""
+        expression = self.expression.replace("$", r"\Z")  # to RE2, `$` is no line's end either
+        return (re.search(expression, text) is not None) == self.wanted
+
+    @property
+    def cel(self) -> dict[str, str]:
+        """The same as an `x-kubernetes-validations` entry of a string."""
+        call = f"self.matches(r'{self.expression}')"
+        rule = call if self.wanted else f"!{call}"
+        return {"rule": rule, "message": f"allowed is {self.allowed}"}
+
+
+PATH_CHECKS: Final = (
+    Check(r"(^|[/\\])[.][.]([/\\]|$)", "a path with no '..' in it"),
+    Check(_ENCODED, "a path as it is, without %2e, %2f, %5c or %25 for its characters"),
+    Check(r"^[A-Za-z][A-Za-z0-9+.-]*:/", "the path of a file or folder, not an address"),
+)
+
+STORAGE_CHECKS: Final = (
+    Check(
+        rf"^[a-z][a-z0-9+.-]*://{_PRINTED}+$",
+        "an fsspec address such as s3://bucket/folder",
+        wanted=True,
+    ),
+    Check(
+        "[@?#]",
+        "an address without credentials, which belong in the Secret: no '@', '?' or '#' in it",
+    ),
+    Check(
+        r"(^|/)[.][.](/|$)|[%\\]|::",
+        r"an address with no '..', '%', '\' or '::' in it",
+    ),
+    Check(
+        "^(file|local|memory|data|https?):",
+        "a store that keeps folders outside of the pod, so none of file, local, memory, data, "
+        "http and https",
+    ),
+)
+
+METER_CHECKS: Final = (
+    Check(
+        r"^(https?://[^\x00-\x20\x7f/?#@\\]+([/?#][^\x00-\x20\x7f\\]*)?"
+        r"|serial:/dev/[^\x00-\x1f\x7f]+|command:[^\x00-\x1f\x7f]+)$",
+        "http://ADDRESS[#JSON.PATH], https://ADDRESS[#JSON.PATH], serial:/dev/PORT[?baud=N] or "
+        "command:PROGRAM ARGUMENTS, with no '@' in an ADDRESS",
+        wanted=True,
+    ),
+    Check(
+        rf"^(https?|serial):[^?#]*(/[.][.]([/?#]|$)|{_ENCODED})",
+        "an address with no '..' in its path, nor %2e, %2f, %5c or %25",
+    ),
+)
+
+
+def checker(*checks: Check) -> Callable[[str], str]:
+    """A validator that refuses a text in the words of the first check that it fails."""
+
+    def check(text: str) -> str:
+        for each in checks:
+            if not each.holds(text):
+                raise PydanticCustomError(
+                    "allowed", "allowed is {allowed}", {"allowed": each.allowed}
+                )
+        return text
+
+    return check
+
+
+def cel_of(*checks: Check) -> dict[str, Any]:
+    """The part of a string's schema that says the same to an API server."""
+    return {"x-kubernetes-validations": [each.cel for each in checks]}
+
+
+_USER_INFO: Final = re.compile(r"([a-z][a-z0-9+.-]*://)?\S+@")
+_QUERY: Final = re.compile(r"(://[^\s?#]*)[?#]\S*")
+
+
+def without_credentials(text: str) -> str:
+    """`text` with what may be a password in an address taken out, for messages.
+
+    Example:
+        >>> without_credentials("s3://key:secret@bucket/folder?token=x")
+        's3://…@bucket/folder?…'
+    """
+    if "@" in text:
+        text = _USER_INFO.sub(lambda match: f"{match[1] or ''}…@", text)
+    return _QUERY.sub(r"\1?…", text)
