@@ -53,7 +53,7 @@ PATH_CHECKS: Final = (
     Check(r"^[A-Za-z][A-Za-z0-9+.-]*:/", "the path of a file or folder, not an address"),
 )
 
-STORAGE_CHECKS: Final = (
+STORAGE_FORM: Final = (
     Check(
         rf"^[a-z][a-z0-9+.-]*://{_PRINTED}+$",
         "an fsspec address such as s3://bucket/folder",
@@ -67,6 +67,10 @@ STORAGE_CHECKS: Final = (
         r"(^|/)[.][.](/|$)|[%\\]|::",
         r"an address with no '..', '%', '\' or '::' in it",
     ),
+)
+
+STORAGE_CHECKS: Final = (
+    *STORAGE_FORM,
     Check(
         "^(file|local|memory|data|https?):",
         "a store that keeps folders outside of the pod, so none of file, local, memory, data, "
