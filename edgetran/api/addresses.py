@@ -1,18 +1,21 @@
 """Addresses and paths in a spec: what they may look like, so that none climbs or tells a secret.
 
 A check is a regular expression that Python's `re` and CEL's RE2 read alike, so that an API server
-refuses what the local runner refuses, in the same words. Addresses have no `pattern` in the schema:
-an API server would repeat the value that breaks one, and with it a password.
+refuses what the local runner refuses, in the same words. What an address must be is a rule of the
+object around it: an API server repeats a text that breaks a rule or a pattern of its own, and with
+it a password, and of an object it says no more than that it is one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic_core import PydanticCustomError
+
+from edgetran.api.rules import Path, Rule
 
 _ENCODED: Final = r"%(2[5eEfF]|5[cC])"
 """A dot, a separator or the percent sign itself, as addresses write them."""
@@ -39,12 +42,10 @@ class Check:
         expression = self.expression.replace("$", r"\Z")  # to RE2, `$` is no line's end either
         return (re.search(expression, text) is not None) == self.wanted
 
-    @property
-    def cel(self) -> dict[str, str]:
-        """The same as an `x-kubernetes-validations` entry of a string."""
-        call = f"self.matches(r'{self.expression}')"
-        rule = call if self.wanted else f"!{call}"
-        return {"rule": rule, "message": f"allowed is {self.allowed}"}
+    def cel(self, text: str) -> str:
+        """The same as a CEL expression over the expression `text`."""
+        call = f"{text}.matches(r'{self.expression}')"
+        return call if self.wanted else f"!{call}"
 
 
 PATH_CHECKS: Final = (
@@ -109,7 +110,33 @@ def checker(*checks: Check) -> Callable[[str], str]:
 
 def cel_of(*checks: Check) -> dict[str, Any]:
     """The part of a string's schema that says the same to an API server."""
-    return {"x-kubernetes-validations": [each.cel for each in checks]}
+    validations = [
+        {"rule": each.cel("self"), "message": f"allowed is {each.allowed}"} for each in checks
+    ]
+    return {"x-kubernetes-validations": validations}
+
+
+NOT_REPEATED: Final = "the address given is not repeated, as it may hold a password"
+
+
+def address_rules(field: str, *checks: Check) -> tuple[Rule, ...]:
+    """The checks as rules of the model that has the optional address `field`."""
+    return tuple(_address_rule(field, number, each) for number, each in enumerate(checks, start=1))
+
+
+def _address_rule(field: str, number: int, check: Check) -> Rule:
+    def violations(model: Any) -> Iterator[tuple[Path, str]]:
+        text = getattr(model, field)
+        if text is not None and not check.holds(text):
+            yield (field,), NOT_REPEATED
+
+    return Rule(
+        name=f"{field}{number}",
+        fields=(field,),
+        allowed=check.allowed,
+        check=violations,
+        cel=f"!has(self.{field}) || {check.cel(f'self.{field}')}",
+    )
 
 
 _USER_INFO: Final = re.compile(r"([a-z][a-z0-9+.-]*://)?\S+@")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from edgetran.api.addresses import STORAGE_CHECKS, address_rules
 from edgetran.api.base import ApiModel
 from edgetran.api.meta import ONE_CONDITION_PER_TYPE, Conditions
 from edgetran.api.rules import Path, Rule, at_least_one, exactly_one, ordered
@@ -99,6 +100,7 @@ class Storage(ApiModel):
 
     RULES = (
         exactly_one("claim", "new_claim", "uri"),
+        *address_rules("uri", *STORAGE_CHECKS),
         Rule(
             name="secretOnlyWithUri",
             fields=("secret", "uri"),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from edgetran.api.addresses import METER_CHECKS, address_rules
 from edgetran.api.base import ApiModel
 from edgetran.api.common import Reference
 from edgetran.api.rules import Path, Rule, exactly_one, listed, not_together
@@ -122,6 +123,7 @@ class EnergySettings(ApiModel):
             check=_meter_for_external,
             cel="(self.source == 'external') == has(self.meter)",
         ),
+        *address_rules("meter", *METER_CHECKS),
     )
 
 

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from edgetran.api.addresses import without_credentials
+from edgetran.api.addresses import NOT_REPEATED, without_credentials
 from edgetran.api.base import ApiModel
 from edgetran.api.errors import one_line
 from edgetran.api.rules import listed
@@ -243,10 +243,7 @@ def explain(model: type[ApiModel], error: ErrorDetails) -> tuple[tuple[str | int
     if kind == "float_type" and isinstance(error["input"], int) and type_ is not None:
         words = allowed(type_)
     if type_ is not None and _is_secret(type_):
-        return (
-            path,
-            f"the address given is not repeated, as it may hold a password; allowed is {words}",
-        )
+        return path, f"{NOT_REPEATED}; allowed is {words}"
     quotes = (
         ", written in quotes"
         if kind == "string_type" and isinstance(error["input"], bool | int | float)

@@ -127,19 +127,17 @@ storage. It never climbs upward."""
 
 StorageUri = Annotated[
     str,
-    Field(min_length=4, max_length=1024, json_schema_extra=cel_of(*STORAGE_CHECKS)),
-    AfterValidator(checker(*STORAGE_CHECKS)),
+    Field(min_length=4, max_length=1024),
     Allowed(STORAGE_CHECKS[0].allowed, secret=True),
 ]
-"""Where a run's folder is copied to."""
+"""Where a run's folder is copied to; `address_rules` of the model around it say what it may be."""
 
 MeterAddress = Annotated[
     str,
-    Field(min_length=8, max_length=1024, json_schema_extra=cel_of(*METER_CHECKS)),
-    AfterValidator(checker(*METER_CHECKS)),
+    Field(min_length=8, max_length=1024),
     Allowed(METER_CHECKS[0].allowed, secret=True),
 ]
-"""Something that says watts when it is asked."""
+"""Something that says watts when it is asked; rules as of `StorageUri`."""
 
 ColumnName = Annotated[
     str,

@@ -33,8 +33,7 @@ def metered(address):
 def refusal(make, value):
     with pytest.raises(SpecError) as caught:
         make(value)
-    (problem,) = caught.value.problems
-    return str(problem)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,11 @@ def texts(schema):
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if schema.get("x-kubernetes-validations"):
-        first = schema["x-kubernetes-validations"][0]["message"]
-        samples = PATHS if "path" in first else URIS if "s3://" in first else METERS
+        return st.sampled_from(PATHS)
+    if "An address" in schema.get("description", "") or "says watts" in schema.get(
+        "description", ""
+    ):
+        samples = URIS if "An address" in schema["description"] else METERS
         return st.sampled_from([each for each in samples if len(each) >= schema["minLength"]])
     pattern = schema.get("pattern", "")
     if pattern.startswith("^(sa_sdp|") or "_" in pattern[:20]:
