@@ -1,5 +1,5 @@
 # Each target does its own set-up; everything is installed into .venv/.
-.PHONY: help quickstart test lint crds chart format unit setup clean
+.PHONY: help quickstart test soak lint crds chart generate format unit setup clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -9,8 +9,12 @@ quickstart: ## Profile, search and refine on this machine (runs/quickstart)
 	.venv/bin/edgetran run -f examples/quickstart.yaml
 
 test: lint ## Lint and every test
-	.venv/bin/pytest -n 2 --dist loadscope -m "not e2e"
-	.venv/bin/pytest -m "e2e"
+	.venv/bin/pytest -n 2 --dist loadscope -m "not e2e and not soak"
+	.venv/bin/pytest -m "e2e and not soak"
+
+soak: setup ## Long series, and a current Kubernetes' server of custom resources
+	.venv/bin/pytest -m "soak" tests
+	.venv/bin/pytest tests/integration/test_crds_current_api.py
 
 lint: setup ## Format, lint, types and the doors between the rooms
 	.venv/bin/ruff format --check .
@@ -30,8 +34,12 @@ crds: setup ## Write crds/ from edgetran.api, and the chart's copies
 chart: crds ## Write what is generated in charts/edgetran
 	.venv/bin/python hack/dashboards.py
 
+generate: chart ## Write everything that is generated
+	.venv/bin/python hack/benchmarks.py
+	.venv/bin/python hack/reference.py
+
 unit: setup ## The quick tests only
-	.venv/bin/pytest -n 2 -m "not slow and not e2e"
+	.venv/bin/pytest -n 2 -m "not slow and not e2e and not soak"
 
 format: setup ## Rewrite the code in the project's format
 	.venv/bin/ruff format .

@@ -123,7 +123,8 @@ def structural(
     """A JSON schema as Kubernetes' structural schemas put it: every reference in its place.
 
     Unknown fields need no word, since a structural schema prunes them, and null needs none, since
-    an API server takes it for a field that was not given.
+    an API server takes it for a field that was not given. The default of an object is complete:
+    an API server judges it by the object's own rules before it fills in what is within.
 
     Args:
         schema: a schema as Pydantic writes it.
@@ -156,7 +157,19 @@ def structural(
         merged["properties"] = {
             name: structural(part, definitions) for name, part in merged["properties"].items()
         }
+    if isinstance(merged.get("default"), Mapping):
+        merged["default"] = _complete(merged["default"], merged)
     return dict(_in_order(merged))
+
+
+def _complete(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with every default within it, as an API server completes it."""
+    parts = schema.get("properties", {})
+    defaults = {name: part["default"] for name, part in parts.items() if "default" in part}
+    return {
+        name: _complete(part, parts[name]) if isinstance(part, Mapping) and name in parts else part
+        for name, part in {**defaults, **value}.items()
+    }
 
 
 def files() -> Iterator[tuple[Path, str]]:

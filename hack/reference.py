@@ -45,8 +45,8 @@ Every field of the three kinds of `{API_VERSION}`: {{kinds}}. The same models ch
 - A field whose value is null counts as not given.
 - Paths are relative to the folder where the command runs, or absolute; `..` is refused.
 - Numbers are strict: `"3"` is text and is refused where a number is asked for.
-- **required**: the field must be given. "—": nothing where omitted. "by the rest": it
-  follows from other fields, as its meaning says.
+- **required**: the field must be given. "—": nothing where omitted, or
+  what its meaning says.
 """
 
 
@@ -193,8 +193,6 @@ def _allowed(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
-    if field.default_factory is not None:
-        return "by the rest"
     value = field.default
     if value is None or value == ():
         return "—"

@@ -168,7 +168,7 @@ class Cluster(ApiServer):
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """etcd and an API server alone: nothing runs pods, Jobs or garbage collection."""
-    with _held(tmp_path_factory.mktemp("api-server"), "api-only") as server:
+    with held_cluster(tmp_path_factory.mktemp("api-server"), "api-only") as server:
         apply_crds(server)
         yield server
 
@@ -177,7 +177,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """An API server with Kubernetes' own controllers: Jobs make pods, which never get a node."""
     folder = tmp_path_factory.mktemp("control-plane")
-    with _held(folder, "api-only", "--controllers") as server:
+    with held_cluster(folder, "api-only", "--controllers") as server:
         apply_crds(server)
         yield server
 
@@ -198,7 +198,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         apply_crds(cluster)
         yield cluster
         return
-    with _held(tmp_path_factory.mktemp("cluster"), "up") as server:
+    with held_cluster(tmp_path_factory.mktemp("cluster"), "up") as server:
         apply_crds(server)
         yield Cluster(server.kubeconfig, server.folder, server.audit, _boards(server))
 
@@ -241,7 +241,7 @@ def _boards(server: ApiServer) -> dict[str, str]:
 
 
 @contextmanager
-def _held(folder: Path, *words: str) -> Iterator[ApiServer]:
+def held_cluster(folder: Path, *words: str) -> Iterator[ApiServer]:
     """A cluster that ends with the block, however this process ends."""
     audit = folder / "audit.log"
     command = [sys.executable, CLUSTER_TOOL, "--folder", folder / "state", *words]

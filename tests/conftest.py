@@ -2,7 +2,7 @@
 
 import os
 
-pytest_plugins = ("cluster_fixtures",)
+pytest_plugins = ("cluster_fixtures", "crd_judge")
 
 _BESIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _BESIDE > 1:  # threads of two processes that wait for each other's cores do half the work

@@ -81,7 +81,7 @@ def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
         ("parallel_trials", "parallelTrials"),
     ):
         value = getattr(model, field)
-        if value > model.max_trials:
+        if value is not None and value > model.max_trials:
             yield (alias,), f"{value} was given and maxTrials is {model.max_trials}"
 
 
@@ -94,8 +94,8 @@ class SearchSettings(ApiModel):
     max_trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
         64, description="Candidates that are trained, those that failed included."
     )
-    initial_trials: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default_factory=lambda given: min(8, given.get("max_trials", 8)),
+    initial_trials: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None,
         description="Candidates spread over the space before the method learns from them; 8, or "
         "maxTrials where that is less, where omitted.",
     )
@@ -117,6 +117,11 @@ class SearchSettings(ApiModel):
         ),
     )
     MUTABLE = frozenset({"max_trials", "parallel_trials", "max_failed_trials"})
+
+    @property
+    def initial_design(self) -> int:
+        """Candidates spread over the space before the method learns from them."""
+        return min(8, self.max_trials) if self.initial_trials is None else self.initial_trials
 
 
 class DeviceProfiling(ApiModel):

@@ -214,10 +214,7 @@ def own_errors(error: ValidationError) -> list[ErrorDetails]:
     return [
         details
         for details in error.errors(include_url=False)
-        if details["type"] != "default_factory_not_called"
-        and not (
-            details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
-        )
+        if details["type"] != "too_short" or len(details["input"]) < details["ctx"]["min_length"]
     ]
 
 

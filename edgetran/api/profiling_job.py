@@ -47,7 +47,7 @@ class Measurement(ApiModel):
 
 
 def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.initial > model.max_measurements:
+    if model.initial is not None and model.initial > model.max_measurements:
         given = f"{model.initial} was given and maxMeasurements is {model.max_measurements}"
         yield ("initial",), given
 
@@ -61,8 +61,8 @@ class Sampling(ApiModel):
     max_measurements: Annotated[int, Field(ge=2, le=100_000)] = Field(
         64, description="Architectures measured at most."
     )
-    initial: Annotated[int, Field(ge=2, le=10_000)] = Field(
-        default_factory=lambda given: min(16, given.get("max_measurements", 16)),
+    initial: Annotated[int, Field(ge=2, le=10_000)] | None = Field(
+        None,
         description="Architectures measured before the first surrogate is fitted; 16, or "
         "maxMeasurements where that is less, where omitted.",
     )
@@ -85,15 +85,30 @@ class Sampling(ApiModel):
         ),
     )
 
+    @property
+    def initial_design(self) -> int:
+        """Architectures measured before the first surrogate is fitted."""
+        return min(16, self.max_measurements) if self.initial is None else self.initial
+
+
+def _written_out(sampling: Sampling) -> dict[str, Any]:
+    return {
+        **sampling.model_dump(mode="json", by_alias=True),
+        "initial": sampling.initial_design,
+    }
+
+
+_DEFAULT_SAMPLING = _written_out(Sampling())
+
 
 def _no_sampling_of_models(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.models is not None and model.sampling != Sampling():
+    if model.models is not None and _written_out(model.sampling) != _DEFAULT_SAMPLING:
         yield ("sampling",), "given together with models, which are all measured"
 
 
-_DEFAULT_SAMPLING = " && ".join(
+_SAMPLING_IS_DEFAULT = " && ".join(
     f"(!has(self.sampling.{alias}) || self.sampling.{alias} == {json.dumps(value)})"
-    for alias, value in Sampling().model_dump(mode="json", by_alias=True).items()
+    for alias, value in _DEFAULT_SAMPLING.items()
 )
 
 
@@ -135,7 +150,7 @@ class ProfilingJobSpec(CommonSpec):
             fields=("models", "sampling"),
             allowed="sampling only with designSpace",
             check=_no_sampling_of_models,
-            cel=f"!has(self.models) || ({_DEFAULT_SAMPLING})",
+            cel=f"!has(self.models) || ({_SAMPLING_IS_DEFAULT})",
         ),
         distinct("models"),
         distinct("warm_start_from", key="name"),

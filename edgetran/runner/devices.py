@@ -50,7 +50,7 @@ def profiling_plan(job: ProfilingJob, workload: Workload) -> ProfilingPlan:
         pause_seconds=measurement.cool_down_seconds,
         peak_window_ms=100.0 if spec.device.energy is None else spec.device.energy.peak_window_ms,
         sampling=sampling.method,
-        initial=sampling.initial,
+        initial=sampling.initial_design,
         batch=sampling.batch,
         max_measurements=sampling.max_measurements,
         target_error=sampling.target_error,

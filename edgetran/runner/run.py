@@ -230,7 +230,7 @@ class _Run:
             constraints=translate.constraints(spec.constraints),
             method=spec.search.method,
             max_trials=spec.search.max_trials,
-            initial_trials=spec.search.initial_trials,
+            initial_trials=spec.search.initial_design,
             parallel_trials=spec.search.parallel_trials,
             max_failed_trials=spec.search.max_failed_trials,
             seed=spec.seed,

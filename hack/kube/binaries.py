@@ -10,7 +10,9 @@ from typing import Final
 
 from kube.errors import ClusterError
 
-BUILD: Final = Path(__file__).resolve().parent.parent / "build-kube"
+_HACK: Final = Path(__file__).resolve().parent.parent
+BUILD: Final = _HACK / "build-kube"
+BUILD_CRD_SERVER: Final = _HACK / "build-crd-server"
 
 CONTROL_PLANE: Final = {"etcd": "etcd-server", "openssl": "openssl"}
 """Programs that etcd and an API server need, and the Debian package of each."""
@@ -36,6 +38,18 @@ def kubernetes() -> Path:
     if built.returncode:
         raise ClusterError("Kubernetes could not be built; the lines above say why")
     return Path(built.stdout.strip().splitlines()[-1])
+
+
+def crd_server() -> Path:
+    """The folder of the server of custom resources of a current Kubernetes, built where missing.
+
+    Raises:
+        ClusterError: it cannot be built here.
+    """
+    built = subprocess.run([BUILD_CRD_SERVER], stdout=subprocess.PIPE, text=True, check=False)
+    if built.returncode:
+        raise ClusterError("the server could not be built; the lines above say why")
+    return Path(built.stdout.strip().splitlines()[-1]) / "bin"
 
 
 def require(*groups: dict[str, str]) -> None:

@@ -43,6 +43,18 @@ def api_only(
     _announce(state, hold=hold)
 
 
+def crds_only(state: State, *, audit: Path | None = None, hold: bool = False) -> None:
+    """Start etcd and a current Kubernetes' server of custom resources, on ports of loopback."""
+    down(state)
+    try:
+        binaries.require(binaries.CONTROL_PLANE)
+        control_plane.start_crd_server(state, binaries.crd_server(), audit=audit)
+    except BaseException:
+        _end(state)
+        raise
+    _announce(state, hold=hold)
+
+
 def up(
     state: State, specs: Sequence[NodeSpec], *, audit: Path | None = None, hold: bool = False
 ) -> None:

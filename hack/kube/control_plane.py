@@ -30,6 +30,18 @@ rules:
 
 ADMINS: Final = "system:masters"
 
+_CORE_SERVERS: Final = ("", "authentication-", "authorization-")
+"""Flags that name a core API server; there is none, and nothing that asks one is turned on."""
+
+_ASKING_OTHERS: Final = (
+    "NamespaceLifecycle",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionWebhook",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionWebhook",
+)
+"""Admission plugins that wait for a core API server."""
+
 
 def start_api(
     state: State, binaries: Path, *, advertise: str | None = None, audit: Path | None = None
@@ -64,6 +76,43 @@ def start_api(
         "the namespace default exists",
         lambda: state.answers("/api/v1/namespaces/default"),
         of="apiserver",
+    )
+
+
+def start_crd_server(state: State, binaries: Path, *, audit: Path | None = None) -> None:
+    """Start etcd and the part of a current Kubernetes that serves custom resources, alone.
+
+    It has no namespaces to look up, no webhooks to ask and nobody whom it could ask what a user
+    may do, so it obeys its administrator only.
+
+    Args:
+        state: the folder of the server, empty so far.
+        binaries: the folder of its program.
+        audit: the file that gets a line per request.
+    """
+    state.create(Ports(*free_ports(7)))
+    state.pki.create(["127.0.0.1"])
+    state.pki.issue("admin", "admin", [ADMINS])
+    state.write_kubeconfig("admin", state.kubeconfig)
+    _start_etcd(state)
+    pki, ports = state.pki, state.ports
+    flags = [
+        f"--etcd-servers=http://127.0.0.1:{ports.etcd}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={ports.api}",
+        f"--client-ca-file={pki.authority}",
+        f"--tls-cert-file={pki.certificate('apiserver')}",
+        f"--tls-private-key-file={pki.key('apiserver')}",
+        *(f"--{whose}kubeconfig={state.kubeconfig}" for whose in _CORE_SERVERS),
+        "--authentication-skip-lookup",
+        f"--disable-admission-plugins={','.join(_ASKING_OTHERS)}",
+        "--enable-priority-and-fairness=false",
+    ]
+    command = [str(binaries / "apiextensions-apiserver"), *flags, *_audit_flags(state, audit)]
+    state.processes.start("apiserver", command)
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    state.processes.wait_until(
+        "definitions are served", lambda: state.answers(definitions), of="apiserver"
     )
 
 

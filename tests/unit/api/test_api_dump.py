@@ -136,6 +136,8 @@ def test_a_search_implies_a_refinement_where_it_asks_for_one():
         (["ttlSecondsAfterFinished"], 60, None),
         (["backoffLimit"], 9, None),
         (["search", "maxTrials"], 99, None),
+        (["search", "maxTrials"], 5, None),
+        (["search", "initialTrials"], 8, "spec.search.initialTrials"),
         (["search", "parallelTrials"], 2, None),
         (["search", "method"], "random", "spec.search.method"),
         (["seed"], 1, "spec.seed"),

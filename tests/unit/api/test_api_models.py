@@ -144,8 +144,8 @@ def test_weights_left_out_are_zero_and_none_given_are_the_published_ones():
 
 
 def test_initial_trials_never_exceed_a_small_budget_by_default():
-    assert SearchSettings(max_trials=3).initial_trials == 3
-    assert SearchSettings(max_trials=100).initial_trials == 8
+    assert SearchSettings(max_trials=3).initial_design == 3
+    assert SearchSettings(max_trials=100).initial_design == 8
 
 
 def test_a_shape_becomes_the_published_model_dict():

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cel_cost
 import cel_rules
 import jsonschema
 import pytest
@@ -173,25 +172,6 @@ def test_a_rule_that_does_not_fit_is_found(rule):
     schema = place(schema_of("ProfilingJob"), "spec")
     with pytest.raises(Exception, match=r"no matching overload|undefined field|Syntax error"):
         cel_rules.compile_typed(rule, schema)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_rules_stay_far_below_the_budget_of_an_api_server(kind):
-    costs = dict(cel_cost.costs(schema_of(kind)))
-    assert max(costs.values()) < cel_cost.RULE_BUDGET / 10
-    assert sum(costs.values()) < cel_cost.DEFINITION_BUDGET / 10
-
-
-def test_the_estimate_of_costs_grows_with_what_the_schema_allows():
-    text = {"type": "string", "maxLength": 100}
-    few = {"type": "object", "properties": {"a": {"type": "array", "maxItems": 10, "items": text}}}
-    many = copy.deepcopy(few)
-    many["properties"]["a"]["maxItems"] = 1000
-    unbounded = copy.deepcopy(few)
-    del unbounded["properties"]["a"]["items"]["maxLength"]
-    rule = "self.a.all(x, self.a.all(y, x == y || x.matches('^a')))"
-    assert cel_cost.cost(rule, many) > 5000 * cel_cost.cost(rule, few)
-    assert cel_cost.cost(rule, unbounded) > cel_cost.RULE_BUDGET
 
 
 @pytest.mark.parametrize("kind", KINDS)
