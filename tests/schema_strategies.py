@@ -4,8 +4,63 @@ import re
 
 from hypothesis import strategies as st
 
-PATHS = ("a", "a/b.csv", "/data/x", "..", "../a", "a/..", "a/../b", "a..b", "..a", "a/..b/c", "é/ü")
-URIS = ("s3://bucket/a", "s3://bucket/../a", "file:///a/..", "memory://a..b", "gs://../x")
+PATHS = (
+    *("a", "a/b.csv", "/data/x", "..", "../a", "a/..", "a/../b", "a..b", "..a", "a/..b/c", "é/ü"),
+    *(
+        "a\\..\\b",
+        "%2e%2E/a",
+        "a/%252e%252e%252Fb",
+        "a%2f..",
+        "%2e",
+        "https://a/b",
+        "file:/a",
+        "a:b",
+    ),
+)
+URIS = (
+    *(
+        "s3://bucket/a",
+        "s3://bucket/../a",
+        "file:///a/..",
+        "memory://a..b",
+        "gs://../x",
+        "gs://a..b",
+    ),
+    *(
+        "s3://key:secret@bucket",
+        "s3://b?token=x",
+        "s3://b#x",
+        "s3://b/%2e%2e",
+        "s3://b::file:///etc",
+    ),
+    *(
+        "s3://b\\..\\c",
+        "local://x",
+        "http://169.254.169.254/x",
+        "S3://b",
+        "s3:/b",
+        "s3://b c",
+        "abfs://c",
+    ),
+)
+METERS = (
+    *(
+        "http://meter",
+        "http://meter:80/a?b=../c#d.e",
+        "https://meter/a",
+        "http://a:b@meter/",
+        "http:///",
+    ),
+    *(
+        "http://meter/../x",
+        "http://meter/a/%2e%2e",
+        "http://meter\\@other",
+        "http://meter/..?a",
+        "ftp://m",
+    ),
+    *("serial:/dev/ttyUSB0?baud=9600", "serial:/dev/../etc/x", "serial:/etc/passwd", "command:a b"),
+    *("command:a ../b", "command:"),
+)
 
 
 def texts(schema):
@@ -13,9 +68,11 @@ def texts(schema):
         return st.sampled_from(schema["enum"])
     if schema.get("x-kubernetes-validations"):
         return st.sampled_from(PATHS)
+    told = schema.get("description", "")
+    for words, samples in (("An address that fsspec", URIS), ("that says watts", METERS)):
+        if words in told:
+            return st.sampled_from([each for each in samples if len(each) >= schema["minLength"]])
     pattern = schema.get("pattern", "")
-    if pattern.startswith("^[a-z][a-z0-9+.-]*://"):
-        return st.sampled_from(URIS)
     if pattern.startswith("^(sa_sdp|") or "_" in pattern[:20]:
         return st.from_regex(pattern.replace("^", "").replace("$", ""), fullmatch=True)
     if pattern:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from edgetran.api.addresses import STORAGE_CHECKS, address_rules
 from edgetran.api.base import ApiModel
 from edgetran.api.meta import ONE_CONDITION_PER_TYPE, Conditions
 from edgetran.api.rules import Path, Rule, at_least_one, exactly_one, ordered
@@ -18,6 +19,7 @@ from edgetran.api.scalars import (
     Labels,
     Name,
     PodAnnotations,
+    StorageUri,
     Text,
     Time,
 )
@@ -35,15 +37,6 @@ Quantity = Annotated[
     str,
     Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"),
     Allowed("a quantity such as 10Gi"),
-]
-StorageUri = Annotated[
-    str,
-    Field(
-        min_length=4,
-        max_length=1024,
-        pattern=r"^[a-z][a-z0-9+.-]*://[^\s?#\x00-\x1f\x7f]+$",
-    ),
-    Allowed("an fsspec address such as s3://bucket/folder"),
 ]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -89,32 +82,25 @@ class NewClaim(ApiModel):
     )
 
 
-def _no_climbing_uri(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.uri is not None and ".." in model.uri.split("/"):
-        yield ("uri",), f"{model.uri} was given"
-
-
 class Storage(ApiModel):
     """Where checkpoints, models and reports go."""
 
     claim: ExistingClaim | None = Field(None, description="A claim that exists.")
     new_claim: NewClaim | None = Field(None, description="A claim to be made for the run.")
     uri: StorageUri | None = Field(
-        None, description="Any address that fsspec knows, such as s3://bucket/folder."
+        None,
+        description="An address that fsspec knows, without credentials, such as "
+        "s3://bucket/folder.",
     )
     secret: ObjectName | None = Field(
-        None, description="Secret whose keys become the environment that `uri` needs."
+        None,
+        description="Secret whose keys become the environment that `uri` needs: credentials, such "
+        "as AWS_ACCESS_KEY_ID.",
     )
 
     RULES = (
         exactly_one("claim", "new_claim", "uri"),
-        Rule(
-            name="uriDoesNotClimb",
-            fields=("uri",),
-            allowed="an address with no '..' in it",
-            check=_no_climbing_uri,
-            cel="!has(self.uri) || !self.uri.matches('(^|/)[.][.](/|$)')",
-        ),
+        *address_rules("uri", *STORAGE_CHECKS),
         Rule(
             name="secretOnlyWithUri",
             fields=("secret", "uri"),

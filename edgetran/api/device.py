@@ -7,10 +7,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from edgetran.api.addresses import METER_CHECKS, address_rules
 from edgetran.api.base import ApiModel
 from edgetran.api.common import Reference
 from edgetran.api.rules import Path, Rule, exactly_one, listed, not_together
-from edgetran.api.scalars import Allowed, DeviceName, Labels, LabelValue, Text
+from edgetran.api.scalars import Allowed, DeviceName, Labels, LabelValue, MeterAddress, Text
 
 EngineName = Literal["torch", "onnxruntime", "openvino"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -76,20 +77,6 @@ class Toleration(ApiModel):
     )
 
 
-MeterAddress = Annotated[
-    str,
-    Field(
-        min_length=8,
-        max_length=1024,
-        pattern=r"^(https?://[^\s]+|serial:[^\x00-\x1f\x7f]+|command:[^\x00-\x1f\x7f]+)$",
-    ),
-    Allowed(
-        "http://ADDRESS[#JSON.PATH], https://ADDRESS[#JSON.PATH], serial:PORT[?baud=N] or "
-        "command:PROGRAM ARGUMENTS"
-    ),
-]
-
-
 def _meter_for_external(model: Any) -> Iterator[tuple[Path, str]]:
     if (model.source == "external") != (model.meter is not None):
         with_source = f"with source {model.source}"
@@ -129,7 +116,9 @@ class EnergySettings(ApiModel):
     meter: MeterAddress | None = Field(
         None,
         description="Something that says watts when it is asked, for source external only: "
-        "http://…[#JSON.PATH], serial:PORT[?baud=N] or command:PROGRAM ARGUMENTS.",
+        "http://…[#JSON.PATH], serial:/dev/PORT[?baud=N] or command:PROGRAM ARGUMENTS. "
+        "A command needs --allow-commands; in a cluster every meter needs to be allowed in the "
+        "chart's values.",
     )
     rails: (
         Annotated[tuple[RailName, ...], Field(strict=False, min_length=1, max_length=32)] | None
@@ -160,6 +149,7 @@ class EnergySettings(ApiModel):
             check=_rails_for_hwmon,
             cel="!has(self.rails) || self.source == 'hwmon'",
         ),
+        *address_rules("meter", *METER_CHECKS),
     )
 
 

@@ -17,6 +17,7 @@ from pydantic import AwareDatetime, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from edgetran.api.addresses import NOT_REPEATED, without_credentials
 from edgetran.api.base import ApiModel
 from edgetran.api.errors import one_line
 from edgetran.api.rules import listed
@@ -24,6 +25,7 @@ from edgetran.api.scalars import Allowed
 
 _MAX_GIVEN = 60
 _MAX_LISTED = 40
+_MAX_SEARCHED = 4096
 
 Type = tuple[Any, tuple[Any, ...]]
 """An annotation and the metadata that bounds it."""
@@ -114,6 +116,10 @@ def allowed(type_: Type) -> str:
     return "a value"
 
 
+def _is_secret(type_: Type) -> bool:
+    return any(isinstance(item, Allowed) and item.secret for item in type_[1])
+
+
 def _choice(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
 
@@ -173,7 +179,7 @@ def given(value: Any) -> str:
         entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
         text = f"a list of {entries}" if value else "an empty list"
     elif isinstance(value, str):
-        text = f"'{value[: _MAX_GIVEN + 1]}'"
+        text = f"'{without_credentials(value[:_MAX_SEARCHED])[: _MAX_GIVEN + 1]}'"
     elif isinstance(value, bool):
         text = "true" if value else "false"
     elif isinstance(value, int) and value.bit_length() > 256:
@@ -233,6 +239,8 @@ def explain(model: type[ApiModel], error: ErrorDetails) -> tuple[tuple[str | int
         words = error.get("ctx", {}).get("allowed", words)
     if kind == "float_type" and isinstance(error["input"], int) and type_ is not None:
         words = allowed(type_)
+    if type_ is not None and _is_secret(type_):
+        return path, f"{NOT_REPEATED}; allowed is {words}"
     quotes = (
         ", written in quotes"
         if kind == "string_type" and isinstance(error["input"], bool | int | float)

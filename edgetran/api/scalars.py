@@ -11,12 +11,26 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
+from edgetran.api.addresses import (
+    METER_CHECKS,
+    PATH_CHECKS,
+    STORAGE_CHECKS,
+    cel_of,
+    checker,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a type allows, in words, for messages about bad input."""
+    """What a type allows, in words, for messages about bad input.
+
+    Attributes:
+        words: the end of a sentence that begins "allowed is".
+        secret: the value may hold a password, so no message repeats it.
+    """
 
     words: str
+    secret: bool = False
 
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -29,12 +43,6 @@ _MAX_FREE_FORM_DEPTH: Final = 50
 
 def _refuse(allowed: str) -> PydanticCustomError:
     return PydanticCustomError("allowed", "allowed is {allowed}", {"allowed": allowed})
-
-
-def _no_climbing(path: str) -> str:
-    if ".." in path.split("/"):
-        raise _refuse("a path with no '..' in it")
-    return path
 
 
 def _label_key(key: str) -> str:
@@ -100,25 +108,36 @@ DeviceName = Annotated[
 ]
 """Short enough that a search's name and a device's name make one child's name."""
 
+FILE_PATH: Final = Allowed("a path of 1 to 1024 characters with no '..' in it")
+"""What marks a type as a path of a file or folder."""
+
 FilePath = Annotated[
     str,
     Field(
         min_length=1,
         max_length=1024,
         pattern=r"^[^\x00-\x1f\x7f]+$",
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "!self.matches('(^|/)[.][.](/|$)')",
-                    "message": "allowed is a path with no '..' in it",
-                }
-            ]
-        },
+        json_schema_extra=cel_of(*PATH_CHECKS),
     ),
-    AfterValidator(_no_climbing),
-    Allowed("a path of 1 to 1024 characters with no '..' in it"),
+    AfterValidator(checker(*PATH_CHECKS)),
+    FILE_PATH,
 ]
-"""A file or folder, relative to where the command runs or absolute; it never climbs upward."""
+"""A file or folder, relative to where the command runs or absolute; in a cluster relative to the
+storage. It never climbs upward."""
+
+StorageUri = Annotated[
+    str,
+    Field(min_length=4, max_length=1024),
+    Allowed(STORAGE_CHECKS[0].allowed, secret=True),
+]
+"""Where a run's folder is copied to; `address_rules` of the model around it say what it may be."""
+
+MeterAddress = Annotated[
+    str,
+    Field(min_length=8, max_length=1024),
+    Allowed(METER_CHECKS[0].allowed, secret=True),
+]
+"""Something that says watts when it is asked; rules as of `StorageUri`."""
 
 ColumnName = Annotated[
     str,

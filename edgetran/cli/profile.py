@@ -17,7 +17,7 @@ from edgetran import api
 from edgetran.api.base import ApiModel
 from edgetran.api.yaml_text import read_files, write_text
 from edgetran.cli.errors import errors
-from edgetran.cli.runs import ResumeOption, run_bundle
+from edgetran.cli.runs import CommandsOption, ResumeOption, run_bundle
 
 PRESETS: Final = ("tiny", "flexibert-2.0")
 
@@ -162,6 +162,7 @@ def profile(
         ),
     ] = None,
     resume: ResumeOption = True,
+    allow_commands: CommandsOption = False,
     only_print: Annotated[
         bool,
         typer.Option("--print", help="Print the ProfilingJob as YAML and measure nothing."),
@@ -215,7 +216,7 @@ def profile(
         return
     folder = output or Path("runs") / job.name
     with errors(folder):
-        run_bundle(bundle, folder, resume=resume)
+        run_bundle(bundle, folder, resume=resume, allow_commands=allow_commands)
 
 
 def _job(name: str, spec: dict[str, Any], settings: list[str] | None) -> api.Resource:

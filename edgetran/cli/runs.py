@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from edgetran import api
+from edgetran.api.allowances import MeterAllowance
 from edgetran.cli.errors import FAILED, errors, fail
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ ResumeOption = Annotated[
     typer.Option(
         help="Continue the unfinished run of the same resources that DIR holds; --no-resume "
         "wants an empty folder."
+    ),
+]
+CommandsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-commands",
+        help="Run the program that `energy.meter: command:…` names, of a spec that you trust.",
     ),
 ]
 RunFolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
@@ -70,6 +78,7 @@ def run(
             "`CoDesignSearch/quickstart:spec.seed=1`; may be repeated.",
         ),
     ] = None,
+    allow_commands: CommandsOption = False,
 ) -> None:
     """Measure, search and refine on this machine, as the resources say.
 
@@ -82,7 +91,7 @@ def run(
     folder = output if output is not None else Path("runs") / files[0].stem
     with errors(folder):
         bundle = api.load_bundle(*files, settings=changes)
-        run_bundle(bundle, folder, resume=resume)
+        run_bundle(bundle, folder, resume=resume, allow_commands=allow_commands)
 
 
 def show(folder: RunFolderArgument) -> None:
@@ -103,11 +112,13 @@ def report(folder: RunFolderArgument) -> None:
         print(write_report(folder))  # noqa: T201
 
 
-def run_bundle(bundle: api.Bundle, path: Path, *, resume: bool) -> None:
+def run_bundle(
+    bundle: api.Bundle, path: Path, *, resume: bool, allow_commands: bool = False
+) -> None:
     """Do what the resources ask for in the folder `path`, and print the result."""
     from edgetran.runner.chain import plan_chain
 
-    chain = plan_chain(bundle)
+    chain = plan_chain(bundle, MeterAllowance(commands=allow_commands))
     _require_extras(trains=chain.task is not None)
     _quiet_libraries()
 

@@ -17,6 +17,8 @@ from edgetran.api import (
     SearchDevice,
     SpecError,
 )
+from edgetran.api.allowances import NO_COMMANDS, MeterAllowance, meter_problems
+from edgetran.api.errors import path_text
 from edgetran.devices import simulated_device
 
 
@@ -30,6 +32,7 @@ class Chain:
         search: the search; None where the run has none.
         refinement: the GPTran run, given or implied by the search; None where there is none.
         searched: the search whose winner is refined, where another run has done it.
+        meters: which meters of devices may be read.
     """
 
     resources: tuple[Resource, ...]
@@ -37,6 +40,7 @@ class Chain:
     search: CoDesignSearch | None
     refinement: GPTranRun | None
     searched: CoDesignSearch | None = None
+    meters: MeterAllowance = NO_COMMANDS
 
     @property
     def setting(self) -> CoDesignSearch | None:
@@ -92,8 +96,12 @@ class Chain:
         return next((job for job in self.jobs if job.spec.device.name == device.name), None)
 
 
-def plan_chain(bundle: Bundle) -> Chain:
+def plan_chain(bundle: Bundle, meters: MeterAllowance = NO_COMMANDS) -> Chain:
     """The chain that a bundle asks for.
+
+    Args:
+        bundle: what is asked for.
+        meters: which meters of devices may be read; by default any that is no command.
 
     Raises:
         SpecError: the bundle holds more than one search or refinement, two jobs of one device
@@ -101,6 +109,7 @@ def plan_chain(bundle: Bundle) -> Chain:
             nodes, a RayJob, suspended work.
     """
     problems = [*_too_many(bundle), *impossible(bundle.resources, in_cluster=False)]
+    problems += refused_meters(bundle.resources, meters)
     searches, refinements = bundle.of_kind(CoDesignSearch), bundle.of_kind(GPTranRun)
     jobs = bundle.of_kind(ProfilingJob)
     names: dict[str, ProfilingJob] = {}
@@ -137,7 +146,7 @@ def plan_chain(bundle: Bundle) -> Chain:
                     )
                 ]
             )
-    return Chain(bundle.resources, (*jobs, *implied), search, refinement)
+    return Chain(bundle.resources, (*jobs, *implied), search, refinement, meters=meters)
 
 
 def _too_many(bundle: Bundle) -> list[Problem]:
@@ -216,6 +225,15 @@ def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[Probl
                     )
                 )
     return problems
+
+
+def refused_meters(resources: Iterable[Resource], meters: MeterAllowance) -> list[Problem]:
+    """Meters that may not be read."""
+    return [
+        problem_of(resource, path_text(path), sentence)
+        for resource in resources
+        for path, sentence in meter_problems(resource, meters)
+    ]
 
 
 def _no_such_precision(resource: Resource, path: str, device: Device) -> list[Problem]:

@@ -218,7 +218,7 @@ class _Final:
             distinct,
             self.folder.final_profile(host),
             Renamed(self.progress, f"Measure on {host}"),
-            power_source=power_source(device),
+            power_source=power_source(device, self.chain.meters),
         )
         return {m.architecture.canonical_json: m.figures for m in profile.measurements}
 

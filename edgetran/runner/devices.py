@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edgetran.api import Device, ProfilingJob, SearchDevice
+from edgetran.api.allowances import MeterAllowance
 from edgetran.devices import (
     Hwmon,
     NoPower,
@@ -59,8 +60,12 @@ def profiling_plan(job: ProfilingJob, workload: Workload) -> ProfilingPlan:
     )
 
 
-def power_source(device: Device) -> PowerSource:
-    """What senses the power of this host, as the device's settings say."""
+def power_source(device: Device, meters: MeterAllowance) -> PowerSource:
+    """What senses the power of this host, as the device's settings say.
+
+    Raises:
+        DeviceError: a meter that may not be read.
+    """
     energy = device.energy
     if energy is None or energy.source == "auto":
         best = best_power_source(device.accelerator)
@@ -72,7 +77,7 @@ def power_source(device: Device) -> PowerSource:
         reason = why_unavailable(hwmon)
         return hwmon if reason is None else NoPower(f"hwmon: {reason}")
     source = (
-        external_source(energy.meter or "")
+        external_source(energy.meter or "", meters)
         if energy.source == "external"
         else next(source for source in power_sources() if source.name == energy.source)
     )

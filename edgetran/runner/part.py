@@ -7,13 +7,18 @@ from typing import TypeVar
 
 from edgetran import api
 from edgetran.api import CoDesignSearch, GPTranRun, ProfilingJob, Resource, SpecError
+from edgetran.api.allowances import NO_METERS, MeterAllowance, absolute_paths
 from edgetran.api.errors import path_text
-from edgetran.runner.chain import Chain, impossible, problem_of
+from edgetran.runner.chain import Chain, impossible, problem_of, refused_meters
 
 AnyResource = TypeVar("AnyResource", bound=Resource)
 
 
-def plan_part(resource: Resource, dependencies: Sequence[Resource]) -> Chain:
+def plan_part(
+    resource: Resource,
+    dependencies: Sequence[Resource],
+    meters: MeterAllowance = NO_METERS,
+) -> Chain:
     """What the worker of `resource` is to do.
 
     A ProfilingJob measures where the worker runs, whatever nodes its device names. A search leaves
@@ -22,11 +27,18 @@ def plan_part(resource: Resource, dependencies: Sequence[Resource]) -> Chain:
     Args:
         resource: the work.
         dependencies: the resources that it refers to, those of a search behind it included.
+        meters: which meters of devices may be read; by default none.
 
     Raises:
         SpecError: something that cannot be done, or a reference to what was not given.
     """
     problems = impossible([resource], in_cluster=True)
+    problems += refused_meters([resource], meters)
+    problems += [
+        problem_of(each, path_text(path), sentence)
+        for each in (resource, *dependencies)
+        for path, sentence in absolute_paths(each)
+    ]
     search = _search(resource, dependencies)
     given = {each.label for each in dependencies}
     for referring in (resource, search):
@@ -46,13 +58,14 @@ def plan_part(resource: Resource, dependencies: Sequence[Resource]) -> Chain:
         raise SpecError(problems)
     resources = (*dependencies, resource)
     if isinstance(resource, ProfilingJob):
-        return Chain(resources, (resource,), None, None)
+        return Chain(resources, (resource,), None, None, meters=meters)
     if isinstance(resource, CoDesignSearch):
-        return Chain(resources, _jobs_of(resource, dependencies), resource, None)
+        return Chain(resources, _jobs_of(resource, dependencies), resource, None, meters=meters)
     assert isinstance(resource, GPTranRun)  # noqa: S101 - there are three kinds
     if search is None:
-        return Chain(resources, _of_kind(ProfilingJob, dependencies), None, resource)
-    return Chain(resources, _jobs_of(search, dependencies), None, resource, search)
+        jobs = _of_kind(ProfilingJob, dependencies)
+        return Chain(resources, jobs, None, resource, meters=meters)
+    return Chain(resources, _jobs_of(search, dependencies), None, resource, search, meters)
 
 
 def _search(resource: Resource, dependencies: Iterable[Resource]) -> CoDesignSearch | None:

@@ -55,7 +55,7 @@ def profile_devices(
             _architectures(job, base),
             folder.profile(job.spec.device.name),
             progress,
-            power_source=power_source(job.spec.device),
+            power_source=power_source(job.spec.device, chain.meters),
             warm_start=warm,
         )
     profiles = {job.spec.device.name: by_job[job.name] for job in chain.jobs}
@@ -125,6 +125,6 @@ def _refined_device(
             space_around(given.architecture),
             folder.profile(device.name),
             progress,
-            power_source=power_source(device),
+            power_source=power_source(device, chain.meters),
         )
     }

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from edgetran_operator.settings import OBJECT_STORES
+
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 OptionalLabel = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)]
@@ -45,6 +47,14 @@ Quantity = Annotated[
 Duration = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://\S+$")]
+MeterBeginning = Annotated[
+    str,
+    Field(
+        pattern=r"^(https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?|serial:/dev/[A-Za-z0-9._/-]*)$"
+    ),
+]
+StorageBeginning = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[A-Za-z0-9._:/-]*$")]
+HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$")]
 KubernetesObject = dict[str, Any]
 """A part of Kubernetes' own API, which the API server checks."""
 KubernetesObjects = list[KubernetesObject]
@@ -114,7 +124,7 @@ class WorkerResources(Part):
 
 
 class Allowances(Part):
-    """What users may do in `spec.podTemplate`; each of these weakens what a worker is kept to."""
+    """What users may do in a spec; each of these weakens what a worker is kept to."""
 
     images: bool = Field(False, description="Set images, or add containers of their own.")
     host_path: bool = Field(False, description="Mount folders of the node.")
@@ -126,6 +136,24 @@ class Allowances(Part):
     )
     service_accounts: bool = Field(
         False, description="Run under another ServiceAccount than the run's own."
+    )
+    commands: bool = Field(
+        False, description="Read meters that are programs, `energy.meter: command:…`."
+    )
+    meters: list[MeterBeginning] = Field(
+        [],
+        description="What addresses of other meters begin with, such as `http://meters.lan/`: host "
+        "and port as they are, and paths below; none where empty.",
+    )
+    storage: list[StorageBeginning] = Field(
+        list(OBJECT_STORES),
+        description="What `spec.storage.uri` begins with: stores whose addresses name a bucket and "
+        "no host.",
+    )
+    ray_addresses: list[HostPort] = Field(
+        [],
+        description="HOST or HOST:PORT of Ray clusters that `spec.ray.address` may name; none "
+        "where empty.",
     )
 
 
@@ -142,7 +170,7 @@ class Workers(Part):
     termination_grace_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         60, description="Time that a worker has to save its state when it is stopped."
     )
-    allow: Allowances = Field(Allowances(), description="What `spec.podTemplate` may set.")
+    allow: Allowances = Field(Allowances(), description="What specs may do.")
     pod_patch: KubernetesObject = Field(
         {}, description="Strategic merge patch (metadata, spec) over all workers' pods."
     )
@@ -325,17 +353,39 @@ class NetworkPolicy(Part):
     """Who may talk to whom."""
 
     enabled: bool = Field(
-        False, description="Let the operator reach the API server and DNS alone, and be scraped."
+        True,
+        description="Let the operator reach the API server and DNS alone, and be scraped; let pods "
+        "of a Ray cluster talk to those of their own run alone.",
     )
     metrics_from: KubernetesObjects = Field(
         [], description="NetworkPolicyPeers that may scrape; everyone where empty."
     )
-    api_server_ports: list[Port] = Field([443, 6443], description="Ports of the API server.")
+    kube_ray_from: KubernetesObjects = Field(
+        [
+            {
+                "namespaceSelector": {},
+                "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},
+            }
+        ],
+        description="NetworkPolicyPeers that are KubeRay's operator, which asks Ray after its job.",
+    )
+    api_server_ports: list[Port] = Field(
+        [443, 6443, 8443, 16443],
+        description="Ports of the API server; K3s has 6443 behind its Service's 443.",
+    )
+    dns_ports: list[Port] = Field(
+        [53, 5353], description="Ports of DNS; OpenShift has 5353 behind its Service's 53."
+    )
+    extra_egress: KubernetesObjects = Field(
+        [], description="Further NetworkPolicyEgressRules of the operator, such as to a proxy."
+    )
     api_server_cidrs: list[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]] = Field(
         [], description="Addresses of the API server; any where empty."
     )
     worker_namespaces: list[DnsLabel] = Field(
-        [], description="Namespaces where workers accept scrapes and other workers alone."
+        [],
+        description="Namespaces where workers accept scrapes and other workers alone; those of "
+        "scope Namespaced where empty.",
     )
 
 

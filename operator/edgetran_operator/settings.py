@@ -23,9 +23,16 @@ class SettingsError(ValueError):
     """Settings that cannot be used; the message says where, what was given and what is allowed."""
 
 
+OBJECT_STORES: Final = (
+    *("s3://", "s3a://", "gs://", "gcs://"),
+    *("az://", "abfs://", "abfss://", "adl://", "oss://", "obs://", "hf://"),
+)
+"""Storage whose addresses name a bucket and no host."""
+
+
 @dataclass(frozen=True)
 class Allowances:
-    """What users may do in `spec.podTemplate`; nothing of this unless it is set."""
+    """What users may do in a spec beyond what the chart allows them anyway."""
 
     images: bool = False
     """Set the image of a container, or add containers of their own."""
@@ -37,6 +44,31 @@ class Allowances:
     """Weaken a security context: privileged, root, capabilities, host profiles."""
     service_accounts: bool = False
     """Run under another ServiceAccount than the run's own."""
+    commands: bool = False
+    """Read a meter that is a program: `energy.meter: command:…`."""
+    meters: tuple[str, ...] = ()
+    """What the address of any other meter begins with, such as `http://meters.lan/`."""
+    storage: tuple[str, ...] = OBJECT_STORES
+    """What `spec.storage.uri` begins with."""
+    ray_addresses: tuple[str, ...] = ()
+    """HOST or HOST:PORT of Ray clusters that `spec.ray.address` may name."""
+
+
+@dataclass(frozen=True)
+class NetworkPolicies:
+    """Who may talk to pods of runs whose Ray cluster listens on the network."""
+
+    enabled: bool = True
+    """Make a NetworkPolicy for each of them."""
+    kube_ray_from: tuple[Mapping[str, Any], ...] = (
+        {
+            "namespaceSelector": {},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},
+        },
+    )
+    """NetworkPolicyPeers that are KubeRay's operator."""
+    metrics_from: tuple[Mapping[str, Any], ...] = ()
+    """NetworkPolicyPeers that may scrape; everyone where empty."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +117,8 @@ class Settings:
     """Time that a worker has to save its state when it is stopped."""
     allow: Allowances = field(default_factory=Allowances)
     """What users may do in `spec.podTemplate`."""
+    network_policy: NetworkPolicies = field(default_factory=NetworkPolicies)
+    """Who may talk to workers."""
     worker_pod_patch: Mapping[str, Any] = field(default_factory=dict)
     """A strategic merge patch (metadata, spec) over all workers' pods; `spec.podTemplate` is merged
     over that."""
@@ -168,6 +202,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin in (Union, UnionType):
         return None if value is None else _value(arguments[0], value, where)
+    if origin is tuple and arguments[0] is not str:
+        if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+            raise _refused(where, value, "a list of mappings")
+        return tuple(dict(entry) for entry in value)
     if origin is tuple:
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             raise _refused(where, value, "a list of names")

@@ -65,6 +65,8 @@ SURPLUS = {
     ("ray.io", "rayjobs", "create"): "there is no KubeRay here",
     ("ray.io", "rayjobs", "patch"): "there is no KubeRay here",
     ("ray.io", "rayjobs", "delete"): "there is no KubeRay here",
+    ("networking.k8s.io", "networkpolicies", "create"): "there is no KubeRay here",
+    ("networking.k8s.io", "networkpolicies", "patch"): "there is no KubeRay here",
     ("edgetran.io", "codesignsearches", "delete"): "the time to live, tried with a ProfilingJob",
     ("edgetran.io", "gptranruns", "delete"): "the time to live, tried with a ProfilingJob",
     ("edgetran.io", "gptranruns", "create"): "spec.refine, tried as a resource of its own",

@@ -144,7 +144,8 @@ def test_trials_run_on_the_worker_of_a_ray_cluster(
     )
     begin(ray_pod("trains", there, "shared", cache, [f"--address={head}:6379", *SMALL]), "started")
     folder = tmp_path_factory.mktemp("operator")
-    with operator(cluster.kubeconfig, folder, worker_settings(cache)) as process:
+    settings = {**worker_settings(cache), "allow": {"rayAddresses": [head]}}
+    with operator(cluster.kubeconfig, folder, settings) as process:
         wanted = search("search", f"ray://{head}:10001")
         refused = {
             "lost": (f"ray://{head}:10002", "no cluster answers at"),

@@ -51,6 +51,38 @@ def test_every_allowance_is_named_with_what_it_opens() -> None:
     assert named == list(values["workers"]["allow"])
 
 
+def test_every_attack_names_tests_that_exist() -> None:
+    rows = cells(SECURITY, "Attack")
+    assert len(rows) > 10
+    files = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+    for attack, stopped_by, shown_by in rows:
+        assert stopped_by, attack
+        text = ""
+        shown = 0
+        for name in re.findall(r"`([\w/]+(?:\.py)?)`", shown_by):
+            if name.endswith(".py"):
+                text = files[name.rpartition("/")[2]].read_text()
+            else:
+                shown += 1
+                assert f"def {name}(" in text, f"{attack}: {name}"
+        assert shown, attack
+
+
+def test_what_the_operators_token_can_do_is_told_of_every_right() -> None:
+    helpers = (ROOT / "charts" / "edgetran" / "templates" / "_helpers.tpl").read_text()
+    rules = helpers.split('define "edgetran.rules"')[1].split("{{- /*")[0]
+    given = {
+        name.partition("/")[0].strip()
+        for listed in re.findall(r"resources: \[(.*?)\]", rules)
+        for name in listed.split(",")
+    }
+    told = SECURITY.split("### What the operator's token can do")[1].split("\n## ")[0].lower()
+    kinds = {"profilingjobs", "codesignsearches", "gptranruns"}
+    words = {"persistentvolumeclaims": "claims"}
+    assert {name for name in given - kinds if words.get(name, name) not in told} == set()
+    assert "the three kinds" in told
+
+
 def test_every_file_and_name_to_change_exists() -> None:
     for path in re.findall(r"`((?:edgetran|operator|workers)/[\w/.]+\.(?:py|yaml))`", EXTENDING):
         assert "NAME" in path or (ROOT / path).is_file(), path

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgetran.api.allowances import MeterAllowance
 from edgetran_workers.environment import prepare_environment, quiet_libraries
 from edgetran_workers.log import Log
 from edgetran_workers.place import Place
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         open_results=open_results,
         metrics_port=given.metrics_port,
         log=Log(as_json=os.environ.get("EDGETRAN_LOG") == "json"),
+        meters=MeterAllowance(given.allow_commands, tuple(given.allow_meter)),
     )
     status = run_worker(settings)
     sys.stdout.flush()
@@ -80,6 +82,17 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=METRICS_PORT,
         help="port of /metrics; 0 takes a free one, -1 serves none (%(default)s)",
+    )
+    # What the administrator allows comes with the command, which is fixed once the pod is made.
+    parser.add_argument(
+        "--allow-commands", action="store_true", help="run the programs that meters are"
+    )
+    parser.add_argument(
+        "--allow-meter",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="read meters whose address begins so; may be repeated",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from edgetran.api.addresses import without_credentials
 from edgetran.records import sync_file
 from edgetran_workers.log import Log
 
@@ -27,6 +29,8 @@ PERIOD_S: Final = 60.0
 _SCHEMA_VERSION: Final = 1
 _LOGS: Final = (".jsonl", ".yaml", ".json")
 _MODEL_FILE: Final = "config.json"
+_QUOTED: Final = re.compile(r"b['\"]|[<{]|message=|Further retries|(?<=operation): ")
+_MOST_SAID: Final = 200
 
 
 class StorageError(RuntimeError):
@@ -252,5 +256,10 @@ def _is_below(path: Any) -> bool:
 
 
 def _said(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    """An error of a protocol's library, up to where it begins to quote what a server answered.
+
+    An endpoint in the run's environment may be of something that is no storage at all.
+    """
+    lines = without_credentials(str(error)).strip().splitlines()
+    said = _QUOTED.split(lines[0], maxsplit=1)[0].rstrip(" :,'\"")[:_MOST_SAID] if lines else ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edgetran import api
 from edgetran.api import ProfilingJob, Resource
+from edgetran.api.addresses import STORAGE_FORM
 from edgetran.profiling import Profile, ProfilingError
 from edgetran.records import RecordError
 from edgetran.runner.chain import Chain
@@ -172,7 +173,7 @@ def _work(data: Mapping[str, Any], resource: Resource, dependencies: tuple[Resou
         profiles=profiles,
         search=None
         if search is None
-        else SearchInput(_folder(search["folder"]), str(search["storage"])),
+        else SearchInput(_folder(search["folder"]), _search_storage(search["storage"])),
     )
 
 
@@ -182,9 +183,21 @@ def _storage(value: Mapping[str, Any] | None) -> str | None:
     if value.get("claim") is True:
         return CLAIM
     uri = value["uri"]
-    if not isinstance(uri, str) or "://" not in uri or ".." in uri.split("/"):
-        raise ValueError(f"storage.uri: {uri!r} was given; allowed is an address without '..'")
-    return uri.rstrip("/")
+    return _address(uri).rstrip("/")
+
+
+def _search_storage(value: Any) -> str:
+    return CLAIM if value == CLAIM else _address(value)
+
+
+def _address(value: Any) -> str:
+    """An address of storage; the operator has judged which one, so only its form is looked at."""
+    if isinstance(value, str):
+        failed = [each for each in STORAGE_FORM if not each.holds(value)]
+        if not failed:
+            return value
+    said = failed[0].allowed if isinstance(value, str) else "text"
+    raise ValueError(f"storage.uri: not repeated, as it may hold a password; allowed is {said}")
 
 
 def _folder(value: Any) -> str:

@@ -15,11 +15,13 @@ from typing import Final
 
 from edgetran import api
 from edgetran.api import ExitCode, Reason, reason_of
+from edgetran.api.allowances import NO_METERS, MeterAllowance
 from edgetran.api.names import STORAGE
 from edgetran.records import JsonLog
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.inputs import Inputs
+from edgetran.runner.inside import refuse_paths_outside
 from edgetran.runner.part import plan_part
 from edgetran.runner.run import run_chain
 from edgetran_workers.failures import (
@@ -76,6 +78,7 @@ class WorkerSettings:
         open_results: gives the store of a work's results.
         metrics_port: port of /metrics; 0 takes a free one, -1 serves none.
         log: where lines go.
+        meters: which meters of devices may be read.
     """
 
     command: str
@@ -84,6 +87,7 @@ class WorkerSettings:
     open_results: Callable[[Work], ResultsStore]
     metrics_port: int
     log: Log
+    meters: MeterAllowance = NO_METERS
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -143,7 +147,7 @@ class _Worker:
         work = read_work(place.work, self._settings.command)
         resource = work.resource
         log.tell_about(kind=resource.kind, namespace=work.namespace, name=resource.name)
-        chain = plan_part(resource, work.dependencies)
+        chain = plan_part(resource, work.dependencies, self._settings.meters)
         _require_packages(trains=chain.task is not None)
         path = place.storage / work.folder
         if work.storage not in (None, CLAIM):
@@ -196,7 +200,9 @@ class _Worker:
         given = given_results(work, chain, self._settings.place)
         if isinstance(story, RefinementStory):
             story.device = device_of(chain, given)
-        run_chain(chain, folder, progress, given=given, base=self._settings.place.storage)
+        base = self._settings.place.storage
+        refuse_paths_outside(chain.resources, base)
+        run_chain(chain, folder, progress, given=given, base=base)
 
     def _report(self, folder: RunFolder) -> None:
         missing = _missing(_REPORTING)

@@ -110,6 +110,11 @@ any: true
 - apiGroups: [ray.io]
   resources: [rayjobs]
   verbs: [list, watch, create, patch, delete]
+{{- if .Values.networkPolicy.enabled }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]  # who may talk to the pods of a RayJob
+  verbs: [create, patch]
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -4,6 +4,7 @@ from edgetran_operator.children.access import access
 from edgetran_operator.children.claim import claim
 from edgetran_operator.children.implied import implied_child
 from edgetran_operator.children.job import worker_job
+from edgetran_operator.children.network import network_policy
 from edgetran_operator.children.pod import worker_pod
 from edgetran_operator.children.ray_job import RAY_API_VERSION, ray_job
 from edgetran_operator.children.restrict import podtemplate_problems
@@ -19,6 +20,7 @@ __all__ = [
     "access",
     "claim",
     "implied_child",
+    "network_policy",
     "new_work",
     "podtemplate_problems",
     "ray_job",

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from edgetran.api import Resource, child_name
 from edgetran.api.names import SPEC, STORAGE, WORKER
+from edgetran_operator.children.command import worker_command
 from edgetran_operator.children.merge import strategic_merge
 from edgetran_operator.children.run import BOARD_LABEL, MEASURING_LABEL, Run
 
@@ -74,7 +75,7 @@ def _container(run: Run) -> dict[str, Any]:
         "name": "worker",
         "image": getattr(run.settings.images, _image_class(run)),
         "imagePullPolicy": run.settings.image_pull_policy,
-        "command": ["edgetran-worker", run.component],
+        "command": worker_command(run),
         "env": [
             {"name": "EDGETRAN_LOG", "value": "json"},
             {"name": "HOME", "value": HOME_PATH},

@@ -14,6 +14,7 @@ from edgetran_operator.settings import Settings
 COMPONENTS: Final = {"ProfilingJob": "profile", "CoDesignSearch": "search", "GPTranRun": "gptran"}
 """What each kind's worker does: label, command and settings go by these words."""
 
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 KIND_LABEL: Final = "edgetran.io/kind"
 NAME_LABEL: Final = "edgetran.io/name"
 MEASURING_LABEL: Final = "edgetran.io/measuring"
@@ -76,7 +77,7 @@ class Run:
         return {
             "app.kubernetes.io/name": "edgetran",
             "app.kubernetes.io/instance": self.resource.name,
-            "app.kubernetes.io/component": self.component,
+            COMPONENT_LABEL: self.component,
             "app.kubernetes.io/part-of": "edgetran",
             "app.kubernetes.io/managed-by": "edgetran",
             "app.kubernetes.io/version": _label_value(__version__),

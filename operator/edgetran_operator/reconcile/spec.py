@@ -14,9 +14,13 @@ from edgetran.api import (
     SpecError,
     refused_changes,
 )
+from edgetran.api.allowances import MeterAllowance, absolute_paths, meter_problems
 from edgetran.api.base import ApiModel, immutable_fields
+from edgetran.api.errors import path_text
+from edgetran.api.rules import listed
 from edgetran_operator.children import Run, podtemplate_problems, worker_pod
 from edgetran_operator.observation import Observation
+from edgetran_operator.settings import Allowances
 
 Model = TypeVar("Model", bound=ApiModel)
 
@@ -87,6 +91,9 @@ def forbidden(run: Run) -> str | None:
             "workers would not see the models; allowed with it is a claim or a newClaim that every "
             "Ray worker mounts"
         )
+    beyond = not_allowed(resource, run.settings.allow)
+    if beyond:
+        return "; ".join(beyond)
     patch = spec_of(resource).pod_template
     if patch is None or patch.spec is None:
         return None
@@ -96,6 +103,35 @@ def forbidden(run: Run) -> str | None:
         "; ".join(f"spec.podTemplate.spec.{place}: {message}" for place, message in problems)
         or None
     )
+
+
+def not_allowed(resource: Resource, allow: Allowances) -> list[str]:
+    """What leads where the administrator allows nothing: meters, paths, addresses."""
+    meters = MeterAllowance(allow.commands, allow.meters)
+    found = [*meter_problems(resource, meters), *absolute_paths(resource)]
+    sentences = [f"{path_text(path)}: {sentence}" for path, sentence in found]
+    storage, ray = spec_of(resource).storage, getattr(spec_of(resource), "ray", None)
+    uri = None if storage is None else storage.uri
+    if uri is not None and not any(_begins(uri, each) for each in allow.storage):
+        sentences.append(
+            "spec.storage.uri: an address was given that no entry of it begins; allowed is what "
+            f"the settings permit by allow.storage, which is {listed(allow.storage) or 'empty'}"
+        )
+    if ray is not None and ray.address is not None:
+        place = ray.address.removeprefix("ray://")
+        if not {place, place.rpartition(":")[0]} & set(allow.ray_addresses):
+            sentences.append(
+                f"spec.ray.address: {ray.address} was given; allowed is what the settings permit "
+                f"by allow.rayAddresses, which is {listed(allow.ray_addresses) or 'empty'}"
+            )
+    return sentences
+
+
+def _begins(address: str, beginning: str) -> bool:
+    """Whether the address is the beginning or lies below it."""
+    if beginning.endswith("/"):
+        return address.startswith(beginning)
+    return address == beginning or address.startswith(f"{beginning}/")
 
 
 def _needs_a_claim(spec: CoDesignSearchSpec | GPTranRunSpec) -> bool:

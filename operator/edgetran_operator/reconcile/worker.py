@@ -18,6 +18,7 @@ from edgetran_operator.children import (
     Run,
     access,
     claim,
+    network_policy,
     new_work,
     ray_job,
     results_part,
@@ -179,6 +180,8 @@ def _start(draft: Draft, run: Run) -> Progress:
     names = _part_names(run, count)
     children: list[Child] = [*access(run, names), *claim(run)]
     children += _missing_parts(seen, run, count)
+    if ray and run.settings.network_policy.enabled:
+        children.append(network_policy(run))
     if seen.work is None or seen.work.fingerprint != work.fingerprint:
         children.append(work_child(run, work))
     build = ray_job if ray else worker_job

@@ -95,7 +95,12 @@ EVERYTHING: dict[str, Any] = {
         "imagePullSecrets": ["registry"],
         "resources": {"profile": {"limits": {"memory": "2Gi", "cpu": 2}}},
         "podPatch": {"spec": {"priorityClassName": "low"}},
-        "allow": {"images": True},
+        "allow": {
+            "images": True,
+            "meters": ["http://meters.lan:8080/power", "serial:/dev/ttyUSB"],
+            "storage": ["s3://models/", "sftp://nas.lan:22/"],
+            "rayAddresses": ["ray-head.ray:10001"],
+        },
     },
     "serviceAccount": {"name": "someone", "annotations": {"example.com/role": "edgetran"}},
     "podLabels": {"sidecar": "no"},
@@ -131,6 +136,7 @@ EVERYTHING: dict[str, Any] = {
         "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
         "apiServerCidrs": ["10.0.0.1/32"],
         "workerNamespaces": ["team-a"],
+        "extraEgress": [{"ports": [{"port": 3128, "protocol": "TCP"}]}],
     },
 }
 """Every value that may be a list, a map or a name is set."""

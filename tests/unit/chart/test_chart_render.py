@@ -251,10 +251,58 @@ def test_network_policies_open_what_is_needed(renderings: dict[str, Rendered]) -
     assert workers["metadata"]["namespace"] == "team-a"
     assert workers["spec"]["policyTypes"] == ["Ingress"]
     ports = [port["port"] for rule in operator["spec"]["egress"] for port in rule["ports"]]
-    assert ports == [443, 6443, 53, 53]
+    assert ports == [443, 6443, 8443, 16443, 53, 53, 5353, 5353, 3128]
     assert operator["spec"]["egress"][0]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
     scraped = next(rule for rule in operator["spec"]["ingress"] if rule["ports"][0]["port"] == 9090)
     assert scraped["from"] == EVERYTHING["networkPolicy"]["metricsFrom"]
+
+
+def test_network_policies_are_on_and_reach_the_api_server_of_k3s(
+    renderings: dict[str, Rendered],
+) -> None:
+    (operator,) = renderings["default"].of("NetworkPolicy")
+    first, names = operator["spec"]["egress"]
+    assert {443, 6443} <= {port["port"] for port in first["ports"]}
+    assert "to" not in first, "its address is known to nobody before the release"
+    assert {(port["port"], port["protocol"]) for port in names["ports"]} >= {(53, "UDP")}
+    opened = {port["port"] for rule in operator["spec"]["ingress"] for port in rule["ports"]}
+    assert opened == {8080, 9090}
+    assert renderings["networkPolicy.enabled=False"].of("NetworkPolicy") == []
+
+
+def test_workers_accept_scrapes_alone_in_the_namespaces_that_are_known(
+    renderings: dict[str, Rendered],
+) -> None:
+    _, *workers = renderings["namespaced"].of("NetworkPolicy")
+    assert [each["metadata"]["namespace"] for each in workers] == ["team-a", "team-b"]
+    for each in workers:
+        (scraped,) = each["spec"]["ingress"]
+        assert scraped == {"ports": [{"port": "metrics", "protocol": "TCP"}]}
+
+
+def test_policies_of_ray_clusters_are_granted_and_told_to_the_operator(
+    renderings: dict[str, Rendered],
+) -> None:
+    def granted(name: str) -> bool:
+        rules = [rule for body in renderings[name].of("ClusterRole") for rule in body["rules"]]
+        return any("networkpolicies" in rule["resources"] for rule in rules)
+
+    assert granted("default")
+    assert not granted("rbac.rayJobs=False")
+    assert not granted("networkPolicy.enabled=False")
+    told = settings_of(renderings["everything"])["networkPolicy"]
+    assert told["metricsFrom"] == EVERYTHING["networkPolicy"]["metricsFrom"]
+    assert (
+        settings_of(renderings["networkPolicy.enabled=False"])["networkPolicy"]["enabled"] is False
+    )
+
+
+def settings_of(rendering: Rendered) -> dict[str, Any]:
+    (found,) = [
+        body for body in rendering.of("ConfigMap") if body["metadata"]["name"].endswith("-settings")
+    ]
+    settings: dict[str, Any] = yaml.safe_load(found["data"]["operator.yaml"])
+    return settings
 
 
 def test_notes_say_what_comes_next(renderings: dict[str, Rendered]) -> None:

@@ -131,6 +131,7 @@ def objects(schema: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, M
 FREE = {
     ".global", ".workers.podPatch", ".podSecurityContext", ".securityContext", ".affinity",
     ".extraVolumes[]", ".extraEnv[].valueFrom", ".networkPolicy.metricsFrom[]",
+    ".networkPolicy.kubeRayFrom[]", ".networkPolicy.extraEgress[]",
     *(f".metrics.{m}.{r}[]" for m in ("serviceMonitor", "podMonitor")
       for r in ("relabelings", "metricRelabelings")),
 }  # fmt: skip

@@ -95,7 +95,7 @@ def test_a_design_space_may_come_from_a_file(tmp_path: Path) -> None:
         (["--threads", "0"], ["spec.device.threads", "0"]),
         (["--initial", "9", "--max-measurements", "4"], ["spec.sampling.initial", "9", "4"]),
         (["--power", "external"], ["spec.device.energy.meter"]),
-        (["--meter", "ftp://x"], ["spec.device.energy.meter", "ftp://x", "http"]),
+        (["--meter", "ftp://x"], ["spec.device.energy.meter", "not repeated", "http"]),
         (["--design-space", "tinny"], ["spec.designSpace.preset", "tinny", "tiny"]),
         (["--design-space", "absent.yaml"], ["absent.yaml", "No such file"]),
         (["--model", "a", "--initial", "3"], ["spec.sampling", "models"]),

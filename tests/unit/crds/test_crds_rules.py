@@ -123,6 +123,19 @@ PI = {"name": "a", "simulation": "raspberry-pi-4-cpu"}
 INLINE = {"layers": [2], "hiddenSizes": [64], "heads": [2], "feedForwardWidths": [128]}
 NEAR = [
     ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://a/../b"}),
+    ("Storage", {"uri": "s3://a/b"}, {"uri": "s3:a/b"}),
+    ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://key:secret@a/b"}),
+    ("Storage", {"uri": "files://a"}, {"uri": "file:///a"}),
+    (
+        "Storage",
+        {"claim": {"name": "c", "subPath": "a%20b"}},
+        {"claim": {"name": "c", "subPath": "a%2eb"}},
+    ),
+    (
+        "Storage",
+        {"claim": {"name": "c", "subPath": "a:b"}},
+        {"claim": {"name": "c", "subPath": "a://b"}},
+    ),
     ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://a/b", "claim": {"name": "c"}}),
     ("Storage", {"uri": "s3://a", "secret": "s"}, {"claim": {"name": "c"}, "secret": "s"}),
     ("RaySettings", {"mode": "cluster", "address": "a:1"}, {"mode": "cluster"}),
@@ -135,6 +148,16 @@ NEAR = [
     ("EnergySettings", {"source": "external", "meter": "serial:/dev/a"}, {"source": "external"}),
     ("EnergySettings", {}, {"meter": "serial:/dev/a"}),
     ("EnergySettings", {"source": "hwmon", "rails": ["VDD_IN"]}, {"rails": ["VDD_IN"]}),
+    (
+        "EnergySettings",
+        {"source": "external", "meter": "http://a/b..c"},
+        {"source": "external", "meter": "http://a/../c"},
+    ),
+    (
+        "EnergySettings",
+        {"source": "external", "meter": "http://a/b@c"},
+        {"source": "external", "meter": "http://b@c/a"},
+    ),
     ("Device", HOME, {**HOME, "simulation": "raspberry-pi-4-cpu"}),
     ("Device", BOARD, {"name": "a"}),
     ("Device", PI, {**PI, "threads": 1}),

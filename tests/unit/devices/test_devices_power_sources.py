@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgetran.api.allowances import MeterAllowance
 from edgetran.devices import DeviceError, best_power_source, external_source, power_sources
 from edgetran.devices.power import (
     AppleSilicon,
@@ -25,6 +26,8 @@ from edgetran.devices.power import (
     SensorError,
 )
 from edgetran.devices.power.source import Unwrapper
+
+COMMANDS = MeterAllowance(commands=True)
 
 
 def write(root, files):
@@ -544,17 +547,17 @@ def test_an_http_meter_answers_with_a_number_or_json(page):
 
 
 def test_an_http_meter_says_what_is_wrong(page):
-    assert "no number in 'offline'" in external_source(f"{page}/bad").available()
+    assert "no number in the reading" in external_source(f"{page}/bad").available()
     assert "404" in external_source(f"{page}/absent").available()
     assert "no number at 'x.y'" in external_source(f"{page}/json#x.y").available()
     assert "refused" in external_source("http://127.0.0.1:9").available().lower()
 
 
 def test_a_command_prints_watts(tmp_path):
-    assert external_source(f"command:{program(tmp_path, 'echo $1')} 4.5").sample() == 4.5
+    assert external_source(f"command:{program(tmp_path, 'echo $1')} 4.5", COMMANDS).sample() == 4.5
     failing = program(tmp_path, "exit 3", "failing")
-    assert "exited with 3" in external_source(f"command:{failing}").available()
-    assert "No such file" in external_source("command:/nowhere/meter").available()
+    assert "exited with 3" in external_source(f"command:{failing}", COMMANDS).available()
+    assert "No such file" in external_source("command:/nowhere/meter", COMMANDS).available()
 
 
 def test_a_serial_meter_gives_its_newest_whole_line():
@@ -575,7 +578,7 @@ def test_a_serial_meter_gives_its_newest_whole_line():
 
 
 def test_a_serial_line_that_is_absent_says_so():
-    assert "/nowhere/tty: No such file" in external_source("serial:/nowhere/tty").available()
+    assert "/dev/nowhere: No such file" in external_source("serial:/dev/nowhere").available()
 
 
 @pytest.mark.parametrize(
@@ -583,7 +586,7 @@ def test_a_serial_line_that_is_absent_says_so():
 )
 def test_an_address_of_another_form_is_refused_with_what_is_allowed(address):
     with pytest.raises(DeviceError, match="allowed"):
-        external_source(address)
+        external_source(address, COMMANDS)
 
 
 # --- discovery -------------------------------------------------------------------------------
@@ -616,9 +619,9 @@ def test_board_rails_come_before_the_processors_counters_and_meters_before_both(
         {"sys/class/hwmon/hwmon0/name": "ina219", "sys/class/hwmon/hwmon0/power1_input": 3_000_000},
     )
     assert best_power_source(root=tmp_path).name == "hwmon"
-    meter = external_source(f"command:{program(tmp_path, 'echo 4')}")
+    meter = external_source(f"command:{program(tmp_path, 'echo 4')}", COMMANDS)
     assert best_power_source(root=tmp_path, external=[meter]) is meter
-    broken = external_source("command:/nowhere/meter")
+    broken = external_source("command:/nowhere/meter", COMMANDS)
     assert best_power_source(root=tmp_path, external=[broken]).name == "hwmon"
 
 

@@ -1,7 +1,9 @@
 """The objects that a run is made of."""
 
 import json
+from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from operator_world import spec_of
@@ -13,6 +15,7 @@ from edgetran_operator.children import (
     access,
     claim,
     implied_child,
+    network_policy,
     new_work,
     ray_job,
     results_part,
@@ -20,8 +23,10 @@ from edgetran_operator.children import (
     worker_job,
     worker_pod,
 )
-from edgetran_operator.settings import Settings
+from edgetran_operator.children.ray_job import RAY_VERSION
+from edgetran_operator.settings import Allowances, NetworkPolicies, Settings
 
+ROOT = Path(__file__).resolve().parents[3]
 UID = "0123456789abcdef"
 BOARD = {"name": "pi", "nodeSelector": {"edgetran.io/device": "pi"}}
 
@@ -249,6 +254,121 @@ def test_a_ray_job_runs_the_workers_command_on_a_cluster():
     assert "restartPolicy" not in head
     assert body["metadata"]["annotations"]["edgetran.io/failures-before"] == "1"
     assert len(body["metadata"]["name"]) <= 47
+
+
+KUBERAY = {"mode": "kuberay", "workers": 3}
+
+
+def ray_pods(run):
+    """The pods of a RayJob by what they do."""
+    spec = ray_job(run, 0).body["spec"]
+    cluster = spec["rayClusterSpec"]
+    return {
+        "head": cluster["headGroupSpec"]["template"],
+        "worker": cluster["workerGroupSpecs"][0]["template"],
+        "submitter": spec["submitterPodTemplate"],
+    }
+
+
+def test_ray_asks_for_a_token_on_every_pod():
+    run = run_of("CoDesignSearch", ray=KUBERAY)
+    cluster = ray_job(run, 0).body["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["rayVersion"] == RAY_VERSION
+    for pod in ray_pods(run).values():
+        assert {"name": "RAY_AUTH_MODE", "value": "token"} in worker(pod)["env"]
+
+
+def test_the_version_of_ray_is_that_of_the_workers_images():
+    assert f"ray=={RAY_VERSION}" in (ROOT / "constraints.txt").read_text().splitlines()
+    assert tuple(map(int, RAY_VERSION.split("."))) >= (2, 52, 0), "the first with tokens"
+
+
+def test_every_pod_of_a_ray_job_is_restricted_and_has_our_labels():
+    patch = {"spec": {"nodeSelector": {"big": "yes"}, "containers": [{"name": "worker"}]}}
+    run = run_of("CoDesignSearch", ray=KUBERAY, podTemplate=patch)
+    for role, pod in ray_pods(run).items():
+        kubernetes_validate.validate(
+            {"apiVersion": "v1", "kind": "PodTemplate", "template": pod}, "1.34", strict=True
+        )
+        spec, container = pod["spec"], worker(pod)
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert spec["serviceAccountName"] == "x-cds-worker"
+        assert spec["nodeSelector"] == {"big": "yes"}
+        labels = pod["metadata"]["labels"]
+        component = "submitter" if role == "submitter" else "search"
+        assert labels == run.labels() | {"app.kubernetes.io/component": component}
+
+
+def test_only_the_head_of_a_ray_cluster_may_talk_to_the_api_server():
+    tokens = {
+        role: pod["spec"]["automountServiceAccountToken"]
+        for role, pod in ray_pods(run_of("CoDesignSearch", ray=KUBERAY)).items()
+    }
+    assert tokens == {"head": True, "worker": False, "submitter": False}
+
+
+def test_the_submitter_sees_nothing_of_the_work():
+    ray = {**KUBERAY, "workers": 1}
+    run = run_of("CoDesignSearch", ray=ray, storage={"uri": "s3://b/x", "secret": "keys"})
+    pod = ray_pods(run)["submitter"]
+    container = worker(pod)
+    assert pod["spec"]["restartPolicy"] == "Never"
+    assert "envFrom" not in container
+    assert "command" not in container, "KubeRay writes it"
+    assert {volume["name"] for volume in pod["spec"]["volumes"]} == {"home", "tmp"}
+    assert {mount["name"] for mount in container["volumeMounts"]} == {"home", "tmp"}
+    assert container["resources"]["limits"]["memory"]
+
+
+def test_the_head_has_the_ports_that_its_service_is_made_of():
+    head = worker(ray_pods(run_of("CoDesignSearch", ray=KUBERAY))["head"])
+    ports = {port["name"]: port["containerPort"] for port in head["ports"]}
+    assert ports == {"metrics": 9090, "gcs-server": 6379, "dashboard": 8265, "client": 10001}
+
+
+def test_rays_container_comes_first_whatever_stands_beside_it():
+    patch = {"spec": {"containers": [{"name": "aside", "image": "x"}]}}
+    settings = Settings(worker_pod_patch={"spec": {"containers": [{"name": "log", "image": "y"}]}})
+    pods = ray_pods(run_of("CoDesignSearch", settings, ray=KUBERAY, podTemplate=patch))
+    assert [each["name"] for each in pods["head"]["spec"]["containers"]] == [
+        "worker",
+        "log",
+        "aside",
+    ]
+    assert [each["name"] for each in pods["submitter"]["spec"]["containers"]] == ["worker"]
+
+
+def test_what_is_allowed_comes_to_the_head_too_and_as_words_of_a_shell():
+    settings = Settings(allow=Allowances(commands=True, meters=("http://meters.lan/a",)))
+    spec = ray_job(run_of("CoDesignSearch", settings, ray=KUBERAY), 0).body["spec"]
+    assert spec["entrypoint"] == (
+        "edgetran-worker search --allow-commands --allow-meter=http://meters.lan/a"
+    )
+
+
+def test_pods_of_one_ray_cluster_alone_talk_to_one_another():
+    policy = network_policy(run_of("CoDesignSearch", ray=KUBERAY)).body
+    kubernetes_validate.validate(policy, "1.34", strict=True)
+    ours = {"matchLabels": {"edgetran.io/kind": "CoDesignSearch", "edgetran.io/name": "x"}}
+    assert policy["spec"]["podSelector"] == ours
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    inside, asked, scraped = policy["spec"]["ingress"]
+    assert inside == {"from": [{"podSelector": ours}]}
+    assert [port["port"] for port in asked["ports"]] == [8265]
+    (peer,) = asked["from"]
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "kuberay-operator"}
+    assert scraped == {"ports": [{"port": 9090, "protocol": "TCP"}]}
+    monitoring = {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
+    settings = Settings(network_policy=NetworkPolicies(metrics_from=(monitoring,)))
+    run = run_of("CoDesignSearch", settings, ray=KUBERAY)
+    assert network_policy(run).body["spec"]["ingress"][2]["from"] == [monitoring]
 
 
 def test_a_resource_that_a_search_makes_is_its_child():

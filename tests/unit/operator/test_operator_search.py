@@ -293,6 +293,7 @@ def test_a_ray_job_is_made_where_it_is_served_and_explained_where_it_is_not(worl
     world.settle()
     job = world.objects["RayJob", "ns", "s-cds-worker"]
     assert job["spec"]["entrypoint"] == "edgetran-worker search"
+    assert ("NetworkPolicy", "ns", "s-cds-worker") in world.objects
     world.report(key, finished=True, reason="MaxTrialsReached")
     job["status"] = {"jobDeploymentStatus": "Complete", "jobStatus": "RUNNING"}
     world._store(job)

@@ -218,3 +218,30 @@ def test_a_copier_survives_an_outage(tmp_path):
         copier.finish(1)
     bucket.unlink()
     assert copier.finish(10)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Unable to parse: invalid XML received. Further retries may succeed: b'hunter2'",
+         "invalid XML received"),
+        ("An error occurred (AccessDenied) when calling the GetObject operation: hunter2",
+         "(AccessDenied) when calling the GetObject operation"),
+        ("404, message='hunter2', url='http://x'", "404"),
+        ("<html>hunter2</html>", "ValueError"),
+        ("cannot reach s3://key:hunter2@bucket/x", "cannot reach s3://…@bucket/x"),
+        ("x" * 5000, "x" * 100),
+    ],
+)  # fmt: skip
+def test_what_a_server_answered_is_not_repeated(tmp_path, monkeypatch, message, told):
+    def fail(*arguments, **options):
+        raise ValueError(message)
+
+    remote = RemoteFolder(f"memory://{uuid.uuid4().hex}", FOLDER, tmp_path)
+    monkeypatch.setattr(remote._fs, "cat_file", fail)
+    monkeypatch.setattr(remote, "_read_list", fail)
+    with pytest.raises(StorageError) as caught:
+        remote.restore()
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert len(str(caught.value)) < 400

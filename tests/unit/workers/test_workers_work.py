@@ -70,7 +70,9 @@ def test_a_folder_that_leads_out_of_the_storage_is_refused(tmp_path, folder):
         read_work(mount(tmp_path, folder=folder), "profile")
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/../other", "/plain/path", 3])
+@pytest.mark.parametrize(
+    "uri", ["s3://bucket/../other", "s3://k:s@b", "s3://b::file:///x", "/plain/path", 3, None]
+)
 def test_an_address_that_climbs_is_refused(tmp_path, uri):
     with pytest.raises(WorkError, match=r"storage\.uri"):
         read_work(mount(tmp_path, storage={"uri": uri}), "profile")
