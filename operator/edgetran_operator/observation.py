@@ -165,7 +165,8 @@ class Refusal:
     Attributes:
         child: `KIND/NAME`.
         generation: number of the spec's version that it was made for.
-        reason: InsufficientQuota, SpecInvalid, or ChildFailed where something else forbids it.
+        reason: InsufficientQuota, SpecInvalid, ForeignChild where something else has its name, or
+            ChildFailed where something else forbids it.
         message: the API server's sentence.
     """
 

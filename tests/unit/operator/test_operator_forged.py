@@ -1,5 +1,6 @@
 """Objects that a user of the namespace writes in the operator's name: they are not believed."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -7,6 +8,9 @@ import pytest
 from operator_world import World, check_status, spec_of
 
 from edgetran.api import parse_resource, spec_hash
+from edgetran_operator.cache import Cache
+from edgetran_operator.carry_out import Carrier
+from edgetran_operator.client import ApiError
 from edgetran_operator.reconcile import reconcile
 
 EVIL = {
@@ -293,3 +297,46 @@ def test_the_worker_knows_which_spec_it_was_made_for(world):
     variables = {each["name"]: each.get("value") for each in container["env"]}
     assert variables["EDGETRAN_SPEC_HASH"] == world.status(key)["specHash"]
     assert spec_hash(parse_resource(document())) == world.status(key)["specHash"]
+
+
+class Claims:
+    """An API server that has one claim, and takes everything that is applied."""
+
+    def __init__(self, *owners):
+        self.claim = {"metadata": {"name": "s-cds-storage", "ownerReferences": list(owners)}}
+        self.applied = []
+
+    async def merge(self, kind, namespace, name, patch, part=""):
+        if kind == "PersistentVolumeClaim":
+            assert patch == {}
+            if not self.claim:
+                raise ApiError(404, "NotFound", "not found")
+            return self.claim
+        return {"kind": kind, "metadata": {"resourceVersion": "1"}}
+
+    async def apply(self, body, namespace):
+        self.applied.append(f"{body['kind']}/{body['metadata']['name']}")
+        return body
+
+
+@pytest.mark.parametrize(("there", "made"), [("nobodys", False), ("own", True), ("none", True)])
+def test_a_claim_that_nobody_made_for_a_run_is_not_taken_over(world, there, made):
+    """Owned by the run, it would be deleted together with it."""
+    devices = [{"name": "sim", "simulation": "intel-ncs2"}]
+    key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", devices=devices))
+    seen = world.seen(key)
+    decided = replace(reconcile(seen), status={}, events=())
+    assert "PersistentVolumeClaim/s-cds-storage" in [child.label for child in decided.apply]
+    client = Claims(*([{"uid": seen.uid, "controller": True}] if there == "own" else []))
+    client.claim = client.claim if there != "none" else {}
+    carrier = Carrier(client, Cache())
+    asyncio.run(carrier.carry_out(key, seen, replace(decided, apply=only_claims(decided))))
+    assert ("PersistentVolumeClaim/s-cds-storage" in client.applied) is made
+    if not made:
+        (refusal,) = carrier.refusals[key].values()
+        assert refusal.reason == "ForeignChild"
+        assert "spec.storage.claim" in refusal.message
+
+
+def only_claims(decided):
+    return tuple(child for child in decided.apply if child.kind == "PersistentVolumeClaim")
