@@ -18,7 +18,13 @@ from edgetran.api.allowances import MeterAllowance, absolute_paths, meter_proble
 from edgetran.api.base import ApiModel, immutable_fields
 from edgetran.api.errors import path_text
 from edgetran.api.rules import listed
-from edgetran_operator.children import Run, podtemplate_problems, worker_pod
+from edgetran_operator.children import (
+    Run,
+    device_problems,
+    pod_template,
+    podtemplate_problems,
+    worker_pod,
+)
 from edgetran_operator.observation import Observation
 from edgetran_operator.settings import Allowances
 
@@ -94,15 +100,18 @@ def forbidden(run: Run) -> str | None:
     beyond = not_allowed(resource, run.settings.allow)
     if beyond:
         return "; ".join(beyond)
-    patch = spec_of(resource).pod_template
-    if patch is None or patch.spec is None:
-        return None
-    base = worker_pod(run, template=False)["spec"]
-    problems = podtemplate_problems(patch.spec, base, run.settings.allow)
-    return (
-        "; ".join(f"spec.podTemplate.spec.{place}: {message}" for place, message in problems)
-        or None
-    )
+    return pod_problem(run)
+
+
+def pod_problem(run: Run) -> str | None:
+    """What the pod of a run would be and the administrator does not allow; None where nothing."""
+    problems = device_problems(run.resource, run.settings)
+    patch = pod_template(run)
+    if patch:
+        base, merged = worker_pod(run, template=False), worker_pod(run)
+        found = podtemplate_problems(patch, base, merged, run.settings)
+        problems += ((f"spec.podTemplate.{place}", message) for place, message in found)
+    return "; ".join(f"{place}: {message}" for place, message in problems) or None
 
 
 def not_allowed(resource: Resource, allow: Allowances) -> list[str]:

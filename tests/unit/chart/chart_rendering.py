@@ -97,10 +97,13 @@ EVERYTHING: dict[str, Any] = {
         "podPatch": {"spec": {"priorityClassName": "low"}},
         "allow": {
             "images": True,
+            "env": ["HF_*"],
+            "priorityClasses": ["high"],
             "meters": ["http://meters.lan:8080/power", "serial:/dev/ttyUSB"],
             "storage": ["s3://models/", "sftp://nas.lan:22/"],
             "rayAddresses": ["ray-head.ray:10001"],
         },
+        "scratch": {"shm": "1Gi", "tmp": 10},
     },
     "serviceAccount": {"name": "someone", "annotations": {"example.com/role": "edgetran"}},
     "podLabels": {"sidecar": "no"},
