@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -79,11 +80,12 @@ def check_content(reference: TaskReference, task: Task) -> None:
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
+    """Files whose names, in small letters, match a pattern: readers mind no capitals either."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
     return {
         path.name: path
-        for pattern in patterns
-        for path in sorted(folder.glob(pattern))
-        if path.is_file()
+        for path in files
+        if path.is_file() and any(fnmatchcase(path.name.lower(), each) for each in patterns)
     }
 
 

@@ -14,7 +14,7 @@ from edgetran.devices.power.source import (
     checked_watts,
 )
 
-_LINE: Final = re.compile(r"^\s*(\w+)_([AV])\s+\w+\(\d+\)=(\S*?)[AV]?\s*$", re.MULTILINE)
+_LINE: Final = re.compile(r"^[ \t]*(\w+)_([AV])\s+\w+\(\d+\)=(\S*?)[AV]?\s*$", re.MULTILINE)
 
 _VOLTAGE_ALONE: Final = ("EXT5V", "BATT")
 """What the chip senses a voltage of and no current."""
