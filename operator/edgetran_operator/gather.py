@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 from edgetran.api import Resource, SpecError, parse_resource
 from edgetran_operator.board_book import BoardBook
+from edgetran_operator.border import UnreadableError, read_json
 from edgetran_operator.cache import Cache, Entry, Family, Key
 from edgetran_operator.children.work import RESOURCE_FILE
 from edgetran_operator.observation import (
@@ -84,13 +84,15 @@ class Gatherer:
             board=self._boards.verdict(key),
             dependencies=self._dependencies(entry),
             left_over=left_over,
-            no_pod=self._cache.no_pod(worker, key.namespace) if worker is not None else "",
+            no_pod=self._cache.no_pod(worker, key) if worker is not None else "",
             refusals=refusals,
             rayjobs_served=self.rayjobs_served,
             namespaces_in_affinity=self.namespaces_in_affinity,
         )
 
     def _newest(self, key: Key, entry: Entry) -> Resource | str:
+        if entry.unreadable:
+            return entry.unreadable
         return self._remember(key, entry.spec, lambda: entry.document(key))
 
     def _first(self, key: Key, work: WorkFiles | None) -> Resource | None:
@@ -99,8 +101,8 @@ class Gatherer:
         if text is None:
             return None
         try:
-            document = json.loads(text)
-        except ValueError:
+            document = read_json(text)
+        except UnreadableError:
             return None
         found = self._remember(key, text, lambda: document)
         return found if isinstance(found, Resource) else None

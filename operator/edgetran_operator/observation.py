@@ -71,6 +71,7 @@ class PodView:
         waiting: why its container does not start, such as `ErrImagePull: …`; empty otherwise.
         exit_code: how its container ended; None before.
         message: sentence that the worker left, or what the kubelet says about the end.
+        problem: reason and sentence where the worker left what cannot be read; None otherwise.
     """
 
     name: str
@@ -83,6 +84,7 @@ class PodView:
     waiting: str = ""
     exit_code: int | None = None
     message: str = ""
+    problem: tuple[str, str] | None = None
 
     @property
     def live(self) -> bool:
@@ -100,6 +102,7 @@ class PartView:
         used: whether the worker put records or a summary there.
         records: how many records it holds.
         summary: what the worker says of the whole; only in part 0.
+        problem: reason and sentence where that cannot be read; None otherwise.
     """
 
     number: int
@@ -107,6 +110,7 @@ class PartView:
     used: bool = False
     records: int = 0
     summary: Mapping[str, Any] | None = None
+    problem: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class WorkFiles:
 
     files: Mapping[str, str]
     fingerprint: str
+    problem: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
