@@ -340,6 +340,9 @@ class Monitor(Part):
     )
     interval: Duration = Field("30s", description="Time between scrapes.")
     scrape_timeout: Duration = Field("10s", description="Time until a scrape counts as failed.")
+    sample_limit: Annotated[int, Field(ge=0)] = Field(
+        0, description="Most series that one scrape may bring, else it fails; 0 for no limit."
+    )
     relabelings: KubernetesObjects = Field([], description="Relabelling before the scrape.")
     metric_relabelings: KubernetesObjects = Field([], description="Relabelling of what came.")
 
@@ -351,7 +354,9 @@ class Metrics(Part):
     port: Port = Field(9090, description="Port of the operator's /metrics.")
     service: Service = Field(Service(), description="The Service of the operator's metrics.")
     service_monitor: Monitor = Field(Monitor(), description="A ServiceMonitor for the operator.")
-    pod_monitor: Monitor = Field(Monitor(interval="15s"), description="A PodMonitor for workers.")
+    pod_monitor: Monitor = Field(
+        Monitor(interval="15s", sample_limit=200), description="A PodMonitor for workers."
+    )
 
 
 class AlertThresholds(Part):

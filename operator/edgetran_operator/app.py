@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import kopf
 
-from edgetran_operator.client import Client
+from edgetran_operator.client import Client, path_of
 from edgetran_operator.engine import Engine
 from edgetran_operator.handlers import kopf_settings, register
 from edgetran_operator.informers import Informer
@@ -55,6 +55,13 @@ async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -
     engine.gatherer.namespaces_in_affinity = version >= _NAMESPACES_IN_AFFINITY
     engine.gatherer.pod_failure_policy = version >= _POD_FAILURE_POLICY
     informers = _informers(client, engine)
+    readers = {each.source.path: each.whole for each in informers if each.source.whole_kind}
+    everywhere = readers.get(path_of("ConfigMap"))
+
+    def read_whole(place: tuple[str, str]) -> None:
+        (everywhere or readers[path_of("ConfigMap", place[0])]).want(place)
+
+    engine.read_whole = read_whole
     ready = asyncio.Event()
     lag = LoopLag(measures.lag)
     health = Health(settings, lag, ready.is_set)

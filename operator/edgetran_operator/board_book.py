@@ -91,7 +91,7 @@ class BoardBook:
             verdict = self._verdicts.get(claim.key)
             entry = self._cache.resources.get(key)
             if claim.waits and verdict is not None and verdict.node is None and entry is not None:
-                name = str(json.loads(entry.spec)["device"].get("name"))
+                name = _device_of(entry)
                 found[name] = found.get(name, 0) + 1
         return found
 
@@ -122,6 +122,8 @@ class BoardBook:
         known = self._wishes.get(key)
         if known is not None and (known.uid, known.generation) == (entry.uid, entry.generation):
             return known
+        if entry.unreadable and known is not None and known.uid == entry.uid:
+            return known  # what cannot be read takes no board from its worker
         spec = json.loads(entry.spec)
         spec = spec if isinstance(spec, Mapping) else {}
         device = spec.get("device")
@@ -142,6 +144,12 @@ class BoardBook:
         wish = _Wish(entry.uid, entry.generation, selector, tolerations, suspended)
         self._wishes[key] = wish
         return wish
+
+
+def _device_of(entry: Entry) -> str:
+    spec = json.loads(entry.spec)
+    device = spec.get("device") if isinstance(spec, Mapping) else None
+    return str(device.get("name")) if isinstance(device, Mapping) else ""
 
 
 def _is_selector(value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from edgetran.api import API_VERSION, KINDS
 from edgetran.api.names import profiling_job_name, refinement_name
+from edgetran_operator.border import UNREADABLE, UnreadableError, refuse_if_marked
 from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL
 from edgetran_operator.observation import NodeView, PartView, PodView, WorkerView, WorkFiles
 from edgetran_operator.views import (
@@ -48,6 +49,7 @@ class Entry:
         spec: its spec as JSON, which takes a fraction of the memory of plain data.
         status: its status as plain data.
         refers: resources that it waits for or builds on.
+        unreadable: why its spec cannot be read; empty where it can.
     """
 
     uid: str
@@ -59,6 +61,7 @@ class Entry:
     spec: bytes
     status: Mapping[str, Any]
     refers: tuple[Key, ...] = ()
+    unreadable: str = ""
 
     @property
     def wants_ray_job(self) -> bool:
@@ -77,12 +80,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One child: which resource it belongs to, and what is kept of it."""
+    """One child: which resource it belongs to, and what is kept of it.
+
+    Attributes:
+        uid: its unique identifier.
+        version: its resourceVersion.
+        owner_uid: that of the resource that manages it.
+        view: what is kept.
+        light: whether its content was left out, since it is of no resource that is known.
+    """
 
     uid: str
     version: str
     owner_uid: str
     view: WorkerView | PodView | PartView | WorkFiles
+    light: bool = False
 
 
 @dataclass(slots=True)
@@ -97,6 +109,12 @@ class Family:
 
 
 CHILD_KINDS: Final = ("Job", "RayJob", "Pod", "ConfigMap")
+SPEC_BYTES: Final = 2**18
+"""Most bytes of a spec: what is kept grows with the number of resources, not with their texts."""
+STATUS_BYTES: Final = 2**16
+EVENTS_KEPT: Final = 8
+"""Most events that are kept for one resource."""
+_EVENT_CHARACTERS: Final = 1024
 
 
 class Cache:
@@ -109,7 +127,8 @@ class Cache:
         self.resources: dict[Key, Entry] = {}
         self.families: dict[Key, Family] = {}
         self.nodes: dict[str, NodeView] = {}
-        self._no_pod: dict[tuple[str, str], tuple[str, str, str]] = {}
+        self._no_pod: dict[Key, dict[str, tuple[str, str, str]]] = {}
+        self._events: dict[tuple[str, str], Key] = {}
         self._dependents: defaultdict[Key, set[Key]] = defaultdict(set)
         self._owners: dict[tuple[str, str, str], Key] = {}
 
@@ -123,7 +142,7 @@ class Cache:
         version = metadata["resourceVersion"]
         if before is not None and not _newer(metadata, before):
             return set()
-        spec = body.get("spec")
+        spec, text, problem = _spec(body)
         entry = Entry(
             uid=metadata["uid"],
             version=version,
@@ -131,9 +150,10 @@ class Cache:
             created=moment(metadata.get("creationTimestamp")),
             deleting="deletionTimestamp" in metadata,
             owner=controller_uid(metadata),
-            spec=json.dumps(spec, separators=(",", ":")).encode(),
-            status=body.get("status") or {},
+            spec=text,
+            status=_status(body, before),
             refers=_refers(key, spec),
+            unreadable=problem,
         )
         self.resources[key] = entry
         self._refer(key, before.refers if before else (), entry.refers)
@@ -147,6 +167,8 @@ class Cache:
         if entry is None or (uid is not None and entry.uid != uid):
             return set()
         del self.resources[key]
+        for event in list(self._no_pod.get(key, ())):
+            self.forget_event(key.namespace, event)
         self._refer(key, entry.refers, ())
         return set(self._dependents.get(key, ()))
 
@@ -161,26 +183,84 @@ class Cache:
     # Children
 
     def child(self, kind: str, body: Mapping[str, Any]) -> set[Key]:
-        """Take in a Job, RayJob, Pod or ConfigMap."""
+        """Take in a Job, RayJob, Pod or ConfigMap.
+
+        Raises:
+            UnreadableError: it is one of ours, and cannot be read.
+        """
         metadata = body["metadata"]
-        owner = _owner_key(metadata)
-        if owner is not None and not _named_for(owner, kind, metadata["name"]):
-            return set()
-        view = _view(kind, body) if owner is not None else None
-        if owner is None or view is None:
-            return set()
+        owner = self._owner(kind, metadata)
+        if owner is None:
+            return self.forget_child(kind, metadata["namespace"], metadata["name"])
         place = (kind, metadata["name"])
-        family = self.families.setdefault(owner, Family())
-        before = family.children.get(place)
-        version = metadata["resourceVersion"]
-        if before is not None and not _newer(metadata, before):
+        before = self._record(owner, place)
+        if before is not None and not before.light and not _newer(metadata, before):
             return set()
-        record = Record(metadata["uid"], version, controller_uid(metadata), view)
+        refuse_if_marked(body)
+        known = self._is_of(owner, metadata)
+        view = _view(kind, body, whole=known)
+        if view is None:
+            return set()
+        former = self._owners.get((kind, metadata["namespace"], metadata["name"]))
+        touched: set[Key] = set()
+        if former is not None and former != owner:
+            touched = self.forget_child(kind, metadata["namespace"], metadata["name"])
+        family = self.families.setdefault(owner, Family())
+        version = metadata["resourceVersion"]
+        light = kind == "ConfigMap" and not known
+        record = Record(metadata["uid"], version, controller_uid(metadata), view, light)
         family.children[place] = record
         self._owners[kind, metadata["namespace"], metadata["name"]] = owner
         if before is not None and before.view == view and before.owner_uid == record.owner_uid:
-            return set()
-        return self._touched(owner, view)
+            return touched
+        return touched | self._touched(owner, view)
+
+    def wants_whole(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a ConfigMap of which the metadata came is to be read whole."""
+        owner = self._owner("ConfigMap", metadata)
+        found = child_of(metadata["name"])
+        if owner is None or found is None or found[2] not in ("spec", "results-0"):
+            return False
+        before = self._record(owner, ("ConfigMap", metadata["name"]))
+        new = before is None or before.light or _newer(metadata, before)
+        return new and self._is_of(owner, metadata)
+
+    def light_children(self, key: Key) -> list[tuple[str, str]]:
+        """Namespace and name of a resource's ConfigMaps whose content was left out so far."""
+        family, entry = self.families.get(key), self.resources.get(key)
+        if family is None or entry is None:
+            return []
+        return [
+            (key.namespace, name)
+            for (kind, name), record in family.children.items()
+            if kind == "ConfigMap" and record.light and record.owner_uid == entry.uid
+        ]
+
+    def problem(self, kind: str, body: Mapping[str, Any]) -> UnreadableError | None:
+        """What of a child could not be read though the rest could; None where all was."""
+        metadata = body["metadata"]
+        owner = self._owners.get((kind, metadata["namespace"], metadata["name"]))
+        record = self._record(owner, (kind, metadata["name"])) if owner is not None else None
+        problem = getattr(record.view, "problem", None) if record is not None else None
+        return UnreadableError(*problem) if problem else None
+
+    def _owner(self, kind: str, metadata: Mapping[str, Any]) -> Key | None:
+        """The resource whose child this is by its labels and, but for pods, its name."""
+        owner = _owner_key(metadata)
+        if owner is None or kind == "Pod":
+            return owner
+        found = child_of(metadata["name"])
+        if found is None or found[:2] != (owner.kind, owner.name):
+            return None
+        return owner if (found[2] == "worker") is (kind in ("Job", "RayJob")) else None
+
+    def _is_of(self, owner: Key, metadata: Mapping[str, Any]) -> bool:
+        entry = self.resources.get(owner)
+        return entry is not None and controller_uid(metadata) == entry.uid
+
+    def _record(self, owner: Key, place: tuple[str, str]) -> Record | None:
+        family = self.families.get(owner)
+        return family.children.get(place) if family is not None else None
 
     def forget_child(
         self, kind: str, namespace: str, name: str, uid: str | None = None
@@ -236,41 +316,53 @@ class Cache:
         return self.nodes.pop(name, None) is not None
 
     def event(self, body: Mapping[str, Any]) -> set[Key]:
-        """Take in an event about a Job that cannot make its pod."""
-        about, message = body["involvedObject"], body.get("message", "")
+        """Take in an event about a Job of its own namespace that cannot make its pod.
+
+        An event about another namespace is anybody's word: the API server lets whoever may write
+        events in one namespace say what he likes about objects of others.
+        """
+        refuse_if_marked(body)
+        metadata, about = body["metadata"], body.get("involvedObject") or {}
+        namespace, event = metadata["namespace"], metadata["name"]
         found = child_of(about.get("name", ""))
-        if found is None:
+        if found is None or about.get("namespace") != namespace:
+            return self.forget_event(namespace, event)
+        key = Key(found[0], namespace, found[1])
+        if key not in self.resources:
+            return self.forget_event(namespace, event)
+        message = _without_pod(body.get("message", ""))[:_EVENT_CHARACTERS]
+        told = (about["name"], about.get("uid", ""), message)
+        kept = self._no_pod.setdefault(key, {})
+        if kept.get(event) == told:
             return set()
-        namespace = about["namespace"]
-        place = (namespace, body["metadata"]["name"])
-        told = (about["name"], about.get("uid", ""), _without_pod(message))
-        if self._no_pod.get(place) == told:
-            return set()
-        self._no_pod[place] = told
-        return {Key(found[0], namespace, found[1])}
+        kept.pop(event, None)
+        kept[event] = told
+        self._events[namespace, event] = key
+        while len(kept) > EVENTS_KEPT:
+            oldest = next(iter(kept))
+            del kept[oldest], self._events[namespace, oldest]
+        return {key}
 
     def forget_event(self, namespace: str, name: str) -> set[Key]:
         """An event is gone."""
-        told = self._no_pod.pop((namespace, name), None)
-        found = child_of(told[0]) if told else None
-        return {Key(found[0], namespace, found[1])} if found else set()
+        key = self._events.pop((namespace, name), None)
+        if key is None:
+            return set()
+        del self._no_pod[key][name]
+        if not self._no_pod[key]:
+            del self._no_pod[key]
+        return {key}
 
-    def no_pod(self, worker: WorkerView, namespace: str) -> str:
-        """What keeps a Job from making its pod; empty where nothing is known to."""
-        if not self._no_pod:
-            return ""
-        return next(
-            (
-                told[2]
-                for (space, _), told in self._no_pod.items()
-                if (space, told[0], told[1]) == (namespace, worker.name, worker.uid)
-            ),
-            "",
-        )
+    def no_pod(self, worker: WorkerView, key: Key) -> str:
+        """What keeps a resource's Job from making its pod; empty where nothing is known to."""
+        for name, uid, message in reversed(self._no_pod.get(key, {}).values()):
+            if (name, uid) == (worker.name, worker.uid):
+                return message
+        return ""
 
     def events(self, namespace: str | None) -> set[tuple[str, str]]:
         """Namespace and name of the events that are kept, in one namespace or all."""
-        return {place for place in self._no_pod if namespace in (None, place[0])}
+        return {place for place in self._events if namespace in (None, place[0])}
 
 
 def _newer(metadata: Mapping[str, Any], before: Entry | Record) -> bool:
@@ -284,25 +376,36 @@ def _newer(metadata: Mapping[str, Any], before: Entry | Record) -> bool:
 
 
 def _owner_key(metadata: Mapping[str, Any]) -> Key | None:
-    labels = metadata.get("labels", {})
+    labels = metadata.get("labels") or {}
     kind, name = labels.get(KIND_LABEL), labels.get(NAME_LABEL)
     return Key(kind, metadata["namespace"], name) if kind in KINDS and name else None
 
 
-def _named_for(owner: Key, kind: str, name: str) -> bool:
-    """Whether a child has a name that the operator gives; its labels are whatever someone wrote."""
-    if kind == "Pod":
-        return True
-    found = child_of(name)
-    worker = kind in ("Job", "RayJob")
-    return (
-        found is not None
-        and found[:2] == (owner.kind, owner.name)
-        and (found[2] == "worker") is worker
-    )
+def _spec(body: Mapping[str, Any]) -> tuple[Any, bytes, str]:
+    """A resource's spec, as JSON, and why it cannot be read; the first two empty then."""
+    problem = f"the resource {body[UNREADABLE][1]}" if UNREADABLE in body else ""
+    if not problem:
+        spec = body.get("spec")
+        text = json.dumps(spec, separators=(",", ":")).encode()
+        if len(text) <= SPEC_BYTES:
+            return spec, text, ""
+        problem = f"spec: {len(text)} bytes were given; allowed are {SPEC_BYTES}"
+    return None, b"null", problem
 
 
-def _view(kind: str, body: Mapping[str, Any]) -> WorkerView | PodView | PartView | WorkFiles | None:
+def _status(body: Mapping[str, Any], before: Entry | None) -> Mapping[str, Any]:
+    """A resource's status; what was known of it where it did not come with the rest."""
+    status = body.get("status")
+    if not isinstance(status, Mapping) and UNREADABLE in body:
+        return before.status if before is not None else {}
+    if not isinstance(status, Mapping) or len(json.dumps(status)) > STATUS_BYTES:
+        return {}
+    return status
+
+
+def _view(
+    kind: str, body: Mapping[str, Any], *, whole: bool
+) -> WorkerView | PodView | PartView | WorkFiles | None:
     if kind == "Job":
         return job_view(body)
     if kind == "RayJob":
@@ -313,8 +416,8 @@ def _view(kind: str, body: Mapping[str, Any]) -> WorkerView | PodView | PartView
     if found is None or found[2] == "worker":
         return None
     if found[2] == "spec":
-        return work_files(body)
-    return part_view(body, int(found[2].removeprefix("results-")))
+        return work_files(body) if whole else WorkFiles({}, "")
+    return part_view(body, int(found[2].removeprefix("results-")), whole=whole)
 
 
 def _told(entry: Entry) -> tuple[Any, ...]:

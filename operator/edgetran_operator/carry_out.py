@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from edgetran.api import API_VERSION, KINDS, Reason
+from edgetran_operator.border import UnreadableError
 from edgetran_operator.cache import CHILD_KINDS, Cache, Key
 from edgetran_operator.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.observation import Observation, Refusal
@@ -118,10 +119,14 @@ class Carrier:
         return Refusal(child.label, seen.generation, Reason.FOREIGN_CHILD, message)
 
     def _take_in(self, kind: str, body: Any) -> set[Key]:
-        if kind in CHILD_KINDS:
-            return self._cache.child(kind, body)
-        if kind in KINDS:
-            return self._cache.resource(body)
+        """Take an answer in; one that cannot be read is left to the watch, which says so."""
+        try:
+            if kind in CHILD_KINDS:
+                return self._cache.child(kind, body)
+            if kind in KINDS:
+                return self._cache.resource(body)
+        except UnreadableError as error:
+            _log.debug("%s in an answer %s", kind, error)
         return set()
 
     async def _change(self, key: Key, change: Change) -> set[Key]:

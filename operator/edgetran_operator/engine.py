@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from edgetran.api import KINDS
 from edgetran_operator.board_book import BoardBook
+from edgetran_operator.border import UNREADABLE, UnreadableError
 from edgetran_operator.cache import Cache, Key
 from edgetran_operator.carry_out import Carrier, OutdatedError
 from edgetran_operator.client import UNREACHABLE, ApiError, Client, path_of
 from edgetran_operator.gather import Gatherer
 from edgetran_operator.metrics import Measures
+from edgetran_operator.pauses import Pauses
 from edgetran_operator.reconcile import reconcile
 from edgetran_operator.settings import Settings
+from edgetran_operator.skipped import Skipped
 from edgetran_operator.workqueue import WorkQueue
 
 BOARDS_SECONDS: Final = 0.05
@@ -40,11 +43,15 @@ class Engine:
         gatherer: builds observations.
         measures: what is counted.
         ray_jobs_wanted: set once a resource asks for a RayJob.
+        skipped: tells of objects that cannot be read.
+        read_whole: asks for ConfigMaps, by namespace and name, whose metadata alone are known.
     """
 
     def __init__(self, client: Client, settings: Settings, measures: Measures) -> None:
         self.settings = settings
         self.measures = measures
+        self.skipped = Skipped(measures.skipped)
+        self.read_whole: Callable[[tuple[str, str]], None] = lambda _: None
         self.cache = Cache()
         self.boards = BoardBook(self.cache, settings)
         self.gatherer = Gatherer(self.cache, self.boards, settings)
@@ -79,7 +86,19 @@ class Engine:
             self._boards_news.set()
 
     def observe_resource(self, kind: str, body: Mapping[str, Any], *, gone: bool = False) -> None:
-        """News of a resource of one of the three kinds."""
+        """News of a resource of one of the three kinds; one that is nonsense is passed over."""
+        collection = KINDS[kind].PLURAL
+        try:
+            self._take_resource(kind, body, gone=gone)
+        except Exception as error:  # noqa: BLE001 - one resource must not stop the others
+            self.skipped.say(collection, body, error)
+            return
+        if gone or UNREADABLE not in body:
+            self.skipped.readable(collection, body)
+        else:
+            self.skipped.say(collection, body, UnreadableError(*body[UNREADABLE]))
+
+    def _take_resource(self, kind: str, body: Mapping[str, Any], *, gone: bool) -> None:
         metadata = body["metadata"]
         key = Key(kind, metadata["namespace"], metadata["name"])
         if gone:
@@ -87,7 +106,10 @@ class Engine:
             self._carrier.refusals.pop(key, None)
             self.news({key, *touched})
             return
+        new = key not in self.cache.resources
         self.news(self.cache.resource({**body, "kind": kind}))
+        for place in self.cache.light_children(key) if new else ():
+            self.read_whole(place)
         if self.cache.resources[key].wants_ray_job:
             self.ray_jobs_wanted.set()
 
@@ -99,9 +121,31 @@ class Engine:
         """
         for kind in KINDS:
             for namespace in self.settings.namespaces or (None,):
-                async for body in self.client.list(path_of(kind, namespace)):
+                await self._learn(kind, path_of(kind, namespace))
+
+    async def _learn(self, kind: str, path: str) -> None:
+        pauses = Pauses()
+        while True:
+            try:
+                listing = self.client.list(path)
+                async for body in listing:
                     self.observe_resource(kind, body)
                     await asyncio.sleep(0)  # a page has hundreds
+                for problem in listing.page.unreadable:
+                    self.skipped.say(KINDS[kind].PLURAL, {}, problem)
+            except ApiError as error:
+                if error.status == 404:
+                    return  # the kind is not there yet
+                if not error.passes:
+                    raise
+                said, wait = str(error), error.retry_after
+            except UNREACHABLE as error:
+                said, wait = str(error) or type(error).__name__, 0.0
+            else:
+                return
+            seconds = pauses.next(wait)
+            _log.warning("the list of %s: %s; on in %.1f s", kind, said, seconds)
+            await asyncio.sleep(seconds)
 
     async def run(self) -> None:
         """Reconcile for ever."""
@@ -115,8 +159,11 @@ class Engine:
             await self._boards_news.wait()
             self._boards_news.clear()
             started = time.perf_counter()
-            for key in self.boards.refresh():
-                self.queue.add(key)
+            try:
+                for key in self.boards.refresh():
+                    self.queue.add(key)
+            except Exception:  # noqa: BLE001 - the next change is another chance
+                _log.exception("boards could not be given out; it is tried at the next change")
             taken = time.perf_counter() - started
             await asyncio.sleep(max(BOARDS_SECONDS, 10 * taken))
 
@@ -134,7 +181,8 @@ class Engine:
                 if key in self.cache.resources:
                     self.queue.add_after(key, OUTDATED_SECONDS)
             except (ApiError, *UNREACHABLE) as error:
-                seconds = self.queue.retry(key)
+                wait = error.retry_after if isinstance(error, ApiError) else 0.0
+                seconds = self.queue.retry(key, wait)
                 said = str(error) or type(error).__name__
                 _log.warning("%s; tried again in %g s", said, seconds, extra=about(key))
             except Exception:  # noqa: BLE001 - one resource must not stop the others

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any, Final
 from edgetran.api import KINDS, Resource, SpecError, parse_resource, spec_hash
 from edgetran.api.names import SPEC
 from edgetran_operator.board_book import BoardBook
+from edgetran_operator.border import UnreadableError, read_json
 from edgetran_operator.cache import Cache, Entry, Family, Key
 from edgetran_operator.children.work import RESOURCE_FILE
 from edgetran_operator.observation import (
@@ -98,7 +98,7 @@ class Gatherer:
             dependencies=self._dependencies(entry),
             left_over=left_over,
             foreign=foreign,
-            no_pod=self._cache.no_pod(worker, key.namespace) if worker is not None else "",
+            no_pod=self._cache.no_pod(worker, key) if worker is not None else "",
             refusals=refusals,
             rayjobs_served=self.rayjobs_served,
             namespaces_in_affinity=self.namespaces_in_affinity,
@@ -106,6 +106,8 @@ class Gatherer:
         )
 
     def _newest(self, key: Key, entry: Entry) -> Resource | str:
+        if entry.unreadable:
+            return entry.unreadable
         return self._remember(key, entry.spec, lambda: entry.document(key))
 
     def _first(self, key: Key, entry: Entry, work: WorkFiles | None) -> tuple[Resource | None, str]:
@@ -139,8 +141,8 @@ class Gatherer:
         if text is None:
             return None
         try:
-            document = json.loads(text)
-        except ValueError:
+            document = read_json(text)
+        except UnreadableError:
             return None
         found = self._remember(key, text, lambda: document)
         if not isinstance(found, Resource) or (found.kind, found.name) != (key.kind, key.name):

@@ -12,10 +12,12 @@ import kopf
 
 from edgetran.api import GROUP, KINDS, VERSION
 from edgetran_operator.engine import Engine
+from edgetran_operator.kopf_session import session
 from edgetran_operator.settings import Settings
 
 _WATCH_MARGIN_SECONDS: Final = 30.0
-_LIST_CHUNK: Final = 500
+_LIST_CHUNK: Final = 50
+"""kopf takes a page in as a whole, and resources may be large."""
 _PARALLEL_EVENTS: Final = 20
 
 
@@ -74,17 +76,22 @@ def register(registry: kopf.OperatorRegistry, engine: Engine) -> None:
     What exists at the start is not learnt from kopf: its indices let all objects wait for one
     another, which takes the square of their number.
     """
-    kopf.on.login(registry=registry, id="login")(_login)
+    kopf.on.login(registry=registry, id="login")(_login(engine))
     for kind, model in KINDS.items():
         place = (GROUP, VERSION, model.PLURAL)
         kopf.on.event(*place, registry=registry, id=f"event-{model.PLURAL}")(_note(engine, kind))
 
 
-def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    found = kopf.login_with_service_account(**kwargs)
-    if found is None:
-        return kopf.login_with_kubeconfig(**kwargs)
-    return dataclasses.replace(found, server=api_server_of_pods())
+def _login(engine: Engine) -> Any:
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        found = kopf.login_with_service_account(**kwargs)
+        if found is None:
+            found = kopf.login_with_kubeconfig(**kwargs)
+        else:
+            found = dataclasses.replace(found, server=api_server_of_pods())
+        return session(found, engine.skipped) if found is not None else None
+
+    return login
 
 
 def api_server_of_pods() -> str:

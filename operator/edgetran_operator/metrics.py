@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
@@ -25,10 +26,11 @@ from edgetran.api import KINDS
 from edgetran_operator.run_metrics import device_nodes, run_metrics, value_of
 
 if TYPE_CHECKING:
-    from edgetran_operator.cache import Entry, Key
+    from edgetran_operator.cache import Entry, Family, Key
     from edgetran_operator.engine import Engine
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_log = logging.getLogger(__name__)
 _OF_A_RUN: Final = ("namespace", "name")
 _BEST: Final = {
     "objective": ("edgetran_search_best_objective", "Weighted objective of the best candidate.", 1),
@@ -70,6 +72,12 @@ class Measures:
         )
         for kind in KINDS:
             self._errors.labels(kind)  # from 0, or increase() would not see the first
+        self._skipped = Counter(
+            "edgetran_objects_unreadable",
+            "Objects that were passed over, or read in part, since they cannot be read.",
+            ("collection", "reason"),
+            registry=self.registry,
+        )
         self._duration = Histogram(
             "edgetran_reconcile_duration_seconds",
             "Time of a reconciliation, the API server's included.",
@@ -90,6 +98,10 @@ class Measures:
         self._duration.labels(kind).observe(seconds)
         if result == "error":
             self._errors.labels(kind).inc()
+
+    def skipped(self, collection: str, reason: str) -> None:
+        """Count one object that cannot be read."""
+        self._skipped.labels(collection, reason).inc()
 
     def lag(self, seconds: float) -> None:
         """Count one measurement of the event loop's lag."""
@@ -128,11 +140,13 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every metric of the moment."""
         resources = list(self._engine.cache.resources.items())
-        yield _conditions(resources)
-        yield from _profiling(resources)
-        yield from _searches(resources)
-        yield from _refinements(resources)
-        yield from run_metrics(resources, dict(self._engine.cache.families))
+        families = dict(self._engine.cache.families)
+        try:
+            found = list(_of_resources(resources, families))
+        except Exception:  # noqa: BLE001 - one resource must not cost the others their metrics
+            sound = [each for each in resources if _is_sound(each, families)]
+            found = list(_of_resources(sound, families))
+        yield from found
         yield device_nodes(list(self._engine.cache.nodes.values()))
         yield from self._own()
 
@@ -159,6 +173,24 @@ class StateCollector(Collector):
 
 
 Resources = list[tuple["Key", "Entry"]]
+
+
+def _of_resources(resources: Resources, families: Mapping[Key, Family]) -> Iterator[Metric]:
+    yield _conditions(resources)
+    yield from _profiling(resources)
+    yield from _searches(resources)
+    yield from _refinements(resources)
+    yield from run_metrics(resources, families)
+
+
+def _is_sound(resource: tuple[Key, Entry], families: Mapping[Key, Family]) -> bool:
+    """Whether metrics can be made of a resource."""
+    try:
+        list(_of_resources([resource], families))
+    except Exception:  # noqa: BLE001 - whatever is wrong with it
+        _log.debug("%s %s/%s has a status without sense", *resource[0])
+        return False
+    return True
 
 
 def _conditions(resources: Resources) -> Metric:

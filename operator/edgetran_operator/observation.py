@@ -72,6 +72,7 @@ class PodView:
         exit_code: how its container ended; None before.
         message: sentence that the worker left, or what the kubelet says about the end.
         disrupted: whether it was ended from outside: evicted, drained, deleted, stopped.
+        problem: reason and sentence where the worker left what cannot be read; None otherwise.
     """
 
     name: str
@@ -85,6 +86,7 @@ class PodView:
     exit_code: int | None = None
     message: str = ""
     disrupted: bool = False
+    problem: tuple[str, str] | None = None
 
     @property
     def live(self) -> bool:
@@ -102,6 +104,7 @@ class PartView:
         used: whether the worker put records or a summary there.
         records: how many records it holds.
         summary: what the worker says of the whole; only in part 0.
+        problem: reason and sentence where that cannot be read; None otherwise.
     """
 
     number: int
@@ -109,6 +112,7 @@ class PartView:
     used: bool = False
     records: int = 0
     summary: Mapping[str, Any] | None = None
+    problem: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class WorkFiles:
 
     files: Mapping[str, str]
     fingerprint: str
+    problem: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

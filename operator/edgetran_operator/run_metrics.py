@@ -134,5 +134,6 @@ def _steps(status: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _device(entry: Entry) -> str:
-    device = json.loads(entry.spec).get("device")
+    spec = json.loads(entry.spec)
+    device = spec.get("device") if isinstance(spec, Mapping) else None
     return str(device.get("name", "")) if isinstance(device, Mapping) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from edgetran_operator.border import refuse_if_marked
 from edgetran_operator.cache import CHILD_KINDS
 from edgetran_operator.client import path_of
 from edgetran_operator.engine import Engine
@@ -31,19 +32,25 @@ def ray_job_sources(engine: Engine) -> list[Source]:
 
 
 def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
-    cache = engine.cache
+    cache, collection = engine.cache, f"{kind}s"
 
     def changed(body: Mapping[str, Any]) -> None:
         engine.news(cache.child(kind, body))
+        problem = cache.problem(kind, body)
+        if problem is None:
+            engine.skipped.readable(collection, body)
+        else:
+            engine.skipped.say(collection, body, problem)
 
     def gone(body: Mapping[str, Any]) -> None:
         metadata = body["metadata"]
+        engine.skipped.readable(collection, body)
         engine.news(
             cache.forget_child(kind, metadata["namespace"], metadata["name"], metadata["uid"])
         )
 
     return Source(
-        name=f"{kind}s",
+        name=collection,
         path=path_of(kind, namespace),
         query={"labelSelector": OURS},
         changed=changed,
@@ -51,6 +58,9 @@ def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
         known=lambda: cache.children_of_kind(kind, namespace),
         forget=lambda space, name: engine.news(cache.forget_child(kind, space, name)),
         served=engine.rayjobs_served if kind == "RayJob" else None,
+        skipped=_skipped(engine, collection),
+        whole_kind=kind if kind == "ConfigMap" else "",
+        wanted=lambda body: cache.wants_whole(body["metadata"]),
     )
 
 
@@ -58,8 +68,10 @@ def _nodes(engine: Engine) -> Source:
     cache = engine.cache
 
     def changed(body: Mapping[str, Any]) -> None:
+        refuse_if_marked(body)
         if cache.node(body):
             engine.nodes_changed()
+        engine.skipped.readable("Nodes", body)
 
     def forget(_: str, name: str) -> None:
         if cache.forget_node(name):
@@ -73,22 +85,33 @@ def _nodes(engine: Engine) -> Source:
         gone=lambda body: forget("", body["metadata"]["name"]),
         known=_without_namespace(lambda: cache.nodes),
         forget=forget,
+        skipped=_skipped(engine, "Nodes"),
     )
 
 
 def _events(engine: Engine, namespace: str | None) -> Source:
     cache = engine.cache
+
+    def changed(body: Mapping[str, Any]) -> None:
+        engine.news(cache.event(body))
+        engine.skipped.readable("Events", body)
+
     return Source(
         name="Events",
         path=path_of("Event", namespace),
         query={"fieldSelector": JOB_TROUBLE},
-        changed=lambda body: engine.news(cache.event(body)),
+        changed=changed,
         gone=lambda body: engine.news(
             cache.forget_event(body["metadata"]["namespace"], body["metadata"]["name"])
         ),
         known=lambda: cache.events(namespace),
         forget=lambda space, name: engine.news(cache.forget_event(space, name)),
+        skipped=_skipped(engine, "Events"),
     )
+
+
+def _skipped(engine: Engine, collection: str) -> Callable[[Mapping[str, Any], Exception], None]:
+    return lambda body, error: engine.skipped.say(collection, body, error)
 
 
 def _without_namespace(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from edgetran.api import KINDS, ExitCode
+from edgetran_operator.border import UnreadableError, read_json
 from edgetran_operator.children.job import FAILURES_ANNOTATION, NODE_ANNOTATION
 from edgetran_operator.children.run import DISRUPTION
 from edgetran_operator.children.work import fingerprint
@@ -23,12 +23,20 @@ from edgetran_operator.observation import (
 
 _SHORT_NAMES: Final = {model.SHORT_NAME: kind for kind, model in KINDS.items()}
 _CHILD: Final = re.compile(
-    rf"(?P<name>.+)-(?P<short>{'|'.join(_SHORT_NAMES)})-(?P<suffix>worker|spec|results-(?P<n>\d+))"
+    rf"(?P<name>.+)-(?P<short>{'|'.join(_SHORT_NAMES)})-(?P<suffix>worker|spec|results-(?:0|[1-9]\d{{0,2}}))"
 )
 _ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 _ENDED_BY_NODE: Final = frozenset({"NodeLost", "NodeShutdown", "Preempting", "Shutdown"})
 _NODE_IS_LOW: Final = "The node "
 _RECORDS: Final = "records.jsonl.gz"
+_INFO_BYTES: Final = 4096
+_SUMMARY_BYTES: Final = 2**16
+_SUMMARY_VALUES: Final = 5000
+_SUMMARY_LEVELS: Final = 32
+_FILES_BYTES: Final = 2**18
+_TERMINATION_BYTES: Final = 4096
+_LONGEST_TEXT: Final = 2048
+_COUNT_DIGITS: Final = 9
 _NEVER: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -40,7 +48,8 @@ def child_of(name: str) -> tuple[str, str, str] | None:
 
 def moment(text: str | None) -> datetime:
     """The time of a metav1.Time; the epoch where there is none."""
-    return datetime.fromisoformat(text) if text else _NEVER
+    when = datetime.fromisoformat(text) if text else _NEVER
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
 def controller_uid(metadata: Mapping[str, Any]) -> str:
@@ -93,8 +102,11 @@ def ray_job_view(job: Mapping[str, Any]) -> WorkerView:
 
 
 def _worker_basics(kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    annotations = metadata.get("annotations", {})
+    annotations = metadata.get("annotations") or {}
     failures = annotations.get(FAILURES_ANNOTATION, "")
+    if len(failures) > _COUNT_DIGITS:
+        text = f"has an annotation {FAILURES_ANNOTATION} of {len(failures)} characters"
+        raise UnreadableError("BadNumber", text)
     return {
         "kind": kind,
         "name": metadata["name"],
@@ -113,7 +125,7 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
     )
     state = container.get("state", {})
     ended = state.get("terminated")
-    message = _termination(ended) if ended else ""
+    message, problem = _termination(ended) if ended else ("", None)
     if status.get("phase") == "Failed" and not message:
         parts = (status.get("reason"), status.get("message"))
         message = ": ".join(part for part in parts if part)
@@ -125,10 +137,11 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         node=pod.get("spec", {}).get("nodeName", ""),
         deleting="deletionTimestamp" in metadata,
         unschedulable=_unschedulable(status),
-        waiting=_waiting(state.get("waiting") or {}),
+        waiting=_waiting(state.get("waiting") or {})[:_LONGEST_TEXT],
         exit_code=ended.get("exitCode") if ended else None,
-        message=message,
+        message=message[:_LONGEST_TEXT],
         disrupted=_disrupted(pod, ended.get("exitCode") if ended else None),
+        problem=problem,
     )
 
 
@@ -154,7 +167,7 @@ def _unschedulable(status: Mapping[str, Any]) -> str:
             and condition["status"] == "False"
             and condition.get("reason") == "Unschedulable"
         ):
-            return condition.get("message") or "no node takes it"
+            return condition.get("message", "")[:_LONGEST_TEXT] or "no node takes it"
     return ""
 
 
@@ -167,45 +180,88 @@ def _waiting(waiting: Mapping[str, Any]) -> str:
     return f"{reason}: {message}" if message else reason
 
 
-def _termination(ended: Mapping[str, Any]) -> str:
-    """The sentence about a container's end: the worker's own, else what is known of it."""
+def _termination(ended: Mapping[str, Any]) -> tuple[str, tuple[str, str] | None]:
+    """The sentence about a container's end: the worker's own, else what is known of it.
+
+    With it, reason and sentence where the worker left what no worker of ours leaves.
+    """
     text = ended.get("message", "").strip()
+    problem = None
     try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
+        return str(read_json(text, most_bytes=_TERMINATION_BYTES)["message"]), None
+    except UnreadableError as error:
+        if error.reason != "NotJSON":  # the kubelet takes the log's end where nothing was left
+            problem = _problem("termination message", error)
+            text = text[:_LONGEST_TEXT].encode(errors="replace").decode()
+    except (KeyError, TypeError):
         pass
     last = text.splitlines()[-1] if text else ""
     reason = ended.get("reason", "")
     if reason in ("", "Completed", "Error"):
-        return last
-    return f"{reason}: {last}" if last else reason
+        return last, problem
+    return (f"{reason}: {last}" if last else reason), problem
 
 
-def part_view(config_map: Mapping[str, Any], number: int) -> PartView:
-    """A results ConfigMap, without the records themselves."""
-    data = config_map.get("data", {})
-    part = _json(data.get("part.json"))
-    summary = _json(data.get("summary.json")) if number == 0 else None
-    records = part.get("records") if isinstance(part, Mapping) else 0
+def part_view(config_map: Mapping[str, Any], number: int, *, whole: bool = True) -> PartView:
+    """A results ConfigMap, without the records themselves.
+
+    Args:
+        config_map: the object, or its metadata alone.
+        number: which part it is.
+        whole: whether what the worker says there is looked at.
+    """
+    data = config_map.get("data") or {}
+    binary = config_map.get("binaryData") or {}
+    records, summary = 0, None
+    problem = None
+    if whole:
+        try:
+            part = read_json(data.get("part.json") or "{}", most_bytes=_INFO_BYTES)
+            counted = part.get("records") if isinstance(part, Mapping) else 0
+            records = counted if isinstance(counted, int) else 0
+        except UnreadableError as error:
+            problem = _problem("part.json", error)
+    if whole and number == 0 and data.get("summary.json"):
+        try:
+            found = read_json(
+                data["summary.json"],
+                most_bytes=_SUMMARY_BYTES,
+                most_levels=_SUMMARY_LEVELS,
+                most_values=_SUMMARY_VALUES,
+            )
+            summary = found if isinstance(found, Mapping) else None
+        except UnreadableError as error:
+            problem = _problem("summary.json", error)
     return PartView(
         number=number,
         name=config_map["metadata"]["name"],
-        used=bool(config_map.get("binaryData", {}).get(_RECORDS)) or bool(data),
-        records=records if isinstance(records, int) else 0,
-        summary=summary if isinstance(summary, Mapping) else None,
+        used=bool(binary.get(_RECORDS)) or bool(data) or _written(config_map["metadata"]),
+        records=records,
+        summary=summary,
+        problem=problem,
     )
 
 
-def _json(text: str | None) -> Any:
-    try:
-        return json.loads(text) if text else None
-    except ValueError:
-        return None
+def _written(metadata: Mapping[str, Any]) -> bool:
+    """Whether somebody put data into a ConfigMap, as far as its metadata tells."""
+    for each in metadata.get("managedFields") or ():
+        fields = each.get("fieldsV1") or {}
+        if "f:data" in fields or "f:binaryData" in fields:
+            return True
+    return False
+
+
+def _problem(what: str, error: UnreadableError) -> tuple[str, str]:
+    return error.reason, f"has a {what} that {error}"
 
 
 def work_files(config_map: Mapping[str, Any]) -> WorkFiles:
     """A spec ConfigMap."""
-    files = dict(config_map.get("data", {}))
+    files = dict(config_map.get("data") or {})
+    size = sum(len(name) + len(text) for name, text in files.items())
+    if size > _FILES_BYTES:
+        text = f"has {size} characters of files; allowed are {_FILES_BYTES}"
+        return WorkFiles({}, "", ("TooLarge", text))
     return WorkFiles(files, fingerprint(files))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import random
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
@@ -56,11 +57,18 @@ class WorkQueue(Generic[Item]):
             heapq.heapify(self._heap)
         self._news.set()
 
-    def retry(self, item: Item) -> float:
-        """Work on a key again that failed; the seconds until then double with each failure."""
+    def retry(self, item: Item, at_least: float = 0.0) -> float:
+        """Work on a key again that failed; the seconds until then double with each failure.
+
+        Args:
+            item: the key.
+            at_least: seconds that the server asked for; keys do not come all at once afterwards.
+        """
         failures = self._failures.get(item, 0)
         self._failures[item] = failures + 1
         seconds = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 20))
+        if at_least:
+            seconds = max(seconds, at_least * random.uniform(1.0, 1.25))  # noqa: S311
         self.add_after(item, seconds)
         return seconds
 

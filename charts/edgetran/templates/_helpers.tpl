@@ -92,7 +92,7 @@ any: true
   resources: [pods]
   verbs: [list, watch]
 - apiGroups: [""]
-  resources: [configmaps]  # get, update: nobody may let a worker do what he may not do himself
+  resources: [configmaps]  # get: of results, metadata alone are watched; update: nobody grants more than he has
   verbs: [list, watch, create, patch, get, update]
 - apiGroups: [""]
   resources: [serviceaccounts, persistentvolumeclaims]
@@ -124,4 +124,33 @@ any: true
   annotations:
     {{- toYaml . | nindent 4 }}
 {{- end }}
+{{- end }}
+
+{{- /* The metrics of workers that are kept, without their prefix: all whose labels are bounded. */}}
+{{- define "edgetran.workerMetrics" -}}
+- steps
+- steps_done
+- stage_left_seconds
+- records
+- results_writes
+- results_failures
+- results_last_write_timestamp_seconds
+- storage_free_bytes
+- storage_size_bytes
+- last_latency_seconds
+- last_energy_joules
+- trial_accuracy_ratio
+- trial_predicted_accuracy_ratio
+- trial_predicted_accuracy_deviation_ratio
+- measuring_seconds
+- training_seconds
+- hypervolume
+- best_objective
+- best_accuracy_ratio
+- best_latency_seconds
+- best_energy_joules
+- best_peak_power_watts
+- best_parameters
+- surrogate_error_ratio
+- surrogate_p95_error_ratio
 {{- end }}

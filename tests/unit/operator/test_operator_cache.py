@@ -129,6 +129,7 @@ def test_a_spec_that_makes_no_sense_refers_to_nothing(cache, spec):
 
 
 def test_a_job_without_a_pod_is_explained_until_the_event_is_gone(cache):
+    cache.resource(resource())
     cache.child("Job", job(uid="j"))
     about = {"kind": "Job", "name": "p-pj-worker", "namespace": "ns", "uid": "j"}
     said = 'pods "p-pj-worker-abc" is forbidden: exceeded quota: q'
@@ -140,11 +141,11 @@ def test_a_job_without_a_pod_is_explained_until_the_event_is_gone(cache):
     assert cache.event(event) == {PJ}
     assert cache.event({**event, "message": said.replace("abc", "xyz")}) == set()
     (worker,) = cache.families[PJ].views(object)
-    assert cache.no_pod(worker, "ns") == "exceeded quota: q"
-    assert cache.no_pod(worker, "other") == ""
+    assert cache.no_pod(worker, PJ) == "exceeded quota: q"
+    assert cache.no_pod(worker, PJ._replace(namespace="other")) == ""
     assert cache.events(None) == {("ns", "e")}
     assert cache.forget_event("ns", "e") == {PJ}
-    assert cache.no_pod(worker, "ns") == ""
+    assert cache.no_pod(worker, PJ) == ""
     assert cache.forget_event("ns", "e") == set()
     foreign = {**event, "involvedObject": {**about, "name": "someone-elses"}}
     assert cache.event(foreign) == set()
