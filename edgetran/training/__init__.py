@@ -13,6 +13,14 @@ from edgetran.training.loading import TaskReference, load_task
 from edgetran.training.metrics import compute_metrics, glue_score
 from edgetran.training.plan import PlanError, TrainingPlan
 from edgetran.training.pool import TrialPool
+from edgetran.training.scoring import (
+    ARTIFACTS,
+    ArtifactScore,
+    Scoring,
+    artifact_of,
+    evaluation_batch,
+    score_model,
+)
 from edgetran.training.task import Example, Task, TaskError
 from edgetran.training.tokenizer import DEFAULT_VOCAB_SIZE, build_tokenizer, load_tokenizer
 from edgetran.training.trial import (
@@ -26,7 +34,12 @@ from edgetran.training.trial import (
 if TYPE_CHECKING:
     from edgetran.training.distillation import TeacherSignals, teacher_signals
     from edgetran.training.encoding import EncodedTask, encode_task
-    from edgetran.training.evaluation import evaluate, predict, predicted_labels
+    from edgetran.training.evaluation import (
+        evaluate,
+        evaluate_predictions,
+        predict,
+        predicted_labels,
+    )
     from edgetran.training.fine_tuning import TrainingProgress, TrainingResult, train
     from edgetran.training.model_folder import load_model, save_model, save_tokenizer
     from edgetran.training.optimisation import TrainingDiverged
@@ -39,6 +52,7 @@ _HOMES = {
     "TrainingResult": "fine_tuning",
     "encode_task": "encoding",
     "evaluate": "evaluation",
+    "evaluate_predictions": "evaluation",
     "load_model": "model_folder",
     "predict": "evaluation",
     "predicted_labels": "evaluation",
@@ -49,12 +63,15 @@ _HOMES = {
 }
 
 __all__ = [
+    "ARTIFACTS",
     "DEFAULT_VOCAB_SIZE",
+    "ArtifactScore",
     "ClusterError",
     "EncodedTask",
     "Example",
     "PlanError",
     "RaySettings",
+    "Scoring",
     "Task",
     "TaskError",
     "TaskReference",
@@ -66,11 +83,14 @@ __all__ = [
     "TrialOutcome",
     "TrialPool",
     "TrialSpec",
+    "artifact_of",
     "build_tokenizer",
     "compute_metrics",
     "encode_task",
     "encoded_task",
     "evaluate",
+    "evaluate_predictions",
+    "evaluation_batch",
     "finished_trial",
     "glue_score",
     "load_model",
@@ -81,6 +101,7 @@ __all__ = [
     "run_trial",
     "save_model",
     "save_tokenizer",
+    "score_model",
     "teacher_signals",
     "train",
 ]
