@@ -1,4 +1,4 @@
-"""Artefacts are what an engine opens, are known by their hash, and compute what their model does."""
+"""Artefacts are opened as they are, known by their hash, and compute what their model does."""
 
 import hashlib
 import json
@@ -22,6 +22,7 @@ from edgetran.artifacts import (
     open_artifact,
 )
 from edgetran.devices import EngineError, Workload, engine, example_inputs
+from edgetran.models import export_onnx
 from edgetran.profiling import build_model
 from edgetran.space import Architecture
 
@@ -54,7 +55,12 @@ def reference(model):
 
 
 @pytest.fixture(scope="module")
-def artifacts(model, tmp_path_factory):
+def exported(model, tmp_path_factory):
+    return export_onnx(model, tmp_path_factory.mktemp("onnx") / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def artifacts(model, exported, tmp_path_factory):
     """Artefacts by their form, each made once."""
     made = {}
 
@@ -64,7 +70,7 @@ def artifacts(model, tmp_path_factory):
             pytest.skip(reason)
         if form not in made:
             folder = tmp_path_factory.mktemp("artifacts") / form.name
-            made[form] = make_artifact(model, form, folder, source_sha256="abc")
+            made[form] = make_artifact(model, form, folder, onnx=exported, source_sha256="abc")
         return made[form]
 
     return get
