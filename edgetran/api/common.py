@@ -317,6 +317,12 @@ class CandidateSummary(ApiModel):
         None, description="Number of parameters."
     )
     objective: Figure | None = Field(None, description="The weighted objective.")
+    made_for: Annotated[str, Field(max_length=32)] | None = Field(
+        None, description="Engine and precision of the artefact that was scored, at the end."
+    )
+    artifact: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] | None = Field(
+        None, description="SHA-256 of that artefact."
+    )
 
 
 ParetoFront = Annotated[tuple[CandidateSummary, ...], Field(strict=False, max_length=10)]

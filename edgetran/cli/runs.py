@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -157,7 +157,17 @@ def _show(folder: RunFolder, console: Console) -> None:
     console.print(result_view(folder.path))
     console.print(f"\nReport: {folder.report}", highlight=False, soft_wrap=True)
     if result["winner"] is not None:
-        console.print(f"Model:  {folder.model} and {folder.onnx}", highlight=False, soft_wrap=True)
+        for path, words in _models(folder, result):
+            console.print(f"Model:  {path} ({words})", highlight=False, soft_wrap=True)
+
+
+def _models(folder: RunFolder, result: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """What the run hands over, and for which engine and in which precision it is made."""
+    exports = [
+        (folder.path / each["path"], f"{each['engine']} {each['precision']}")
+        for each in result.get("exports") or []
+    ]
+    return [*exports[:1], (folder.model, "torch fp32, as trained"), *exports[1:]]
 
 
 def _require_extras(*, trains: bool) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from edgetran.gptran.workshop import Evaluation
 from edgetran.space import Architecture, parameter_count
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
+    Scoring,
     TaskReference,
     TrainingPlan,
     TrialOutcome,
@@ -57,6 +59,7 @@ class TaskWorkshop:
             None for none.
         threads: of torch on a CPU, in a trial.
         cache_dir: where downloads and tokenizers are kept.
+        scored_as: as which artefact models are judged; None for the PyTorch model.
     """
 
     task: TaskReference
@@ -70,6 +73,7 @@ class TaskWorkshop:
     teacher: str | None = None
     threads: int = 1
     cache_dir: str | None = None
+    scored_as: Scoring | None = None
 
     def __post_init__(self) -> None:
         if self.importance_by not in IMPORTANCES:
@@ -91,7 +95,7 @@ class TaskWorkshop:
             "calibration_examples": self.calibration_examples,
             "calibration_seed": self.seed,
             "distilled": self.teacher is not None,
-        }
+        } | ({} if self.scored_as is None else {"scored_as": asdict(self.scored_as)})
 
     @cached_property
     def data(self) -> EncodedTask:
@@ -132,11 +136,24 @@ class TaskWorkshop:
         )
 
     def evaluate(self, checkpoint: Path) -> Evaluation:
-        """A saved model's quality on the validation split."""
-        from edgetran.training import evaluate
+        """A saved model's quality on the validation split.
+
+        Raises:
+            GPTranError: it cannot be made ready for the engine that it is to be judged in.
+        """
+        from edgetran.training import evaluate, score_model
 
         started = time.monotonic()
-        metrics = evaluate(_load(checkpoint), self.data, "validation")
+        if self.scored_as is None:
+            metrics: Mapping[str, float] = evaluate(_load(checkpoint), self.data, "validation")
+        else:
+            with TemporaryDirectory(
+                prefix="edgetran-"
+            ) as folder:  # the model may be the user's own
+                score = score_model(
+                    checkpoint, self.data, self.scored_as, Path(folder), threads=self.threads
+                )
+            metrics = self._metrics(score.to_dict())
         seconds = time.monotonic() - started
         return Evaluation(metrics[self.data.task.selection_metric], metrics.get("loss"), seconds)
 
@@ -196,12 +213,26 @@ class TaskWorkshop:
             teacher=self.teacher,
             threads=self.threads,
             cache_dir=self.cache_dir,
+            scored_as=() if self.scored_as is None else (self.scored_as,),
         )
 
     def judge(self, outcome: TrialOutcome) -> Evaluation:
-        """The quality of a child whose training has ended well."""
-        metric = outcome.metrics[outcome.selection_metric]
-        return Evaluation(metric, outcome.metrics.get("loss"), outcome.seconds)
+        """The quality of a child whose training has ended well.
+
+        Raises:
+            GPTranError: it could not be made ready for the engine that it is to be judged in.
+        """
+        metrics = outcome.metrics
+        if self.scored_as is not None:
+            metrics = self._metrics(outcome.scores[self.scored_as.form.name])
+        return Evaluation(metrics[outcome.selection_metric], metrics.get("loss"), outcome.seconds)
+
+    def _metrics(self, score: Mapping[str, Any]) -> Mapping[str, float]:
+        if score["error"] is not None:
+            assert self.scored_as is not None  # noqa: S101 - there is a score
+            raise GPTranError(f"{self.scored_as.form.words}: {score['error']}")
+        metrics: Mapping[str, float] = score["metrics"]
+        return metrics
 
     @cached_property
     def _sizes(self) -> tuple[int, int, int]:

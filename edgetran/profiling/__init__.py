@@ -1,5 +1,6 @@
 """ProTran: the measuring protocol, active learning, surrogates and profiles on disk."""
 
+from edgetran.profiling.finalists import measure_artifacts
 from edgetran.profiling.measurement import MEASURES, Measurement, MeasurementError, MeasurementKey
 from edgetran.profiling.measuring import build_model, measure
 from edgetran.profiling.plan import ProfilingError, ProfilingPlan
@@ -27,6 +28,7 @@ __all__ = [
     "SurrogateError",
     "build_model",
     "measure",
+    "measure_artifacts",
     "predictor",
     "profile_device",
     "simulated_predictor",

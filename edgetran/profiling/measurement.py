@@ -73,7 +73,8 @@ class Measurement:
         attempts: runs made.
         warm_up: iterations, seconds and whether it settled.
         outliers: number of flagged samples and the rule; none is deleted.
-        conditions: of the host: governor, turbo, power mode, temperatures, pinned cores, load.
+        conditions: of the host: governor, turbo, power mode, temperatures, pinned cores, load; and
+            the artefact that was timed, with its hash.
         raw_samples: file of every sample, relative to the folder of the log.
         measured_at: start, ISO 8601 in UTC.
         duration_s: how long all of it took.
@@ -129,6 +130,12 @@ class Measurement:
             self.workload,
             tuple(sorted(self.versions.items())),
         )
+
+    @property
+    def artifact_sha256(self) -> str | None:
+        """Hash of the artefact that was timed; None of records that do not tell."""
+        artifact = self.conditions.get("artifact")
+        return artifact.get("sha256") if isinstance(artifact, Mapping) else None
 
     @property
     def figures(self) -> HardwareFigures:

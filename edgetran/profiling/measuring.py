@@ -1,4 +1,4 @@
-"""Measure architectures on this host: build, load, check the predictions, run the protocol."""
+"""Measure architectures on this host: build, make an artefact, check its predictions, time it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime
 import io
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgetran.artifacts import Artifact, ArtifactError, Form, make_artifact, open_artifact
 from edgetran.devices import (
     Engine,
     EngineError,
@@ -66,6 +67,7 @@ def measure(
     seed: int = 0,
     power_source: PowerSource | None = None,
     folder: Path | None = None,
+    artifacts: Mapping[int, Artifact] | None = None,
 ) -> Iterator[Measurement]:
     """Measure architectures on this host, in random order; each is yielded when it is done.
 
@@ -79,6 +81,8 @@ def measure(
         power_source: what senses power; the best one found here by default.
         folder: the log's folder, where every sample is kept in `raw/DEVICE/`; the records name
             these files relative to it. None keeps no samples.
+        artifacts: artefacts of trained models by the position of their architecture; they are
+            timed as they are, in place of one with random weights.
 
     Yields:
         One measurement per architecture. One that cannot be run, for lack of memory or because
@@ -96,11 +100,11 @@ def measure(
     source = power_source if power_source is not None else best_power_source(engine.target)
     bench = _Bench(device, engine, workload, mode, source, folder, seed)
     start_c = _temperature_c()
-    candidates = list(architectures)
+    candidates, made = list(architectures), artifacts or {}
     with _torch_threads(engine.threads):
         for index in np.random.default_rng(seed).permutation(len(candidates)):
             waited_s = cool_down(_temperature_c, start_c=start_c, mode=mode)
-            measurement = _measure_one(candidates[index], bench, waited_s)
+            measurement = _measure_one(candidates[index], made.get(int(index)), bench, waited_s)
             if measurement.failure is not None:
                 engine.require()  # a device that vanished is no fault of the architecture
             yield measurement
@@ -137,63 +141,78 @@ def _plain(snapshot: Conditions) -> dict[str, Any]:
     return data
 
 
-def _measure_one(architecture: Architecture, bench: _Bench, waited_s: float) -> Measurement:
+def _measure_one(
+    architecture: Architecture, artifact: Artifact | None, bench: _Bench, waited_s: float
+) -> Measurement:
     measured_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     begun = time.monotonic()
     before = conditions(threads=bench.engine.threads)
     try:
         with TemporaryDirectory(prefix="edgetran-") as folder:
-            session, cold_start_s, agreement = _load(architecture, bench, Path(folder))
+            loaded = _load(architecture, artifact, bench, Path(folder))
             inputs = example_inputs(bench.workload, bench.seed)
-            with session:
+            with loaded.session as session:
                 run = run_protocol(
                     lambda: session.run(inputs),
                     mode=bench.mode,
                     power_source=bench.power_source,
                 )
-    except (MeasurementError, EngineError, MemoryError, RuntimeError) as error:
+    except (MeasurementError, ArtifactError, EngineError, MemoryError, RuntimeError) as error:
         return _failed(
             architecture,
             bench,
             str(error) or type(error).__name__,
             measured_at,
             time.monotonic() - begun,
+            {} if artifact is None else {"artifact": artifact.to_dict()},
         )
     after = conditions(threads=bench.engine.threads)
     return _record(
         architecture,
         bench,
         run,
-        cold_start_ms=cold_start_s * 1e3,
+        cold_start_ms=loaded.cold_start_s * 1e3,
         conditions={
             "before": _plain(before),
             "after": _plain(after),
             "cool_down_s": round(waited_s, 3),
             "arithmetic": session.arithmetic,
-            "agreement": agreement,
+            "agreement": loaded.agreement,
+            "artifact": loaded.artifact.to_dict(),
         },
         measured_at=measured_at,
         duration_s=time.monotonic() - begun,
     )
 
 
-def _load(
-    architecture: Architecture, bench: _Bench, folder: Path
-) -> tuple[Session, float, dict[str, float]]:
-    """The loaded model, seconds from loading to the first output, and how outputs agree."""
-    model = build_model(architecture, bench.workload, bench.seed)
-    loadable: Any = model
-    if bench.engine.name != "torch":
-        from edgetran.models import export_onnx
+@dataclass(frozen=True)
+class _Loaded:
+    """An artefact in its engine, seconds to its first output, and how far that is from PyTorch's.
 
-        loadable = folder / "model.onnx"
-        export_onnx(model, loadable)
+    The agreement of a trained model is judged on real data, where its accuracy is.
+    """
+
+    artifact: Artifact
+    session: Session
+    cold_start_s: float
+    agreement: dict[str, float] | None
+
+
+def _load(
+    architecture: Architecture, artifact: Artifact | None, bench: _Bench, folder: Path
+) -> _Loaded:
+    model = None
+    if artifact is None:
+        model = build_model(architecture, bench.workload, bench.seed)
+        form = Form(bench.engine.name, bench.engine.precision, bench.engine.target)
+        artifact = make_artifact(model, form, folder / "artifact")
     inputs = example_inputs(bench.workload, bench.seed)
     begun = time.monotonic()
-    session = bench.engine.load(loadable, bench.workload)
+    session = open_artifact(artifact, bench.engine, bench.workload)
     logits = session.run(inputs)
     cold_start_s = time.monotonic() - begun
-    return session, cold_start_s, _agreement(model, inputs, logits, bench.engine)
+    agreement = None if model is None else _agreement(model, inputs, logits, bench.engine)
+    return _Loaded(artifact, session, cold_start_s, agreement)
 
 
 def _agreement(
@@ -318,7 +337,12 @@ def _keep_raw(architecture: Architecture, bench: _Bench, run: Run, measured_at: 
 
 
 def _failed(
-    architecture: Architecture, bench: _Bench, reason: str, measured_at: str, duration_s: float
+    architecture: Architecture,
+    bench: _Bench,
+    reason: str,
+    measured_at: str,
+    duration_s: float,
+    conditions: dict[str, Any],
 ) -> Measurement:
     def missing(unit: str) -> Figure:
         return Figure.missing(unit, "measured", reason)
@@ -344,6 +368,7 @@ def _failed(
         stable=False,
         drift=None,
         attempts=0,
+        conditions=conditions,
         measured_at=measured_at,
         duration_s=duration_s,
         failure=reason,

@@ -246,6 +246,15 @@ def describe(name: str, value: float) -> str:
     return f"{value:.3g} {UNITS[name]}"
 
 
+def read_measurements(path: str | os.PathLike[str]) -> list[Measurement]:
+    """Every measurement of a log, whatever its key, in order; [] where there is no log.
+
+    Raises:
+        ProfilingError: naming file and line of a record that cannot be read.
+    """
+    return _read(Path(path))[0]
+
+
 def _read(path: Path) -> tuple[list[Measurement], list[dict[str, Any]]]:
     """Measurements and summaries of a log, in order."""
     measurements, summaries = [], []
@@ -325,6 +334,12 @@ def _by_one_sensor(
     )
 
 
+def best_record(records: Sequence[Measurement]) -> Measurement:
+    """Of records of one thing: of the highest mode, of those the stable ones, the middle one."""
+    trust = max(map(_trust, records))
+    return _middle([record for record in records if _trust(record) == trust])
+
+
 def _best(records: Sequence[Measurement]) -> tuple[tuple[Measurement, ...], tuple[str, ...]]:
     """The best record of each architecture, and sentences about those that disagree."""
     by_hash: dict[str, list[Measurement]] = {}
@@ -332,8 +347,7 @@ def _best(records: Sequence[Measurement]) -> tuple[tuple[Measurement, ...], tupl
         by_hash.setdefault(record.architecture.graph_hash, []).append(record)
     best, warnings = [], []
     for graph_hash, same in by_hash.items():
-        trust = max(map(_trust, same))
-        best.append(_middle([record for record in same if _trust(record) == trust]))
+        best.append(best_record(same))
         medians = [r.latency_ms.median for r in same if r.latency_ms is not None and r.stable]
         if medians and max(medians) > CONTRADICTION * min(medians):
             warnings.append(

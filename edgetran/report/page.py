@@ -64,6 +64,8 @@ def render(run: RunRecords) -> str:
         "summary": sections.summary(run),
         "cards": sections.cards(run),
         "comparison": sections.comparison(run),
+        "exports": sections.exports(run),
+        "quality": wording.metric_title(run.result, "accuracy"),
         "pareto": [plots.add(*each) for each in sections.pareto_plots(run)],
         "progress": [plots.add(*each) for each in sections.progress_plots(run)],
         "trials": sections.trial_rows(run),

@@ -51,12 +51,24 @@ class Comparison:
     """The models side by side; `host_rows` were really run on this host."""
 
     rows: tuple[Mapping[str, Any], ...]
+    made_for: tuple[str, ...]
     measures: tuple[ComparisonRow, ...]
     host_measures: tuple[ComparisonRow, ...]
     training: tuple[str, ...]
     training_ratio: str
     has_ratio: bool
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """A file that the run hands over."""
+
+    path: str
+    made_for: str
+    accuracy: Figure
+    agreement: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -160,8 +172,8 @@ def comparison(run: RunRecords) -> Comparison | None:
         ComparisonRow(
             wording.metric_title(result, name), name, cells, _ratio(name, cells) if last else ""
         )
-        for name in wording.MEASURES
-        if any(cells := tuple(wording.figure(row, name) for row in rows))
+        for name in wording.shown_measures(rows)
+        if (cells := tuple(wording.figure(row, name) for row in rows))
     ]
     on_host = [
         ComparisonRow(title, name, cells, _ratio(name, cells) if last else "")
@@ -178,6 +190,7 @@ def comparison(run: RunRecords) -> Comparison | None:
     ]
     return Comparison(
         rows=tuple(rows),
+        made_for=tuple(map(wording.artifact_text, rows)) if winner.get("artifact") else (),
         measures=tuple(measures),
         host_measures=tuple(on_host),
         training=tuple(wording.seconds_text(value) for value in seconds),
@@ -185,6 +198,21 @@ def comparison(run: RunRecords) -> Comparison | None:
         has_ratio=last,
         reasons=tuple(dict.fromkeys(reasons)),
     )
+
+
+def exports(run: RunRecords) -> list[ExportRow]:
+    """The files that the run hands over, each with its own scores; the winner's artefact first."""
+    return [
+        ExportRow(
+            path=str(each["path"]),
+            made_for=f"{each['engine']} {each['precision']}",
+            accuracy=Figure.from_dict(each["figures"]["accuracy"]),
+            agreement=f"{each['agreement']['samePredictions']:,} of "
+            f"{each['agreement']['examples']:,}",
+            sha256=str(each["sha256"]),
+        )
+        for each in run.result.get("exports") or []
+    ]
 
 
 def pareto_plots(run: RunRecords) -> list[PlotParts]:
@@ -388,7 +416,9 @@ def _mark(
     if row.get("deviceKind") == "simulated":
         device += " (simulated)"
     lines = [f"{row['title']} on {device}"]
-    for measure in wording.MEASURES:
+    if row.get("artifact"):
+        lines.append(f"made for {wording.artifact_text(row)}")
+    for measure in wording.shown_measures([row]):
         figure = wording.figure(row, measure)
         if figure is not None and figure.value is not None:
             title = wording.metric_title(run.result, measure)
@@ -417,6 +447,6 @@ def _ratio(name: str, cells: Sequence[Figure | None]) -> str:
     first, last = cells[0], cells[-1]
     if first is None or last is None or first.value is None or last.value is None:
         return wording.MISSING
-    if name in ("accuracy", "validationAccuracy"):
+    if name in wording.QUALITIES:
         return f"{100 * (first.value - last.value):+.1f} pt".replace("-", "−")
     return wording.ratio_text(first.value, last.value)

@@ -65,9 +65,9 @@ def result_table(result: Mapping[str, Any]) -> RenderableType:
         table.add_row(Text(title), *cells, *([ratio] if baseline is not None else []))
 
     add("Device", [_device(row) for row in rows])
-    for name in wording.MEASURES:
-        if all(wording.figure(row, name) is None for row in rows):
-            continue
+    if any(row.get("artifact") for row in rows):
+        add("Made for", [Text(wording.artifact_text(row)) for row in rows])
+    for name in wording.shown_measures(rows):
         title = wording.metric_title(result, name)
         add(title, *_figure_cells(rows, name, "figures", notes))
     add(
@@ -159,7 +159,7 @@ def _figure_cells(
     """One cell per row, and the ratio of the first to the second."""
     figures = [wording.figure(row, name, group) for row in rows]
     values = [None if figure is None else figure.value for figure in figures]
-    comparable = name not in ("accuracy", "validationAccuracy")
+    comparable = name not in wording.QUALITIES
     ratio = wording.ratio_text(*_pair(rows, values)) if comparable else _difference(values)
     return [_cell(name, figure, notes) for figure in figures], ratio
 

@@ -13,6 +13,7 @@ MISSING: Final = "—"
 
 MEASURES: Final = {
     "accuracy": "Test accuracy",
+    "fp32Accuracy": "Test accuracy in torch fp32",
     "validationAccuracy": "Validation accuracy",
     "latencyMs": "Latency",
     "energyMj": "Energy",
@@ -21,6 +22,9 @@ MEASURES: Final = {
     "macs": "MACs",
 }
 """Titles of the figures of a result's row, in the order in which they are shown."""
+
+QUALITIES: Final = ("accuracy", "fp32Accuracy", "validationAccuracy")
+"""Those of them that are the task's metric."""
 
 HOST_MEASURES: Final = {name: MEASURES[name] for name in ("latencyMs", "energyMj", "peakPowerW")}
 
@@ -80,7 +84,7 @@ def measure_text(name: str, figure: Figure | None) -> str:
     """A figure's value with its unit, by the name of its measure; `MISSING` where unknown."""
     if figure is None or figure.value is None:
         return MISSING
-    if name in ("accuracy", "validationAccuracy"):
+    if name in QUALITIES:
         return quality(figure.value)
     if name == "parameters":
         return count(figure.value)
@@ -110,6 +114,23 @@ def figure(row: Mapping[str, Any], name: str, group: str = "figures") -> Figure 
     """A figure of a result's row; None where the row has none of that name."""
     data = (row.get(group) or {}).get(name)
     return None if data is None else Figure.from_dict(data)
+
+
+def artifact_text(row: Mapping[str, Any]) -> str:
+    """For which engine and in which precision a row's model is made; `MISSING` where not told."""
+    artifact = row.get("artifact")
+    return f"{artifact['engine']} {artifact['precision']}" if artifact else MISSING
+
+
+def shown_measures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The measures that some row has; fp32 beside the accuracy only where that is of another."""
+    precisions = {(row.get("artifact") or {}).get("precision", "fp32") for row in rows}
+    return [
+        name
+        for name in MEASURES
+        if any(figure(row, name) is not None for row in rows)
+        and (name != "fp32Accuracy" or precisions != {"fp32"})
+    ]
 
 
 def ran_elsewhere(rows: Sequence[Mapping[str, Any]]) -> bool:

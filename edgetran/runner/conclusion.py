@@ -4,48 +4,33 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetran import api
-from edgetran.devices import (
-    Figure,
-    HardwareFigures,
-    host_info,
-    power_sources,
-    simulated_device,
-    why_unavailable,
-)
+from edgetran.devices import host_info, power_sources, why_unavailable
 from edgetran.devices.host import package_versions
 from edgetran.gptran import GPTranResult, read_tree
-from edgetran.profiling import Profile, predictor, profile_device
+from edgetran.profiling import Profile
 from edgetran.progress import Progress
 from edgetran.records import write_atomically
 from edgetran.runner.chain import Chain
 from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import (
     describe_device,
-    device_kind,
     doubts,
-    power_source,
-    profiling_plan,
 )
 from edgetran.runner.doubts import score_doubts
-from edgetran.runner.export import export_winner
+from edgetran.runner.finals import STAGE, WINNER, Finals
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
-from edgetran.runner.progress import Renamed
 from edgetran.search import SearchResult
-from edgetran.space import Architecture, macs, parameter_count
-from edgetran.training import EncodedTask, TaskError, evaluate, load_model
+from edgetran.training import EncodedTask
 
 if TYPE_CHECKING:
     from edgetran.runner.run import TaskSetting
-
-STAGE = "Test, measure, export"
 
 
 def conclude(
@@ -60,7 +45,7 @@ def conclude(
     gptran: GPTranResult | None,
     contestants: tuple[Contestant | None, Contestant | None, Contestant | None],
 ) -> dict[str, Any]:
-    """Judge the finalists, write model/, model.onnx and result.json, and give back the result.
+    """Judge the finalists, write artifacts/, model/, model.onnx and result.json; the result.
 
     Args:
         chain: what was asked for.
@@ -91,161 +76,37 @@ def conclude(
         "winner": None,
         "baseline": None,
         "searchBest": None,
+        "exports": [],
     }
+    notes: list[str] = []
     if task is not None and winner is not None:
-        finalists = {"winner": replace(winner, title="Winner")}
+        finalists = {WINNER: replace(winner, title="Winner")}
         if before is not None and before != winner:
             finalists["searchBest"] = before
         if baseline is not None:
             finalists["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
         progress.start(STAGE, total=len(finalists) + 2)
-        final = _Final(chain, folder, progress, task, profiles, measured_here)
-        result |= final.rows(finalists)
-        agreement = export_winner(winner.checkpoint, task.data, folder)
-        progress.advance(STAGE, note=agreement.sentence)
-        result["agreement"] = agreement.to_dict()
-        progress.finish(STAGE, note=agreement.sentence)
+        finals = Finals(chain, folder, progress, task, profiles, measured_here)
+        result |= finals.rows(finalists)
+        result["exports"], notes = finals.exports, finals.notes
+        if finals.agreement is not None:
+            result["agreement"] = finals.agreement.to_dict()
+            progress.advance(STAGE, note=finals.agreement.sentence)
+            progress.finish(STAGE, note=finals.agreement.sentence)
     result |= _search_part(chain, search)
     of_task = [] if task is None else list(task.data.task.notes)
     of_score = [] if task is None else score_doubts(task.data.task, result["winner"])
     for doubt in of_score:
         progress.log(doubt)
-    result["notes"] = [*of_task, *of_score, *doubts(profiles), *result["notes"]]
+    result["notes"] = [*of_task, *of_score, *doubts(profiles), *result["notes"], *notes]
     result["counts"] = _counts(folder, profiles, search)
     result["gptran"] = None if gptran is None else _gptran_part(gptran)
     seconds = phase_seconds(folder.log)
     result["seconds"] = seconds | {"total": sum(seconds.values())}
     result["finishedAt"] = datetime.now(UTC).isoformat()
-    result["files"] = _files(folder, winner is not None)
+    result["files"] = _files(folder, result["winner"])
     write_atomically(folder.result, _json(result))
     return result
-
-
-class _Final:
-    """The finalists on the test split and on the devices."""
-
-    def __init__(
-        self,
-        chain: Chain,
-        folder: RunFolder,
-        progress: Progress,
-        task: TaskSetting,
-        profiles: Mapping[str, Profile],
-        measured_here: frozenset[str],
-    ) -> None:
-        self.chain, self.folder, self.progress = chain, folder, progress
-        self.data, self.workload = task.data, task.workload
-        self.max_positions = task.data.max_length
-        self.profiles, self.measured_here = profiles, measured_here
-        self.devices = {device.name: device for device in chain.devices}
-
-    def rows(self, finalists: Mapping[str, Contestant]) -> dict[str, Any]:
-        """One row of the result per finalist, by the finalist's key."""
-        rows: dict[str, dict[str, Any]] = {}
-        architectures: dict[str, Architecture] = {}
-        for key, finalist in finalists.items():
-            rows[key], architectures[key] = self._judge(finalist)
-            self.progress.advance(STAGE, note=f"{finalist.title}: tested")
-        host = next((name for name in self.devices if name in self.measured_here), None)
-        measured = {} if host is None else self._measure(host, list(architectures.values()))
-        for key, finalist in finalists.items():
-            architecture = architectures[key]
-            here = measured.get(architecture.canonical_json)
-            figures = (
-                here
-                if finalist.device == host and here is not None
-                else self._figures(finalist.device, architecture)
-            )
-            rows[key]["figures"] |= _hardware(figures)
-            rows[key]["onHost"] = None if here is None else {"device": host, **_hardware(here)}
-        self.progress.advance(STAGE, note="predicted" if host is None else "measured")
-        return rows
-
-    def _judge(self, finalist: Contestant) -> tuple[dict[str, Any], Architecture]:
-        """A row without hardware figures, and the architecture."""
-        model = load_model(finalist.checkpoint)
-        architecture = model.config.to_architecture()
-        metric = self.data.task.selection_metric
-        validation = evaluate(model, self.data, "validation")
-        try:
-            test = evaluate(model, self.data, "test")
-            accuracy = Figure(test[metric], "", "measured")
-        except TaskError as error:
-            test = {}
-            accuracy = Figure.missing("", "measured", str(error))
-        parameters = sum(p.numel() for p in model.parameters())
-        row = {
-            "title": finalist.title,
-            "architecture": architecture.to_model_dict(),
-            "graphHash": architecture.graph_hash,
-            "device": finalist.device,
-            "deviceKind": device_kind(
-                self.devices[finalist.device], here=finalist.device in self.measured_here
-            ),
-            "trainingSeconds": finalist.lineage.seconds,
-            "trainingSteps": finalist.lineage.steps,
-            "lineage": list(finalist.lineage.words),
-            "figures": {
-                "accuracy": accuracy.to_dict(),
-                "validationAccuracy": Figure(validation[metric], "", "measured").to_dict(),
-                "parameters": Figure(float(parameters), "", "counted").to_dict(),
-                "macs": Figure(
-                    float(macs(architecture, self.workload.sequence_length)), "", "counted"
-                ).to_dict(),
-            },
-            "otherMetrics": {name: value for name, value in test.items() if name != metric},
-        }
-        counted = parameter_count(
-            architecture,
-            vocab_size=self.workload.vocab_size,
-            max_positions=self.max_positions,
-            num_labels=self.workload.num_labels,
-        )
-        if counted != parameters:
-            self.progress.log(
-                f"{finalist.title}: has {parameters} parameters, its architecture {counted}"
-            )
-        return row, architecture
-
-    def _measure(self, host: str, architectures: Sequence[Architecture]) -> dict[str, Any]:
-        """Figures of the finalists, measured beside one another on this host."""
-        device = self.devices[host]
-        job = self._job(device)
-        plan = profiling_plan(job, self.workload)
-        distinct = list({each.canonical_json: each for each in architectures}.values())
-        profile = profile_device(
-            replace(plan, initial=2, max_measurements=max(2, len(distinct))),
-            distinct,
-            self.folder.final_profile(host),
-            Renamed(self.progress, f"Measure on {host}"),
-            power_source=power_source(device, self.chain.meters),
-        )
-        return {m.architecture.canonical_json: m.figures for m in profile.measurements}
-
-    def _job(self, device: api.SearchDevice) -> api.ProfilingJob:
-        job = self.chain.job_for(device)
-        if job is not None:
-            return job
-        fields = {name: getattr(device, name) for name in api.Device.model_fields}
-        return api.ProfilingJob(
-            api_version=api.API_VERSION,
-            kind="ProfilingJob",
-            metadata=api.ObjectMeta(name=device.name),
-            spec=api.ProfilingJobSpec(
-                device=api.Device.model_validate(fields),
-                design_space=api.DesignSpaceSource(preset="tiny"),
-            ),
-        )
-
-    def _figures(self, name: str, architecture: Architecture) -> HardwareFigures:
-        device = self.devices[name]
-        if device.simulation is not None:
-            return simulated_device(device.simulation).estimate(
-                architecture, self.workload, device.precision
-            )
-        if name not in self.measured_here:
-            return predictor(self.profiles[name]).predict([architecture])[0]
-        return self._measure(name, [architecture])[architecture.canonical_json]  # type: ignore[no-any-return]
 
 
 def _all(chain: Chain) -> list[Any]:
@@ -274,14 +135,6 @@ def _describe_task(data: EncodedTask) -> dict[str, Any]:
         "overlap": dict(task.overlap),
         "vocabSize": data.vocab_size,
         "maxLength": data.max_length,
-    }
-
-
-def _hardware(figures: HardwareFigures) -> dict[str, Any]:
-    return {
-        "latencyMs": figures.latency_ms.to_dict(),
-        "energyMj": figures.energy_mj.to_dict(),
-        "peakPowerW": figures.peak_power_w.to_dict(),
     }
 
 
@@ -330,7 +183,7 @@ def _counts(
     }
 
 
-def _files(folder: RunFolder, trained: bool) -> dict[str, str]:
+def _files(folder: RunFolder, winner: Mapping[str, Any] | None) -> dict[str, str]:
     paths: dict[str, Path] = {"spec": folder.spec, "log": folder.log, "report": folder.report}
     made = {
         "trials": folder.trials,
@@ -338,8 +191,9 @@ def _files(folder: RunFolder, trained: bool) -> dict[str, str]:
         "tree": folder.gptran / "tree.jsonl",
     }
     paths |= {name: path for name, path in made.items() if path.exists()}
-    if trained:
-        paths |= {"model": folder.model, "onnx": folder.onnx}
+    if winner is not None:
+        artifact = folder.path / winner["artifact"]["path"]
+        paths |= {"artifact": artifact, "model": folder.model, "onnx": folder.onnx}
     return {name: path.relative_to(folder.path).as_posix() for name, path in paths.items()}
 
 

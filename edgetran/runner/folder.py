@@ -8,6 +8,7 @@
 - `trials.jsonl`: trials of the search
 - `gptran/tree.jsonl`: nodes of GPTran's tree
 - `checkpoints/`: trained weights that later steps start from
+- `artifacts/FINALIST/`: what was timed and scored, each with its hash
 - `model/`, `model.onnx`: the winner
 - `result.json`: written last: the run is complete when it exists
 - `report.html`: the result to look at
@@ -56,6 +57,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.search_checkpoints = self.checkpoints / "search"
         self.gptran = self.path / "gptran"
+        self.artifacts = self.path / "artifacts"
         self.model = self.path / "model"
         self.onnx = self.path / "model.onnx"
         self.result = self.path / "result.json"

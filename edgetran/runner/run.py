@@ -29,6 +29,7 @@ from edgetran.runner.conclusion import conclude
 from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import doubts, predictors
 from edgetran.runner.folder import RunFolder
+from edgetran.runner.forms import scored_as
 from edgetran.runner.given import DependencyError, Given
 from edgetran.runner.inputs import Inputs, Source, task_place
 from edgetran.runner.lineage import Lineage
@@ -267,6 +268,7 @@ class _Run:
             parallel_trials=spec.search.parallel_trials,
             max_failed_trials=spec.search.max_failed_trials,
             seed=spec.seed,
+            scored_as=scored_as(self.chain.devices, task.workload.batch_size),
         )
         return run_search(
             plan,
@@ -361,6 +363,7 @@ class _Run:
             seed=spec.seed,
             teacher=str(root.checkpoint) if spec.distillation is not None else None,
             threads=max(1, int(spec.ray.cpus_per_trial)),
+            scored_as=scored_as(self.chain.devices, task.workload.batch_size).get(root.device),
         )
         search = self.chain.setting
         budgets = None if search is None else search.spec.constraints

@@ -16,10 +16,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -196,7 +196,7 @@ class _Search:
         plan = self._plan
         trial = replace(plan.trial, architecture={}, seed=0, output="", parent=None, cache_dir=None)
         tokenizer = trial.tokenizer_folder and Path(trial.tokenizer_folder).name
-        identity = {
+        identity: dict[str, Any] = {
             "space": self._space.design_space.to_dict(),
             "devices": list(self._space.devices),
             "workload": plan.workload.to_dict(),
@@ -205,9 +205,11 @@ class _Search:
             "method": [plan.method, dict(plan.method_options), plan.initial_trials],
             "seed": plan.seed,
             "seeds": [architecture.canonical_json for architecture in plan.seed_architectures],
-            "trial": trial.to_dict()
+            "trial": trial.training
             | {"task": trial.task.identity(), "tokenizer_folder": tokenizer},
         }
+        if plan.scored_as:
+            identity["scored_as"] = {name: asdict(each) for name, each in plan.scored_as.items()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def _submit(self) -> None:
@@ -304,6 +306,7 @@ class _Search:
             seed=seed,
             output=str(self._checkpoint(number)),
             parent=None if parent is None else str(self._checkpoint(parent)),
+            scored_as=tuple(dict.fromkeys(self._plan.scored_as.values())),
         )
 
     def _bring_back_best(self) -> None:
@@ -340,11 +343,10 @@ class _Search:
         orphan = planned.number in self._orphans
         evaluations: list[Evaluation] = []
         if error is None:
-            figure = Figure(float(outcome.score or 0.0), "", "measured")
             others = [c for c in self._space.siblings(candidate) if c.device != candidate.device]
             pairs = [candidate, *others]
             for pair, known in zip(pairs, self._space.known(pairs), strict=True):
-                measures = replace(known, accuracy=figure)
+                measures = replace(known, accuracy=self._accuracy(outcome, pair.device))
                 if outcome.parameters:
                     measures = replace(measures, parameters=outcome.parameters)
                 evaluations.append(Evaluation.of(self._problem, pair, measures))
@@ -366,7 +368,23 @@ class _Search:
             error=error,
             error_kind=outcome.error_kind if outcome.error else error and "not-finite",
             checkpoint=self._checkpoint(planned.number).name if error is None else None,
+            trained_accuracy=outcome.score if error is None else None,
+            artifacts={} if error else {name: dict(s) for name, s in outcome.scores.items()},
         )
+
+    def _accuracy(self, outcome: TrialOutcome, device: str) -> Figure:
+        """Of the artefact that runs on the device, else of the trained model."""
+        trained = float(outcome.score or 0.0)
+        scoring = self._plan.scored_as.get(device)
+        if scoring is None:
+            return Figure(trained, "", "measured")
+        score = outcome.scores.get(scoring.form.name) or {"error": "it was not scored"}
+        value = (score.get("metrics") or {}).get(outcome.selection_metric)
+        if value is None or not np.isfinite(value):
+            why = score.get("error") or f"{outcome.selection_metric}: {value} is not finite"
+            reason = f"of PyTorch fp32, not of {scoring.form.words}: {why}"
+            return Figure(trained, "", "measured", reason=reason)
+        return Figure(float(value), "", "measured")
 
     def _tell(self, trial: Trial) -> None:
         if not trial.succeeded:

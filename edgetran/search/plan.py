@@ -13,7 +13,7 @@ from edgetran.search.objective import Weights
 from edgetran.space import Architecture
 
 if TYPE_CHECKING:
-    from edgetran.training import TrialSpec
+    from edgetran.training import Scoring, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class SearchPlan:
         max_failed_trials: the search fails when more trials than this have failed.
         seed: source of all randomness.
         seed_architectures: architectures to try first, e.g. a baseline.
+        scored_as: by device, as which artefact a candidate is scored there; on the devices that
+            are not named, its accuracy is that of the PyTorch model.
 
     Raises:
         SearchError: for a number out of range.
@@ -52,6 +54,7 @@ class SearchPlan:
     max_failed_trials: int = 3
     seed: int = 0
     seed_architectures: tuple[Architecture, ...] = ()
+    scored_as: Mapping[str, Scoring] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("max_trials", "parallel_trials"):

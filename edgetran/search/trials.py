@@ -1,16 +1,17 @@
 """Trials as records: what trials.jsonl and proposals.jsonl hold.
 
-trials.jsonl has one line per finished trial. A trial trains one architecture; since accuracy is
-the same on every device, the line also judges the architecture on the devices other than the
-proposed one, at no further training. proposals.jsonl has a header that fixes the objective, then
-one line per proposal, written before its training begins, so that a search that was killed goes
-on with the very same proposals.
+trials.jsonl has one line per finished trial. A trial trains one architecture; since no device needs
+a training of its own, the line also judges the architecture on the devices other than the proposed
+one: its accuracy there is that of the artefact which runs there.
+
+proposals.jsonl has a header that fixes the objective, then one line per proposal, written before
+its training begins, so that a search that was killed goes on with the very same proposals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from edgetran.devices import Figure
@@ -99,6 +100,8 @@ class Trial:
         error: why it failed; None where it succeeded.
         error_kind: the kind of failure, such as `diverged`.
         checkpoint: the trained model's folder, relative to the search's.
+        trained_accuracy: of the PyTorch model as it was trained; None where the trial failed.
+        artifacts: hash and metrics of the artefacts that it was scored as, by engine-precision.
     """
 
     number: int
@@ -118,6 +121,8 @@ class Trial:
     error: str | None
     error_kind: str | None
     checkpoint: str | None
+    trained_accuracy: float | None = None
+    artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
@@ -162,6 +167,8 @@ class Trial:
             "error": self.error,
             "error_kind": self.error_kind,
             "checkpoint": self.checkpoint,
+            "trained_accuracy": self.trained_accuracy,
+            "artifacts": {name: dict(score) for name, score in self.artifacts.items()},
         }
 
     @classmethod
@@ -194,6 +201,8 @@ class Trial:
             error=data["error"],
             error_kind=data["error_kind"],
             checkpoint=data["checkpoint"],
+            trained_accuracy=data.get("trained_accuracy"),
+            artifacts=data.get("artifacts") or {},
         )
 
 

@@ -13,6 +13,14 @@ from edgetran.training.loading import TaskReference, load_task
 from edgetran.training.metrics import compute_metrics, glue_score
 from edgetran.training.plan import PlanError, TrainingPlan
 from edgetran.training.pool import TrialPool
+from edgetran.training.scoring import (
+    ARTIFACTS,
+    ArtifactScore,
+    Scoring,
+    artifact_of,
+    evaluation_batch,
+    score_model,
+)
 from edgetran.training.task import Example, Task, TaskError
 from edgetran.training.tokenizer import DEFAULT_VOCAB_SIZE, build_tokenizer, load_tokenizer
 from edgetran.training.trial import (
@@ -26,7 +34,12 @@ from edgetran.training.trial import (
 if TYPE_CHECKING:
     from edgetran.training.distillation import TeacherSignals, teacher_signals
     from edgetran.training.encoding import EncodedTask, encode_task
-    from edgetran.training.evaluation import evaluate, predict, predicted_labels
+    from edgetran.training.evaluation import (
+        evaluate,
+        evaluate_predictions,
+        predict,
+        predicted_labels,
+    )
     from edgetran.training.fine_tuning import TrainingProgress, TrainingResult, train
     from edgetran.training.model_folder import (
         check_fit,
@@ -45,6 +58,7 @@ _HOMES = {
     "check_fit": "model_folder",
     "encode_task": "encoding",
     "evaluate": "evaluation",
+    "evaluate_predictions": "evaluation",
     "load_model": "model_folder",
     "predict": "evaluation",
     "predicted_labels": "evaluation",
@@ -55,12 +69,15 @@ _HOMES = {
 }
 
 __all__ = [
+    "ARTIFACTS",
     "DEFAULT_VOCAB_SIZE",
+    "ArtifactScore",
     "ClusterError",
     "EncodedTask",
     "Example",
     "PlanError",
     "RaySettings",
+    "Scoring",
     "Task",
     "TaskError",
     "TaskReference",
@@ -72,12 +89,15 @@ __all__ = [
     "TrialOutcome",
     "TrialPool",
     "TrialSpec",
+    "artifact_of",
     "build_tokenizer",
     "check_fit",
     "compute_metrics",
     "encode_task",
     "encoded_task",
     "evaluate",
+    "evaluate_predictions",
+    "evaluation_batch",
     "finished_trial",
     "glue_score",
     "load_model",
@@ -88,6 +108,7 @@ __all__ = [
     "run_trial",
     "save_model",
     "save_tokenizer",
+    "score_model",
     "teacher_signals",
     "train",
 ]

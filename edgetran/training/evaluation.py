@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from edgetran.devices import Session
 from edgetran.training.encoding import EncodedTask
 from edgetran.training.metrics import compute_metrics
 from edgetran.training.regression import LabelScale
@@ -16,12 +18,21 @@ from edgetran.training.task import TaskError
 _EVALUATION_BATCH = 128
 
 
-def predict(model: nn.Module, data: EncodedTask, split: str) -> np.ndarray:
+def predict(
+    model: nn.Module | Session, data: EncodedTask, split: str, *, batch_size: int | None = None
+) -> np.ndarray:
     """Logits (n, num_labels) of a part's examples, in their own order; labels are not needed.
 
-    The model runs where its parameters are, in evaluation mode; its mode is put back afterwards.
+    A module runs where its parameters are, in evaluation mode; its mode is put back afterwards. A
+    session is an artefact in its engine, which gets the same tokens.
     """
     logits = np.zeros((len(data.split(split)), data.task.num_labels), dtype=np.float32)
+    if isinstance(model, Session):
+        for batch in data.ordered_batches(split, batch_size or _EVALUATION_BATCH):
+            arrays = {k: v.numpy() for k, v in batch.inputs(torch.device("cpu")).items()}
+            wanted = {name: array for name, array in arrays.items() if model.accepts(name)}
+            logits[batch.positions.numpy()] = model.run(wanted)
+        return logits
     for positions, output in model_outputs(model, data, split):
         logits[positions] = output.logits.float().cpu().numpy()
     return logits
@@ -33,7 +44,12 @@ def predicted_labels(logits: np.ndarray, *, regression: bool) -> np.ndarray:
 
 
 def evaluate(
-    model: nn.Module, data: EncodedTask, split: str, *, scale: LabelScale | None = None
+    model: nn.Module | Session,
+    data: EncodedTask,
+    split: str,
+    *,
+    scale: LabelScale | None = None,
+    batch_size: int | None = None,
 ) -> dict[str, float]:
     """The task's metrics on a part, `score` (their mean) and `loss` (cross-entropy, or MSE).
 
@@ -41,31 +57,45 @@ def evaluate(
     metrics come too, with `_mismatched` behind their names, and count in `score`.
 
     Args:
-        model: runs where its parameters are.
+        model: runs where its parameters are; or an artefact in its engine.
         data: the encoded task.
         split: name of the part.
         scale: units of the model's numbers, while a regression is in training.
+        batch_size: examples per batch of a session; many by default.
 
     Raises:
         TaskError: the part's labels are hidden, or it is empty.
     """
+    return evaluate_predictions(
+        lambda part: predict(model, data, part, batch_size=batch_size), data, split, scale=scale
+    )
+
+
+def evaluate_predictions(
+    predictions: Callable[[str], np.ndarray],
+    data: EncodedTask,
+    split: str,
+    *,
+    scale: LabelScale | None = None,
+) -> dict[str, float]:
+    """`evaluate` of logits (n, num_labels) that `predictions` gives by the name of a part."""
     scale = scale or LabelScale()
-    result = _evaluate_part(model, data, split, scale)
+    result = _metrics_of(predictions(split), data, split, scale)
     other = f"{split}_mismatched"
     if other in data.splits:
-        more = _evaluate_part(model, data, other, scale)
+        more = _metrics_of(predictions(other), data, other, scale)
         result |= {f"{name}_mismatched": more[name] for name in data.task.metrics}
         result["score"] = (result["score"] + more["score"]) / 2
     return result
 
 
-def _evaluate_part(
-    model: nn.Module, data: EncodedTask, split: str, scale: LabelScale
+def _metrics_of(
+    logits: np.ndarray, data: EncodedTask, split: str, scale: LabelScale
 ) -> dict[str, float]:
     part = data.split(split)
     if not len(part) or not part.is_labelled:
         raise TaskError(f"{data.task.name}: the {split} split has no labels to judge by")
-    logits = predict(model, data, split) * scale.deviation + scale.mean
+    logits = logits * scale.deviation + scale.mean
     regression = data.task.is_regression
     labels = part.labels if regression else part.labels.astype(np.int64)
     metrics = compute_metrics(

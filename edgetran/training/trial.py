@@ -15,8 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from edgetran.artifacts import Artifact, ArtifactError
 from edgetran.training.loading import TaskReference, load_task
 from edgetran.training.plan import TrainingPlan
+from edgetran.training.scoring import ARTIFACTS, Scoring, read_score, score_model
 from edgetran.training.task import TaskError
 from edgetran.training.tokenizer import DEFAULT_VOCAB_SIZE
 
@@ -62,6 +64,7 @@ class TrialSpec:
         pause_at: share of the budget after which to pause, for successive halving: the same spec
             with a higher share goes on.
         cache_dir: where downloads and tokenizers are kept.
+        scored_as: the artefacts, besides the PyTorch model, that are made and scored at its end.
     """
 
     architecture: Mapping[str, Any]
@@ -80,6 +83,7 @@ class TrialSpec:
     threads: int = 1
     pause_at: float = 1.0
     cache_dir: str | None = None
+    scored_as: tuple[Scoring, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -88,7 +92,15 @@ class TrialSpec:
             "model_options": dict(self.model_options),
             "task": self.task.to_dict(),
             "plan": self.plan.to_dict(),
+            "scored_as": [asdict(scoring) for scoring in self.scored_as],
         }
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """`to_dict` without what is done with the model once it is trained."""
+        data = self.to_dict()
+        del data["scored_as"]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrialSpec:
@@ -98,13 +110,14 @@ class TrialSpec:
                 **data,
                 "task": TaskReference.from_dict(data["task"]),
                 "plan": TrainingPlan.from_dict(data["plan"]),
+                "scored_as": tuple(map(Scoring.from_dict, data.get("scored_as", ()))),
             }
         )
 
     @property
     def identity(self) -> str:
-        """Sha-256 of what decides the result: not the place, the cache or the pause."""
-        data = self.to_dict()
+        """Sha-256 of what decides the trained model: not the place, the cache or the pause."""
+        data = self.training
         for name in ("output", "cache_dir", "pause_at"):
             del data[name]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
@@ -128,6 +141,7 @@ class TrialOutcome:
         parameters: of the whole model, embeddings and classifier included.
         transfer_ratio: share of them inherited from the parent; None without a parent.
         attempts: how often it was started, deaths of its worker included.
+        scores: what its artefacts scored, by the form's name; see `ArtifactScore`.
     """
 
     key: str = ""
@@ -143,6 +157,7 @@ class TrialOutcome:
     parameters: int = 0
     transfer_ratio: float | None = None
     attempts: int = 1
+    scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
@@ -172,14 +187,34 @@ def run_trial(spec: TrialSpec) -> TrialOutcome:
     Never raises for what may go wrong with one trial: that is an outcome with an `error`.
     """
     try:
-        return finished_trial(spec) or _run(spec)
+        return _with_scores(spec, _trained(spec) or _run(spec))
     except Exception as error:  # noqa: BLE001 - one failed trial must not end a search
         kind = _kind(error)
         return TrialOutcome(error=_sentence(error, kind), error_kind=kind)
 
 
 def finished_trial(spec: TrialSpec) -> TrialOutcome | None:
-    """The outcome in the spec's output folder, if it is of this very trial and as far trained."""
+    """The outcome in the spec's output folder, if it is of this very trial, as far trained.
+
+    None too where an artefact that the spec wants scored is not there yet.
+    """
+    outcome = _trained(spec)
+    if outcome is None or not spec.scored_as:
+        return outcome
+    scores = {}
+    for scoring in spec.scored_as:
+        folder = _artifact_folder(spec, scoring)
+        try:
+            score = read_score(folder, Artifact.load(folder), scoring)
+        except ArtifactError:
+            score = None
+        if score is None:
+            return None
+        scores[scoring.form.name] = score.to_dict()
+    return replace(outcome, scores=scores)
+
+
+def _trained(spec: TrialSpec) -> TrialOutcome | None:
     try:
         record = json.loads(Path(spec.output, RECORD_NAME).read_text())
         outcome = TrialOutcome.from_dict(record["outcome"])
@@ -187,6 +222,26 @@ def finished_trial(spec: TrialSpec) -> TrialOutcome | None:
         return None
     enough = outcome.fraction >= min(spec.pause_at, 1.0)
     return outcome if record.get("identity") == spec.identity and enough else None
+
+
+def _with_scores(spec: TrialSpec, outcome: TrialOutcome) -> TrialOutcome:
+    """The outcome with what each artefact of the model scored."""
+    if not spec.scored_as or outcome.fraction < 1.0:
+        return outcome
+    data = encoded_task(
+        spec.task, spec.plan.max_length, spec.vocab_size, spec.tokenizer_folder, spec.cache_dir
+    )
+    scores = {
+        scoring.form.name: score_model(
+            Path(spec.output), data, scoring, _artifact_folder(spec, scoring), threads=spec.threads
+        ).to_dict()
+        for scoring in spec.scored_as
+    }
+    return replace(outcome, scores=scores)
+
+
+def _artifact_folder(spec: TrialSpec, scoring: Scoring) -> Path:
+    return Path(spec.output, ARTIFACTS, scoring.form.name)
 
 
 def _run(spec: TrialSpec) -> TrialOutcome:

@@ -43,7 +43,7 @@ def candidate(
 
 def finalist(row: Mapping[str, Any], before: CandidateSummary | None) -> CandidateSummary:
     """A finalist of result.json, which has been tested; `before` is what its log said of it."""
-    figures = row["figures"]
+    figures, artifact = row["figures"], row.get("artifact")
     values = {
         name: MeasureValue(value=figures[alias]["value"], source=figures[alias]["source"])
         for name, alias in zip(_HARDWARE, ("latencyMs", "energyMj", "peakPowerW"), strict=True)
@@ -56,6 +56,8 @@ def finalist(row: Mapping[str, Any], before: CandidateSummary | None) -> Candida
         test_accuracy=figures["accuracy"]["value"],
         parameters=int(figures["parameters"]["value"]),
         objective=None if before is None else before.objective,
+        made_for=None if artifact is None else f"{artifact['engine']} {artifact['precision']}",
+        artifact=None if artifact is None else artifact["sha256"],
         **values,  # type: ignore[arg-type]
     )
 

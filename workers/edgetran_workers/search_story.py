@@ -170,4 +170,5 @@ def sentence_of(best: CandidateSummary, what: str) -> str:
     latency = best.latency_ms
     if latency is not None and latency.value is not None:
         text += f", {latency.value:.3g} ms ({latency.source})"
-    return f"{text} on {best.device}"
+    made_for = "" if best.made_for is None else f" as {best.made_for}"
+    return f"{text} on {best.device}{made_for}"

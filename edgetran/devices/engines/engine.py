@@ -39,6 +39,11 @@ class Session(ABC):
             EngineError: for missing or unknown inputs, naming those allowed.
         """
 
+    def accepts(self, name: str) -> bool:
+        """Whether the model has an input of that name; one without use may be left out of it."""
+        del name
+        return True
+
     def close(self) -> None:  # noqa: B027  most sessions hold nothing beyond memory
         """Release what the session holds outside memory."""
 
@@ -94,15 +99,32 @@ class Engine(ABC):
         """None where the engine can run here, otherwise the reason why not."""
 
     @abstractmethod
-    def load(self, model: Any, workload: Workload) -> Session:
-        """Load a model: a `torch.nn.Module` for torch, the path of an ONNX file for the others.
+    def load(self, model: Any, workload: Workload | None = None) -> Session:
+        """Load what runs in this engine's precision: a module for torch, else a converted file.
 
-        The module given is left as it is; its forward takes (batch, length) integer tensors by
-        name and returns an object with `logits`.
+        A `torch.nn.Module` is left as it is and copied into the engine's precision; its forward
+        takes (batch, length) integer tensors by name and returns an object with `logits`. A file
+        is opened as it is: `convert` has made it.
+
+        Args:
+            model: the module, or the path of the file.
+            workload: the batches that it will run; None for batches of any shape.
 
         Raises:
             EngineError: when the engine is not available or the model is of the wrong kind.
         """
+
+    def convert(self, source: Path, folder: Path) -> tuple[Path, dict[str, Any] | None]:
+        """Write into `folder` what `load` opens, in this engine's precision, from fp32 ONNX.
+
+        Returns:
+            The file or folder written, and how its numbers were quantised (None where they were
+            not).
+
+        Raises:
+            EngineError: the file cannot be converted, or the engine runs modules.
+        """
+        raise EngineError(f"{self.name}: {source} given for {folder}; allowed is a torch.nn.Module")
 
     @abstractmethod
     def versions(self) -> dict[str, str]:

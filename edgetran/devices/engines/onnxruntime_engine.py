@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,8 +57,8 @@ class OnnxRuntimeEngine(Engine):
         """Version of ONNX Runtime."""
         return {"onnxruntime": importlib.metadata.version("onnxruntime")}
 
-    def load(self, model: Any, workload: Workload) -> Session:  # noqa: ARG002  shapes stay free
-        """Open the ONNX file, with its weights quantised where int8 is asked for."""
+    def load(self, model: Any, workload: Workload | None = None) -> Session:  # noqa: ARG002
+        """Open the ONNX file as it is; its shapes stay free."""
         self.require()
         import onnxruntime
 
@@ -69,17 +69,23 @@ class OnnxRuntimeEngine(Engine):
         options.log_severity_level = 3
         providers = [_PROVIDERS[self.target]]
         try:
-            if self.precision == "fp32":
-                session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-            else:
-                with tempfile.TemporaryDirectory() as folder:
-                    quantized = _quantize(path, Path(folder))
-                    session = onnxruntime.InferenceSession(
-                        str(quantized), options, providers=providers
-                    )
+            session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # noqa: BLE001  the runtime's errors have no common base
             raise EngineError(f"onnxruntime: {path} cannot be loaded: {error}") from None
         return _OnnxRuntimeSession(session, self.precision)
+
+    def convert(self, source: Path, folder: Path) -> tuple[Path, dict[str, Any] | None]:
+        """Write `model.onnx`: the file given, in int8 with its weights quantised."""
+        path = onnx_file(self.name, source)
+        target = folder / "model.onnx"
+        if self.precision == "fp32":
+            shutil.copyfile(path, target)
+            return target, None
+        self.require()
+        try:
+            return target, _quantize(path, target)
+        except Exception as error:  # noqa: BLE001  the quantiser's errors have no common base
+            raise EngineError(f"onnxruntime: {path} cannot be quantised: {error}") from None
 
 
 class _OnnxRuntimeSession(Session):
@@ -88,12 +94,15 @@ class _OnnxRuntimeSession(Session):
         self._inputs = [declared.name for declared in session.get_inputs()]
         self.arithmetic = precision
 
+    def accepts(self, name: str) -> bool:
+        return name in self._inputs
+
     def run(self, inputs: Arrays) -> np.ndarray:
         check_inputs(inputs, self._inputs, self._inputs)
         return np.asarray(self._session.run(["logits"], dict(inputs))[0], dtype=np.float32)
 
 
-def _quantize(source: Path, folder: Path) -> Path:
+def _quantize(source: Path, target: Path) -> dict[str, Any]:
     """Write the model with int8 weights, one scale per output; activations follow at run time.
 
     Weights of more than two dimensions, such as one matrix per head, stay as they are: the
@@ -102,7 +111,6 @@ def _quantize(source: Path, folder: Path) -> Path:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    target = folder / "int8.onnx"
     model = onnx.load(source)
     dimensions = {weights.name: len(weights.dims) for weights in model.graph.initializer}
     kept = [
@@ -123,7 +131,12 @@ def _quantize(source: Path, folder: Path) -> Path:
             per_channel=True,
             reduce_range=saturates,
         )
-    return target
+    return {
+        "method": "dynamic",
+        "weights": f"int8{' in 7 bits' if saturates else ''}, one scale per output",
+        "activations": "uint8, ranges as they come",
+        "tool": "onnxruntime.quantization",
+    }
 
 
 @contextmanager

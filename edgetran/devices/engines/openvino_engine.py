@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     from edgetran.devices.figures import Workload
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f32"}
+_QUANTIZATION = {
+    "method": "dynamic",
+    "weights": "int8, one scale per output",
+    "activations": "int8, ranges as they come, in groups of 32",
+    "tool": "openvino",
+}
 
 
 class OpenVinoEngine(Engine):
@@ -41,8 +49,8 @@ class OpenVinoEngine(Engine):
         """Version of OpenVINO."""
         return {"openvino": importlib.metadata.version("openvino")}
 
-    def load(self, model: Any, workload: Workload) -> Session:
-        """Read the ONNX file and compile it for exactly the workload's batches.
+    def load(self, model: Any, workload: Workload | None = None) -> Session:
+        """Read the folder that `convert` wrote and compile it, for exactly the workload's batches.
 
         fp16 is a wish: where the processor has no fp16 arithmetic the plugin computes in fp32,
         and the session's `arithmetic` says so.
@@ -50,7 +58,7 @@ class OpenVinoEngine(Engine):
         self.require()
         import openvino
 
-        path = onnx_file(self.name, model)
+        path = _graph_file(model)
         core = openvino.Core()
         options = {
             "INFERENCE_NUM_THREADS": self.threads,
@@ -61,14 +69,31 @@ class OpenVinoEngine(Engine):
             options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 32
         try:
             graph = core.read_model(path)
-            shape = [workload.batch_size, workload.sequence_length]
-            graph.reshape({port.get_any_name(): shape for port in graph.inputs})
-            if self.precision == "int8":
-                _compress_weights(graph)
+            if workload is not None:
+                shape = [workload.batch_size, workload.sequence_length]
+                graph.reshape({port.get_any_name(): shape for port in graph.inputs})
             compiled = core.compile_model(graph, "CPU", options)
         except RuntimeError as error:
             raise EngineError(f"openvino: {path} cannot be loaded: {error}") from None
         return _OpenVinoSession(compiled, self.precision)
+
+    def convert(self, source: Path, folder: Path) -> tuple[Path, dict[str, Any] | None]:
+        """Write OpenVINO's own form, `model/model.xml` and its weights, in the precision."""
+        self.require()
+        import openvino
+
+        path = onnx_file(self.name, source)
+        target = folder / "model"
+        target.mkdir()
+        try:
+            graph = openvino.Core().read_model(path)
+            if self.precision == "int8":
+                _compress_weights(graph)
+            half = self.precision == "fp16"
+            openvino.save_model(graph, target / "model.xml", compress_to_fp16=half)
+        except RuntimeError as error:
+            raise EngineError(f"openvino: {path} cannot be converted: {error}") from None
+        return target, dict(_QUANTIZATION) if self.precision == "int8" else None
 
 
 class _OpenVinoSession(Session):
@@ -80,10 +105,20 @@ class _OpenVinoSession(Session):
         wished = _HINTS[precision]
         self.arithmetic = precision if real == wished else f"{real} ({precision} is not native)"
 
+    def accepts(self, name: str) -> bool:
+        return name in self._inputs
+
     def run(self, inputs: Arrays) -> np.ndarray:
         check_inputs(inputs, self._inputs, self._inputs)
         results = self._request.infer(dict(inputs))
         return np.array(results[self._logits], dtype=np.float32)
+
+
+def _graph_file(model: Any) -> Path:
+    """The graph in a folder that `convert` wrote, or an ONNX file."""
+    if isinstance(model, str | os.PathLike) and Path(model).is_dir():
+        return Path(model) / "model.xml"
+    return onnx_file("openvino", model)
 
 
 def _compress_weights(graph: Any) -> None:

@@ -45,8 +45,8 @@ class TorchEngine(Engine):
         """Version of torch."""
         return {"torch": importlib.metadata.version("torch")}
 
-    def load(self, model: Any, workload: Workload) -> Session:  # noqa: ARG002  shapes stay free
-        """Copy the module to the target in the precision asked for."""
+    def load(self, model: Any, workload: Workload | None = None) -> Session:  # noqa: ARG002
+        """Copy the module to the target in the precision asked for; its shapes stay free."""
         self.require()
         import torch
 
@@ -60,9 +60,9 @@ class TorchEngine(Engine):
     def _converted(self, model: torch.nn.Module) -> torch.nn.Module:
         import torch
 
-        copied = copy.deepcopy(model).eval()
         if self.precision == "int8":
-            return _quantized(copied)
+            return quantized_linear_layers(model)
+        copied = copy.deepcopy(model).eval()
         dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
         return copied.to(device=self.target, dtype=dtypes[self.precision])
 
@@ -80,6 +80,9 @@ class _TorchSession(Session):
         ]
         self._accepts_any = len(self._allowed) < len(parameters)
         self.arithmetic = engine.precision
+
+    def accepts(self, name: str) -> bool:
+        return self._accepts_any or name in self._allowed
 
     def run(self, inputs: Arrays) -> np.ndarray:
         import torch
@@ -101,18 +104,28 @@ class _TorchSession(Session):
             torch.set_num_threads(threads_before)
 
 
-def _quantized(model: torch.nn.Module) -> torch.nn.Module:
-    """Linear layers with int8 weights; activations are quantised as they come."""
+def quantized_linear_layers(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy whose linear layers have int8 weights; activations are quantised as they come.
+
+    Layers that are quantised already stay as they are.
+    """
+    import torch
+
+    choose_int8_kernels()
+    with warnings.catch_warnings():
+        # torch announces that torchao replaces this; its eager int8 is the fast one on processors.
+        warnings.simplefilter("ignore")
+        quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+            copy.deepcopy(model).eval(), {torch.nn.Linear}, dtype=torch.qint8
+        )
+    return quantized
+
+
+def choose_int8_kernels() -> None:
+    """Take the kernels of Arm where those of x86 are not built in."""
     import torch
 
     if "qnnpack" in torch.backends.quantized.supported_engines and (
         "x86" not in torch.backends.quantized.supported_engines
     ):
         torch.backends.quantized.engine = "qnnpack"
-    with warnings.catch_warnings():
-        # torch announces that torchao replaces this; its eager int8 is the fast one on processors.
-        warnings.simplefilter("ignore")
-        quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
-            model, {torch.nn.Linear}, dtype=torch.qint8
-        )
-    return quantized

@@ -1,6 +1,7 @@
 """Engines agree with each other, leave the caller's world as it was, and refuse in words."""
 
 import copy
+import dataclasses
 import types
 
 import numpy as np
@@ -94,18 +95,37 @@ TOLERANCE = {"fp32": 1e-5, "bf16": 5e-2, "fp16": 1e-2, "int8": 5e-2}
     ],
 )
 def test_every_engine_and_precision_gives_the_same_logits(
-    name, precision, model, onnx_path, reference
+    name, precision, model, onnx_path, reference, tmp_path
 ):
     chosen = engine(name, precision=precision, threads=1)
     if chosen.available() is not None:
         pytest.skip(chosen.available())
-    with chosen.load(model if name == "torch" else onnx_path, WORKLOAD) as session:
+    loadable = model if name == "torch" else chosen.convert(onnx_path, tmp_path)[0]
+    with chosen.load(loadable, WORKLOAD) as session:
         logits = session.run(example_inputs(WORKLOAD))
     assert logits.shape == (2, 2)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, reference, atol=TOLERANCE[precision])
     if precision == "int8":
         assert np.abs(logits - reference).max() > 1e-7, "nothing was quantised"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_session_of_no_workload_runs_batches_of_any_shape(name, model, onnx_path, tmp_path):
+    chosen = engine(name, precision="int8", threads=1)
+    if chosen.available() is not None:
+        pytest.skip(chosen.available())
+    path, quantization = chosen.convert(onnx_path, tmp_path)
+    assert quantization["method"] == "dynamic"
+    with chosen.load(path) as session:
+        for batch in (1, 3):
+            inputs = example_inputs(dataclasses.replace(WORKLOAD, batch_size=batch))
+            assert session.run(inputs).shape == (batch, 2)
+
+
+def test_torch_converts_no_files(tmp_path):
+    with pytest.raises(EngineError, match=r"allowed is a torch\.nn\.Module"):
+        engine("torch").convert(tmp_path / "model.onnx", tmp_path)
 
 
 def test_int8_activations_are_quantised_whatever_the_threads(model):

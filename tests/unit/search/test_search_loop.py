@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from search_cases import WORKLOAD, AnalyticDevice, accuracy_of, analytic_devices
 
+from edgetran.artifacts import Form
 from edgetran.progress import SilentProgress
 from edgetran.records import read_records
 from edgetran.search import (
@@ -25,7 +26,7 @@ from edgetran.search import (
     run_search,
 )
 from edgetran.space import Architecture, DesignSpace
-from edgetran.training import TaskReference, TrainingPlan, TrialOutcome, TrialSpec
+from edgetran.training import Scoring, TaskReference, TrainingPlan, TrialOutcome, TrialSpec
 
 TEMPLATE = TrialSpec(
     architecture={},
@@ -410,3 +411,64 @@ def test_a_winner_that_cannot_be_trained_again_fails_the_search(tmp_path):
     message = "failed when it was trained again: loss is not a number"
     with pytest.raises(SearchFailedError, match=message):
         search(tmp_path, Pool(broken={result.best[0].number}))
+
+
+class ScoringPool(Pool):
+    """As workers do, gives what each artefact scored beside what the trained model scored."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self._scores = scores
+
+    def _outcome(self, key):
+        assert self.specs[key].scored_as == (INT8,)
+        return replace(super()._outcome(key), scores=self._scores)
+
+
+INT8 = Scoring(Form("onnxruntime", "int8"), 1)
+
+
+def test_a_candidate_is_as_accurate_as_the_artifact_that_runs_on_its_device(tmp_path):
+    plain, int8 = (predictor.device for predictor in analytic_devices()[:2])
+    score = {"sha256": "ab" * 32, "metrics": {"accuracy": 0.25}, "error": None}
+    pool = ScoringPool({"onnxruntime-int8": score})
+    result = search(
+        tmp_path, pool, devices=analytic_devices()[:2], scored_as={int8: INT8}, max_trials=3
+    )
+    for trial in result.trials:
+        known = {e.candidate.device: e.measures.accuracy.value for e in trial.evaluations}
+        trained = accuracy_of(trial.candidate.architecture)
+        assert known == {plain: trained, int8: 0.25}
+        assert trial.trained_accuracy == trained
+        assert trial.artifacts["onnxruntime-int8"]["sha256"] == "ab" * 32
+    assert read_result(tmp_path / "trials.jsonl").trials == tuple(
+        sorted(result.trials, key=lambda trial: trial.number)
+    )
+
+
+def test_an_artifact_that_cannot_be_made_leaves_the_trained_models_accuracy_and_says_so(tmp_path):
+    (device,) = (predictor.device for predictor in analytic_devices()[:1])
+    score = {"sha256": None, "metrics": {}, "error": "openvino is not installed"}
+    pool = ScoringPool({"onnxruntime-int8": score})
+    result = search(
+        tmp_path, pool, devices=analytic_devices()[:1], scored_as={device: INT8}, max_trials=1
+    )
+    accuracy = result.trials[0].evaluation.measures.accuracy
+    assert accuracy.value == accuracy_of(result.trials[0].candidate.architecture)
+    assert accuracy.reason == (
+        "of PyTorch fp32, not of onnxruntime int8: openvino is not installed"
+    )
+
+
+def test_a_search_that_scores_other_artifacts_is_another_search(tmp_path):
+    score = {"sha256": "ab" * 32, "metrics": {"accuracy": 0.25}, "error": None}
+    device = analytic_devices()[0].device
+    settings = {"devices": analytic_devices()[:1], "max_trials": 1}
+    search(tmp_path, **settings)
+    with pytest.raises(SearchError, match="holds another search"):
+        search(
+            tmp_path,
+            ScoringPool({"onnxruntime-int8": score}),
+            scored_as={device: INT8},
+            **settings,
+        )

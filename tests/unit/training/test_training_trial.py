@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from transformers import BertConfig, BertModel
 
+from edgetran.artifacts import Artifact, Form, open_artifact
+from edgetran.devices.engines import TorchEngine
 from edgetran.space import Architecture
 from edgetran.training import (
     ClusterError,
     RaySettings,
+    Scoring,
     TaskReference,
     TrainingPlan,
     TrialOutcome,
@@ -69,6 +72,36 @@ def test_specs_and_outcomes_are_json(spec):
     assert TrialOutcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
     newer = outcome.to_dict() | {"colour": "blue"}
     assert TrialOutcome.from_dict(newer) == outcome
+
+
+def test_a_trained_model_is_scored_as_the_artifact_of_each_form(spec):
+    forms = (Form("torch", "int8"), Form("torch", "bf16"))
+    plain = run_trial(spec)
+    written = Path(spec.output, "model.safetensors").stat().st_mtime_ns
+    wanted = replace(spec, scored_as=tuple(Scoring(form, 1) for form in forms))
+    assert TrialSpec.from_dict(json.loads(json.dumps(wanted.to_dict()))) == wanted
+    assert finished_trial(wanted) is None
+    outcome = run_trial(wanted)
+    assert Path(spec.output, "model.safetensors").stat().st_mtime_ns == written
+    assert outcome == run_trial(wanted) == finished_trial(wanted)
+    assert replace(outcome, scores={}) == plain
+    data = encoded_task(spec.task, 12, 300, cache_dir=spec.cache_dir)
+    for form in forms:
+        artifact = Artifact.load(Path(spec.output, "artifacts", form.name))
+        score = outcome.scores[form.name]
+        assert score["sha256"] == artifact.sha256
+        with open_artifact(artifact, form.make_engine(1), None) as session:
+            again = evaluate(session, data, "validation", batch_size=1)
+        assert score["metrics"] == again
+        assert again["loss"] == pytest.approx(plain.metrics["loss"], rel=0.2)
+        assert again["loss"] != plain.metrics["loss"]
+
+
+def test_a_form_that_has_no_engine_here_is_a_score_with_the_reason(spec, monkeypatch):
+    monkeypatch.setattr(TorchEngine, "available", lambda self: "torch is not installed")
+    outcome = run_trial(replace(spec, scored_as=(Scoring(Form("torch", "int8"), 1),)))
+    assert outcome.succeeded
+    assert outcome.scores["torch-int8"]["error"] == "torch is not installed"
 
 
 def test_a_finished_trial_is_not_trained_again(spec):

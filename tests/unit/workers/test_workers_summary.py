@@ -137,16 +137,19 @@ def test_a_search_that_ended_tells_of_its_finalists():
         "peakPowerW": {"value": None, "source": "predicted"},
         "parameters": {"value": 1000.0, "source": "counted"},
     }
-    row = {"graphHash": "ab", "device": "fast", "figures": figures}
+    artifact = {"engine": "onnxruntime", "precision": "int8", "sha256": "cd" * 32}
+    row = {"graphHash": "ab", "device": "fast", "figures": figures, "artifact": artifact}
     tell(summary, "result.json", {"winner": row, "baseline": row})
     summary.finish()
     said = summary.summary()
     assert (said["finished"], said["reason"]) == (True, "Succeeded")
     assert said["message"] == (
-        "1 trials; the best is trial 0: 0.650 on test data, 9 ms (predicted) on fast"
+        "1 trials; the best is trial 0: 0.650 on test data, 9 ms (predicted) on fast "
+        "as onnxruntime int8"
     )
     status = CoDesignSearchStatus.model_validate(said["status"])
     assert (status.best.test_accuracy, status.best.objective) == (0.65, 0.4)
+    assert (status.best.made_for, status.best.artifact) == ("onnxruntime int8", "cd" * 32)
     assert status.baseline.accuracy == 0.7
 
 

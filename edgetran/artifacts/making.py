@@ -1,0 +1,109 @@
+"""Make artefacts of a model, find those that were made before, open them in their engine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from edgetran.artifacts.artifact import Artifact, ArtifactError, content_sha256
+from edgetran.artifacts.form import Form
+from edgetran.artifacts.torch_folder import QUANTIZATION, read_torch_folder, write_torch_folder
+from edgetran.devices import Engine, EngineError, Session, Workload
+
+if TYPE_CHECKING:
+    from edgetran.models import FlexiBertForSequenceClassification
+
+
+def make_artifact(
+    model: FlexiBertForSequenceClassification,
+    form: Form,
+    folder: Path,
+    *,
+    onnx: Path | None = None,
+    source_sha256: str | None = None,
+) -> Artifact:
+    """Make a model ready for an engine and a precision, in `folder`.
+
+    Args:
+        model: a classifier; it is left as it is.
+        form: for which engine, in which precision.
+        folder: holds the artefact and its sidecar; what was in it before is deleted.
+        onnx: the model as an fp32 ONNX file, where it has been exported already.
+        source_sha256: hash of the model's weights on disk.
+
+    Raises:
+        EngineError: the engine is not installed here, or cannot convert the model.
+        OSError: no space is left on the disk.
+    """
+    engine = form.make_engine()
+    engine.require()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    quantization: Mapping[str, Any] | None
+    if form.engine == "torch":
+        path = folder / "model"
+        write_torch_folder(model, path, form.precision)
+        quantization = QUANTIZATION if form.precision == "int8" else None
+    else:
+        path, quantization = _convert(model, engine, folder, onnx)
+    artifact = Artifact(
+        path=path,
+        sha256=content_sha256(path),
+        engine=form.engine,
+        precision=form.precision,
+        versions=engine.versions(),
+        quantization=quantization,
+        source_sha256=source_sha256,
+    )
+    artifact.save()
+    return artifact
+
+
+def find_artifact(folder: Path, form: Form, source_sha256: str | None) -> Artifact | None:
+    """The artefact of `form` in `folder`, made of these very weights by these versions; or None."""
+    try:
+        found = Artifact.load(folder)
+        versions = form.make_engine().versions()
+    except (ArtifactError, EngineError, ImportError):
+        return None
+    same = (
+        (found.engine, found.precision) == (form.engine, form.precision)
+        and source_sha256 is not None
+        and found.source_sha256 == source_sha256
+        and dict(found.versions) == versions
+    )
+    return found if same else None
+
+
+def open_artifact(artifact: Artifact, engine: Engine, workload: Workload | None) -> Session:
+    """Load an artefact into its engine, as it is.
+
+    Args:
+        artifact: what to open.
+        engine: the engine that the artefact was made for.
+        workload: the batches that it will run; None for batches of any shape.
+
+    Raises:
+        EngineError: it is an artefact of another engine, or it cannot be loaded.
+        ArtifactError: it is not there any more.
+    """
+    if artifact.engine != engine.name:
+        raise EngineError(f"{artifact.path}: is made for {artifact.engine}, not for {engine.name}")
+    if artifact.engine == "torch":
+        return engine.load(read_torch_folder(artifact.path), workload)
+    return engine.load(artifact.path, workload)
+
+
+def _convert(
+    model: FlexiBertForSequenceClassification, engine: Engine, folder: Path, onnx: Path | None
+) -> tuple[Path, Mapping[str, Any] | None]:
+    if onnx is not None:
+        return engine.convert(onnx, folder)
+    from edgetran.models import export_onnx
+
+    with TemporaryDirectory(prefix="edgetran-") as temporary:
+        exported = export_onnx(model, Path(temporary) / "model.onnx")
+        return engine.convert(exported, folder)
