@@ -66,7 +66,7 @@ def test_the_environment_counts_more_than_the_file(tmp_path):
             "networkPolicy: {metricsFrom: [a]}",
             "networkPolicy.metricsFrom: ['a'] was given; allowed is a list of mappings",
         ),
-        ("allow: {all: true}", "allow.all: unknown; allowed is one of annotations, env"),
+        ("allow: {all: true}", "allow.all: unknown; allowed is one of annotations, commands"),
         ("images: {cpu: 1}", "images.cpu: 1 was given; allowed is text"),
         ("workerPodPatch: x", "workerPodPatch: 'x' was given; allowed is a mapping"),
         ("- a", "settings: ['a'] was given; allowed is a mapping"),
