@@ -97,7 +97,7 @@ class Artifact:
             version, name = data["schemaVersion"], data["file"]
             found = cls(
                 path=folder / name,
-                sha256=data["sha256"],
+                sha256=str(data["sha256"]),
                 engine=data["engine"],
                 precision=data["precision"],
                 versions=data["versions"],

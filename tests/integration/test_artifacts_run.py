@@ -1,5 +1,6 @@
 """In a run's folder, what was timed is what was scored and is what is handed over."""
 
+import io
 import json
 from pathlib import Path
 
@@ -187,7 +188,7 @@ def test_a_simulated_boards_accuracy_says_of_what_it_is(refined):
 
 def test_table_and_report_name_engine_and_precision(measured):
     folder, result = measured
-    console = Console(width=100, record=True, quiet=True)
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(result_table(result))
     table = console.export_text()
     for words in ("Made for", "onnxruntime int8", "Test accuracy in torch fp32"):

@@ -79,7 +79,12 @@ class OnnxRuntimeEngine(Engine):
         path = onnx_file(self.name, source)
         target = folder / "model.onnx"
         if self.precision == "fp32":
-            shutil.copyfile(path, target)
+            if path.with_name(f"{path.name}.data").exists():  # weights in a file of their own
+                import onnx
+
+                onnx.save(onnx.load(path), target)
+            else:
+                shutil.copyfile(path, target)
             return target, None
         self.require()
         try:
