@@ -102,7 +102,7 @@ def test_a_design_space_may_come_from_a_file(tmp_path: Path) -> None:
         (["--model", "a", "--design-space", "tiny"], ["spec", "designSpace", "models"]),
         (["--set", "spec.nonsense=1"], ["--set spec.nonsense=1"]),
         (["--set", "spec.suspend=true"], ["spec.suspend"]),
-        (["--model", "no/such/model"], ["no/such/model", "config.json"]),
+        (["--model", "no/such/model"], ["no/such/model", "does not exist"]),
     ],
 )
 def test_bad_words_are_refused_as_a_file_would_be(

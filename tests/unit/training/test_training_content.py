@@ -27,7 +27,7 @@ def task(review_file: Path, tmp_path: Path) -> TaskReference:
     for part in ("train", "test"):
         (tmp_path / f"{part}.csv").write_text(review_file.read_text())
     files = {part: str(tmp_path / f"{part}.csv") for part in ("train", "test")}
-    return TaskReference(files=files)
+    return TaskReference(files=files, overlap="keep")
 
 
 def test_files_that_are_as_they_were_are_loaded(task: TaskReference) -> None:
