@@ -129,6 +129,17 @@ class Allowances(Part):
     )
 
 
+class DefaultStorage(Part):
+    """The claim that a search or refinement without spec.storage gets."""
+
+    storage_class_name: Annotated[str, Field(max_length=253)] = Field(
+        "", description="Its storage class; such work is refused where empty."
+    )
+    size: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")] = (
+        Field("10Gi", description="Its size.")
+    )
+
+
 class Workers(Part):
     """The pods that measure, search and refine, which run in the resources' namespaces."""
 
@@ -137,6 +148,10 @@ class Workers(Part):
     image_pull_secrets: list[DnsName] = Field(
         [],
         description="Names of Secrets, in each resource's namespace, that they are fetched with.",
+    )
+    default_storage: DefaultStorage = Field(
+        DefaultStorage(),
+        description="The claim that a search or refinement without spec.storage gets.",
     )
     resources: WorkerResources = Field(WorkerResources(), description="Resources by work.")
     termination_grace_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
@@ -156,6 +171,14 @@ class Operator(Part):
     )
     reconcilers: Annotated[int, Field(ge=1, le=256)] = Field(
         16, description="Resources that are reconciled at the same time."
+    )
+    board_start_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        300,
+        description="How long a ProfilingJob whose worker does not start keeps a board that "
+        "another one waits for.",
+    )
+    stalled_after_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        600, description="How long a worker may take to start before its resource is Stalled."
     )
     max_loop_lag_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
         10, description="Lag of the event loop above which /healthz fails."

@@ -308,7 +308,8 @@ def _told(entry: Entry) -> tuple[Any, ...]:
         (each.get("type"), each.get("status"), each.get("reason"))
         for each in entry.status.get("conditions", ())
     )
-    return entry.uid, entry.generation, entry.status.get("completionTime"), conditions
+    works = entry.status.get("activeSince") is not None
+    return entry.uid, entry.generation, entry.status.get("completionTime"), works, conditions
 
 
 def _refers(key: Key, spec: Any) -> tuple[Key, ...]:

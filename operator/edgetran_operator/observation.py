@@ -147,6 +147,7 @@ class BoardVerdict:
         problem: why no node can be the device; None where one can.
         lost: why the board that it has cannot be used at the moment; None where it can.
         architecture: the board's label kubernetes.io/arch; empty where it is not known.
+        wanted: whether another job waits for the board that it has.
     """
 
     node: str | None = None
@@ -154,6 +155,7 @@ class BoardVerdict:
     problem: str | None = None
     lost: str | None = None
     architecture: str = ""
+    wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,16 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class DefaultStorage:
+    """The claim that a search or refinement without `spec.storage` gets."""
+
+    storage_class_name: str = ""
+    """Its storage class; no claim is made, and such work is refused, where empty."""
+    size: str = "10Gi"
+    """Its size."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """How the operator runs, and what its workers' pods are like."""
 
@@ -83,11 +93,18 @@ class Settings:
     """Container resources of workers."""
     termination_grace_seconds: int = 60
     """Time that a worker has to save its state when it is stopped."""
+    default_storage: DefaultStorage = field(default_factory=DefaultStorage)
+    """Where work without `spec.storage` is kept."""
     allow: Allowances = field(default_factory=Allowances)
     """What users may do in `spec.podTemplate`."""
     worker_pod_patch: Mapping[str, Any] = field(default_factory=dict)
     """A strategic merge patch (metadata, spec) over all workers' pods; `spec.podTemplate` is merged
     over that."""
+    board_start_seconds: int = 300
+    """How long a ProfilingJob whose worker does not start keeps a board that another one waits
+    for."""
+    stalled_after_seconds: int = 600
+    """How long a worker may take to start before its resource is Stalled."""
     reconcilers: int = 16
     """Resources that are reconciled at the same time."""
     metrics_port: int = 9090

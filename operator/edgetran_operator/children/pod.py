@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from edgetran.api import Resource, child_name
 from edgetran.api.names import SPEC, STORAGE, WORKER
+from edgetran_operator.children.claims import one_volume_per_claim
 from edgetran_operator.children.merge import strategic_merge
 from edgetran_operator.children.run import BOARD_LABEL, MEASURING_LABEL, Run
 
@@ -33,7 +34,7 @@ def worker_pod(run: Run, *, template: bool = True) -> dict[str, Any]:
     if template and patch is not None:
         pod = strategic_merge(pod, patch.model_dump(by_alias=True, exclude_none=True, mode="json"))
         pod["metadata"]["labels"] |= _labels(run)  # selectors and quotas rely on these
-    return pod
+    return {**pod, "spec": one_volume_per_claim(pod["spec"])}
 
 
 def _labels(run: Run) -> dict[str, str]:

@@ -47,6 +47,11 @@ def failed(dependency: Dependency) -> bool:
     return status == "False" and dependency.status.get("completionTime") is not None
 
 
+def works(dependency: Dependency) -> bool:
+    """Whether its work goes on now, and does not wait."""
+    return dependency.status.get("activeSince") is not None
+
+
 def missing(seen: Observation, resource: Resource) -> Obstacle | None:
     """The first reference that leads to nothing."""
     for reference in references(resource):

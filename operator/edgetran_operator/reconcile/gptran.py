@@ -28,6 +28,7 @@ from edgetran_operator.reconcile.dependencies import (
 )
 from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.search import profiling_jobs
+from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.worker import Stage, advance
 
 
@@ -57,8 +58,6 @@ def _work(draft: Draft, run: Run) -> None:
         draft.set(complete, "False", progress.reason, progress.message)
         fail(draft, run, progress.reason, progress.message)
     else:
-        if draft.seen.worker is not None:
-            draft.counts_time = True
         show(draft, with_stage(draft, progress))
 
 
@@ -93,6 +92,7 @@ def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]
     if not isinstance(search, CoDesignSearch):
         message = f"waits for the winner of CoDesignSearch/{name}, whose spec is invalid"
         return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), Inputs()
+    search = with_storage(search, seen.settings)
     if search.spec.storage is None:
         return Obstacle(
             Reason.SPEC_INVALID,

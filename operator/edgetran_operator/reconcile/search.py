@@ -35,6 +35,7 @@ from edgetran_operator.reconcile.dependencies import (
     resources,
     succeeded,
     unfinished,
+    works,
 )
 from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.spec import honoured, spec_of
@@ -54,6 +55,8 @@ def _work(draft: Draft, run: Run) -> None:
     if not _searched(draft):
         obstacle = _obstacle(draft, run, search, jobs)
         if obstacle is not None:
+            own = [job.name for job in implied_profiling_jobs(search).values()]
+            draft.counts_time = any(works(jobs[name]) for name in own if name in jobs)
             _wait(draft, run, obstacle)
             return
         message = "every device has its profile"
@@ -115,8 +118,7 @@ def _obstacle(
 
 
 def _begin(draft: Draft, run: Run) -> None:
-    """From here on the spec is fixed, and time counts."""
-    draft.counts_time = True
+    """From here on the spec is fixed."""
     if draft.before.start_time is None:
         draft.fields["start_time"] = draft.now
     if draft.seen.work is None:
@@ -137,7 +139,6 @@ def _search(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependency]) -
     """Run the search's worker; whether it is done."""
     inputs = Inputs(profiles(jobs), resources(jobs))
     run = make_run(draft.seen, search, inputs)
-    draft.counts_time = True
     progress = advance(draft, run)
     if progress.stage is Stage.DONE:
         draft.set(ConditionType.SEARCH_COMPLETE, "True", progress.reason, progress.message)
@@ -155,7 +156,6 @@ def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
     if refinement is None:
         succeed(draft, run, "the search is done")
         return
-    draft.counts_time = True
     draft.fields["refinement"] = refinement.name
     foreign = _foreign(draft.seen, [refinement])
     if foreign is not None:
@@ -182,6 +182,7 @@ def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
         return
     message = f"GPTranRun/{refinement.name} refines the winner"
     draft.set(complete, "False", Reason.DEPENDENCY_NOT_READY, message)
+    draft.counts_time = child is not None and works(child)
     draft.going_on(Reason.RUNNING, message)
 
 

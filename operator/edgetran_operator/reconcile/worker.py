@@ -190,7 +190,6 @@ def _start(draft: Draft, run: Run) -> Progress:
             draft.apply += children
         return refused
     draft.apply += children
-    draft.counts_time = True
     if draft.before.start_time is None:
         draft.fields["start_time"] = draft.now
     return Progress(Stage.WAITING, Reason.PENDING, STARTING)
