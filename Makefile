@@ -1,5 +1,5 @@
 # Each target does its own set-up; everything is installed into .venv/.
-.PHONY: help quickstart test soak lint crds chart format unit setup clean
+.PHONY: help quickstart test soak lint crds chart generate format unit setup clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,10 @@ crds: setup ## Write crds/ from edgetran.api, and the chart's copies
 
 chart: crds ## Write what is generated in charts/edgetran
 	.venv/bin/python hack/dashboards.py
+
+generate: chart ## Write everything that is generated
+	.venv/bin/python hack/benchmarks.py
+	.venv/bin/python hack/reference.py
 
 unit: setup ## The quick tests only
 	.venv/bin/pytest -n 2 -m "not slow and not e2e and not soak"

@@ -14,7 +14,7 @@ from edgetran.api.bundle import (
     references,
     resolve,
 )
-from edgetran.api.changes import refused_changes
+from edgetran.api.changes import refused_changes, spec_hash
 from edgetran.api.codesign_search import (
     Baseline,
     CoDesignSearch,
@@ -187,5 +187,6 @@ __all__ = [
     "same_spec",
     "set_condition",
     "set_path",
+    "spec_hash",
     "to_dict",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from typing import Any
 
 from edgetran.api.base import ApiModel, immutable_fields
 from edgetran.api.errors import Problem, path_text
@@ -19,6 +22,25 @@ def refused_changes(old: Resource, new: Resource) -> list[Problem]:
         Problem(new.source, new.label, path_text(path), message)
         for path, message in _below(_spec(old), _spec(new), ("spec",))
     ]
+
+
+def spec_hash(resource: Resource) -> str:
+    """SHA-256 of what of a resource's spec cannot change, in hexadecimal digits.
+
+    Defaults are left out, so that fields of later versions leave it as it is.
+    """
+    text = json.dumps([resource.kind, _fixed(_spec(resource))], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fixed(model: ApiModel) -> dict[str, Any]:
+    fixed = set(immutable_fields(type(model)))
+    found: dict[str, Any] = model.model_dump(mode="json", include=fixed, exclude_defaults=True)
+    for name in set(type(model).model_fields) - fixed:
+        part = getattr(model, name)
+        if isinstance(part, ApiModel) and part.MUTABLE is not None:
+            found[name] = _fixed(part)
+    return found
 
 
 def _spec(resource: Resource) -> ApiModel:

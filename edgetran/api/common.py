@@ -233,7 +233,20 @@ class CommonStatus(ApiModel):
         None, description="Since when a worker is wanted and does not run; none while it does."
     )
     failures: Annotated[int, Field(ge=0)] = Field(
-        0, description="How often a worker failed and was started again."
+        0,
+        description="How often a worker failed since the work last got further; evictions and "
+        "drains are no failures.",
+    )
+    ended_attempts: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Attempts of workers that ended before the work did and were judged.",
+    )
+    failed_at_step: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Steps that were done when a worker last failed."
+    )
+    spec_hash: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] | None = Field(
+        None,
+        description="SHA-256 of the spec that the work began with, without what may change in it.",
     )
     progress: Annotated[str, Field(max_length=32, pattern=r"^([0-9]+/[0-9]+)?$")] = Field(
         "", description="Steps done of all steps, such as 23/64."

@@ -31,6 +31,14 @@ Registry = Annotated[
 ]
 Tag = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")]
 Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
+AllowedAnnotation = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        min_length=1,
+    ),
+]
+AllowedVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*[*]?$|^[*]$")]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 Quantity = Annotated[
     str | int | float,
@@ -101,32 +109,87 @@ class WorkerResources(Part):
     """Container resources of workers by what they do."""
 
     profile: Resources = Field(
-        Resources(requests={"cpu": "500m", "memory": "512Mi"}), description="Measuring pods."
+        Resources(requests={"cpu": "500m", "memory": "512Mi"}, limits={"memory": "2Gi"}),
+        description="Measuring pods.",
     )
     search: Resources = Field(
-        Resources(requests={"memory": "2Gi"}),
+        Resources(requests={"memory": "2Gi"}, limits={"memory": "8Gi"}),
         description="Searches; CPUs and GPUs are what `spec.ray` asks for.",
     )
     gptran: Resources = Field(
-        Resources(requests={"memory": "2Gi"}),
+        Resources(requests={"memory": "2Gi"}, limits={"memory": "8Gi"}),
         description="Refinements; CPUs and GPUs are what `spec.ray` asks for.",
     )
 
 
 class Allowances(Part):
-    """What users may do in `spec.podTemplate`; each of these weakens what a worker is kept to."""
+    """What users may ask for beyond what is harmless; see docs/security.md."""
 
-    images: bool = Field(False, description="Set images, or add containers of their own.")
+    images: bool = Field(
+        False, description="Run programs of their own: images, commands, containers, any variable."
+    )
+    secrets: bool = Field(
+        False, description="Take variables and volumes from any Secret of the namespace."
+    )
+    volumes: bool = Field(
+        False, description="Mount volumes of any type but hostPath: NFS, CSI, images."
+    )
+    host_sensors: bool = Field(
+        False, description="Give measuring pods the node's /sys, read-only (`energy.hostSensors`)."
+    )
     host_path: bool = Field(False, description="Mount folders of the node.")
     host_namespaces: bool = Field(
         False, description="Use the node's network, processes, IPC or ports."
+    )
+    identities: bool = Field(
+        False, description="Run as other users and groups than 65532, but for root."
     )
     privileged: bool = Field(
         False, description="Weaken security contexts: privileged, root, capabilities."
     )
     service_accounts: bool = Field(
-        False, description="Run under another ServiceAccount than the run's own."
+        False,
+        description="Run under another ServiceAccount than the run's own, or with tokens for "
+        "others.",
     )
+    scheduling: bool = Field(
+        False,
+        description="Tolerate every taint, keep pods of others away, use another scheduler.",
+    )
+    annotations: list[AllowedAnnotation] = Field(
+        ["prometheus.io/"],
+        description="Annotations that pods may have besides those without a domain; a domain ends "
+        "in `/`.",
+    )
+    env: list[AllowedVariable] = Field(
+        [
+            *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+            *("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"),
+            *("HF_ENDPOINT", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM"),
+            *("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+            *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
+            *("LANG", "LC_ALL", "TZ"),
+        ],
+        description="Variables that containers may have; `*` at the end stands for any end.",
+    )
+    priority_classes: list[DnsName] = Field([], description="Priority classes that pods may have.")
+    runtime_classes: list[DnsName] = Field(
+        ["nvidia"], description="Runtime classes that pods may have."
+    )
+
+
+class Scratch(Part):
+    """How large the folders of a worker may grow that go away with its pod."""
+
+    storage: Quantity = Field(
+        "20Gi", description="Checkpoints, models and reports where no claim keeps them."
+    )
+    home: Quantity = Field("10Gi", description="Caches, such as those of models.")
+    tmp: Quantity = Field("10Gi", description="Temporary files.")
+    shm: Quantity = Field(
+        "4Gi", description="Shared memory, where Ray keeps its objects; it counts as memory."
+    )
+    other: Quantity = Field("10Gi", description="An emptyDir that `spec.podTemplate` adds, each.")
 
 
 class DefaultStorage(Part):
@@ -154,10 +217,15 @@ class Workers(Part):
         description="The claim that a search or refinement without spec.storage gets.",
     )
     resources: WorkerResources = Field(WorkerResources(), description="Resources by work.")
+    scratch: Scratch = Field(
+        Scratch(), description="Sizes of folders that go away with the pod, at most."
+    )
     termination_grace_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         60, description="Time that a worker has to save its state when it is stopped."
     )
-    allow: Allowances = Field(Allowances(), description="What `spec.podTemplate` may set.")
+    allow: Allowances = Field(
+        Allowances(), description="What users may ask for, above all in `spec.podTemplate`."
+    )
     pod_patch: KubernetesObject = Field(
         {}, description="Strategic merge patch (metadata, spec) over all workers' pods."
     )

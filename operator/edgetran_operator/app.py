@@ -25,6 +25,8 @@ from edgetran_operator.sources import ray_job_sources, sources
 
 _NAMESPACES_IN_AFFINITY = (1, 22)
 """Version of Kubernetes from which on pod affinity knows namespaceSelector."""
+_POD_FAILURE_POLICY = (1, 26)
+"""Version from which on Jobs have a podFailurePolicy by default."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -
     engine = Engine(client, settings, measures)
     version = await _server_version(client)
     engine.gatherer.namespaces_in_affinity = version >= _NAMESPACES_IN_AFFINITY
+    engine.gatherer.pod_failure_policy = version >= _POD_FAILURE_POLICY
     informers = _informers(client, engine)
     ready = asyncio.Event()
     lag = LoopLag(measures.lag)

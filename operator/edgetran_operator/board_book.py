@@ -174,6 +174,8 @@ def _occupies(family: Family | None, node: str) -> bool:
 _BOARDLESS: Final = frozenset(
     {
         Reason.SPEC_INVALID,
+        Reason.SPEC_COPY_REFUSED,
+        Reason.FOREIGN_CHILD,
         Reason.DEPENDENCY_MISSING,
         Reason.DEPENDENCY_NOT_READY,
         Reason.DEPENDENCY_FAILED,

@@ -164,6 +164,8 @@ class Cache:
         """Take in a Job, RayJob, Pod or ConfigMap."""
         metadata = body["metadata"]
         owner = _owner_key(metadata)
+        if owner is not None and not _named_for(owner, kind, metadata["name"]):
+            return set()
         view = _view(kind, body) if owner is not None else None
         if owner is None or view is None:
             return set()
@@ -285,6 +287,19 @@ def _owner_key(metadata: Mapping[str, Any]) -> Key | None:
     labels = metadata.get("labels", {})
     kind, name = labels.get(KIND_LABEL), labels.get(NAME_LABEL)
     return Key(kind, metadata["namespace"], name) if kind in KINDS and name else None
+
+
+def _named_for(owner: Key, kind: str, name: str) -> bool:
+    """Whether a child has a name that the operator gives; its labels are whatever someone wrote."""
+    if kind == "Pod":
+        return True
+    found = child_of(name)
+    worker = kind in ("Job", "RayJob")
+    return (
+        found is not None
+        and found[:2] == (owner.kind, owner.name)
+        and (found[2] == "worker") is worker
+    )
 
 
 def _view(kind: str, body: Mapping[str, Any]) -> WorkerView | PodView | PartView | WorkFiles | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from edgetran.api import API_VERSION, KINDS, Reason
 from edgetran_operator.cache import CHILD_KINDS, Cache, Key
+from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL
 from edgetran_operator.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.observation import Observation, Refusal
 from edgetran_operator.outcome import Change, Child, Deletion, Event, Outcome
+from edgetran_operator.views import controller_uid
 
 COMPONENT: Final = "edgetran-operator"
 _FORBIDDEN: Final = 403
@@ -81,19 +83,45 @@ class Carrier:
         """Apply children in order, up to one that the API server refuses."""
         known = self.refusals.get(key, {})
         for child in outcome.apply:
+            refusal = await self._foreign(key, seen, child)
             try:
-                body = await self._client.apply(child.body, key.namespace)
+                if refusal is None:
+                    body = await self._client.apply(child.body, key.namespace)
             except ApiError as error:
                 refusal = _refusal(child, seen.generation, error)
                 if refusal is None:
                     raise
+            if refusal is not None:
                 self.refusals[key] = {child.label: refusal}
-                _log.warning("%s is refused: %s", child.label, error.message, extra=_about(key))
+                _log.warning("%s is refused: %s", child.label, refusal.message, extra=_about(key))
                 return known.get(child.label) != refusal
             touched |= self._take_in(child.kind, body)
         if outcome.apply:
             self.refusals.pop(key, None)
         return False
+
+    async def _foreign(self, key: Key, seen: Observation, child: Child) -> Refusal | None:
+        """Whether a claim is there that nobody made for a run, and would be deleted with it."""
+        if child.kind != "PersistentVolumeClaim":
+            return None
+        try:  # a patch of nothing reads it, which needs no right of its own
+            body = await self._client.merge(child.kind, key.namespace, child.name, {})
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+        found, wanted = body["metadata"], child.body["metadata"]
+        owner = controller_uid(found)
+        if "ownerReferences" in wanted:
+            if owner:  # another run's: the API server knows only one owner
+                return None
+        elif owner == seen.uid or (not owner and _same_run(found, wanted)):
+            return None  # a claim that is kept: of this run, or of an earlier one of its name
+        message = (
+            "it exists and is not this resource's own; allowed is spec.storage.claim, which mounts "
+            "it, or another name of the resource"
+        )
+        return Refusal(child.label, seen.generation, Reason.FOREIGN_CHILD, message)
 
     def _take_in(self, kind: str, body: Any) -> set[Key]:
         if kind in CHILD_KINDS:
@@ -158,6 +186,12 @@ async def _forgiving(call: Awaitable[Any], key: Key) -> None:
         await call
     except (ApiError, *UNREACHABLE) as error:
         _log.warning("an event was not posted: %s", error, extra=_about(key))
+
+
+def _same_run(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an object was made for a resource of the same kind and name."""
+    labels = found.get("labels", {})
+    return all(labels.get(each) == wanted["labels"][each] for each in (KIND_LABEL, NAME_LABEL))
 
 
 def _about(key: Key) -> dict[str, str]:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from edgetran.api import Resource, SpecError, parse_resource
+from edgetran.api import KINDS, Resource, SpecError, parse_resource, spec_hash
+from edgetran.api.names import SPEC
 from edgetran_operator.board_book import BoardBook
 from edgetran_operator.cache import Cache, Entry, Family, Key
 from edgetran_operator.children.work import RESOURCE_FILE
@@ -34,6 +35,7 @@ class Gatherer:
     Attributes:
         rayjobs_served: whether the RayJob API is there; None while nobody asked.
         namespaces_in_affinity: whether the server knows namespaceSelector in pod affinity.
+        pod_failure_policy: whether the server knows which failures of a Job's pods are none.
     """
 
     def __init__(self, cache: Cache, boards: BoardBook, settings: Settings) -> None:
@@ -43,6 +45,7 @@ class Gatherer:
         self._parsed: OrderedDict[tuple[Key, bytes | str], Resource | str] = OrderedDict()
         self.rayjobs_served: bool | None = None
         self.namespaces_in_affinity = True
+        self.pod_failure_policy = False
 
     def observe(
         self, key: Key, refusals: Mapping[str, Refusal], now: datetime | None = None
@@ -60,10 +63,19 @@ class Gatherer:
         left_over = next(
             (f"{kind}/{name}" for kind, name in family.children if (kind, name) not in own), ""
         )
+        foreign = next(
+            (
+                f"{kind}/{name}"
+                for (kind, name), record in family.children.items()
+                if kind != "Pod" and not record.owner_uid
+            ),
+            "",
+        )
         views = [record.view for record in own.values()]
         worker = next((view for view in views if isinstance(view, WorkerView)), None)
         work = next((view for view in views if isinstance(view, WorkFiles)), None)
         newest = self._newest(key, entry)
+        first, copy_problem = self._first(key, entry, work)
         return Observation(
             now=(now or datetime.now(UTC)).replace(microsecond=0),
             settings=self._settings,
@@ -76,26 +88,54 @@ class Gatherer:
             resource=newest if isinstance(newest, Resource) else None,
             problem=newest if isinstance(newest, str) else None,
             status=entry.status,
-            first=self._first(key, work),
+            first=first,
             work=work,
+            copy_problem=copy_problem,
             worker=worker,
             pods=tuple(view for view in views if isinstance(view, PodView)),
             parts=_parts(views),
             board=self._boards.verdict(key),
             dependencies=self._dependencies(entry),
             left_over=left_over,
+            foreign=foreign,
             no_pod=self._cache.no_pod(worker, key.namespace) if worker is not None else "",
             refusals=refusals,
             rayjobs_served=self.rayjobs_served,
             namespaces_in_affinity=self.namespaces_in_affinity,
+            pod_failure_policy=self.pod_failure_policy,
         )
 
     def _newest(self, key: Key, entry: Entry) -> Resource | str:
         return self._remember(key, entry.spec, lambda: entry.document(key))
 
-    def _first(self, key: Key, work: WorkFiles | None) -> Resource | None:
-        """The spec that work began with; None where it did not, or cannot be read any more."""
-        text = work.files.get(RESOURCE_FILE) if work is not None else None
+    def _first(self, key: Key, entry: Entry, work: WorkFiles | None) -> tuple[Resource | None, str]:
+        """The spec that work began with, and why it is not known though work may have begun.
+
+        Whoever may write ConfigMaps may write this one: it is believed where it has the hash that
+        the status has, and before work began where it says what the resource itself says.
+        """
+        newest = self._newest(key, entry)
+        own = spec_hash(newest) if isinstance(newest, Resource) else None
+        begun = entry.status.get("specHash") or own
+        name = f"ConfigMap/{key.name}-{KINDS[key.kind].SHORT_NAME}-{SPEC}"
+        if work is None:
+            if own == begun or not entry.status.get("results"):
+                return None, ""
+            return None, (
+                f"{name} was deleted, and the spec is not the one that the work began with; "
+                "allowed is to change the spec back, or to make the resource anew"
+            )
+        first = self._read(key, work)
+        if first is not None and spec_hash(first) == begun:
+            return first, ""
+        return None, (
+            f"{name} is not what the operator made of the spec that the work began with, so it is "
+            "not used; allowed is to delete it, and it is made again from the spec"
+        )
+
+    def _read(self, key: Key, work: WorkFiles) -> Resource | None:
+        """The resource in a spec ConfigMap; None where it is none, or another one."""
+        text = work.files.get(RESOURCE_FILE)
         if text is None:
             return None
         try:
@@ -103,7 +143,9 @@ class Gatherer:
         except ValueError:
             return None
         found = self._remember(key, text, lambda: document)
-        return found if isinstance(found, Resource) else None
+        if not isinstance(found, Resource) or (found.kind, found.name) != (key.kind, key.name):
+            return None
+        return found if found.metadata.namespace in (None, key.namespace) else None
 
     def _remember(self, key: Key, text: bytes | str, document: Any) -> Resource | str:
         place = (key, text)
@@ -138,7 +180,7 @@ class Gatherer:
             parsed = self._newest(each, other)
             newest = parsed if isinstance(parsed, Resource) else None
             found[each.kind, each.name] = Dependency(
-                resource=self._first(each, work) or newest,
+                resource=self._first(each, other, work)[0] or newest,
                 newest=newest,
                 uid=other.uid,
                 status=other.status,

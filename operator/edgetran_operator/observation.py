@@ -28,8 +28,8 @@ class WorkerView:
         reason: the controller's word for how it ended; empty while it runs.
         message: the controller's sentence about it.
         finished: when it ended.
-        failed_pods: attempts that failed.
-        failures_before: failures of earlier workers of the same resource.
+        failed_pods: attempts that ended badly.
+        failures_before: attempts of earlier workers of the same resource that ended badly.
         node: the board that it is pinned to; empty where it is free.
         backoff_limit: attempts that may fail before it gives up.
         stopped: it starts no further pods.
@@ -71,6 +71,7 @@ class PodView:
         waiting: why its container does not start, such as `ErrImagePull: …`; empty otherwise.
         exit_code: how its container ended; None before.
         message: sentence that the worker left, or what the kubelet says about the end.
+        disrupted: whether it was ended from outside: evicted, drained, deleted, stopped.
     """
 
     name: str
@@ -83,6 +84,7 @@ class PodView:
     waiting: str = ""
     exit_code: int | None = None
     message: str = ""
+    disrupted: bool = False
 
     @property
     def live(self) -> bool:
@@ -165,7 +167,8 @@ class Refusal:
     Attributes:
         child: `KIND/NAME`.
         generation: number of the spec's version that it was made for.
-        reason: InsufficientQuota, SpecInvalid, or ChildFailed where something else forbids it.
+        reason: InsufficientQuota, SpecInvalid, ForeignChild where something else has its name, or
+            ChildFailed where something else forbids it.
         message: the API server's sentence.
     """
 
@@ -219,6 +222,7 @@ class Observation:
         status: the status as the API server has it.
         first: the spec that work began with; None where it did not begin.
         work: the spec ConfigMap; None where there is none.
+        copy_problem: why what work began with is not known; empty where it is.
         worker: the Job or RayJob; None where there is none.
         pods: the worker's pods, those of earlier workers included.
         parts: results ConfigMaps by number.
@@ -228,7 +232,9 @@ class Observation:
         no_pod: what the Job's controller says where something keeps it from making its pod.
         refusals: children that the API server refused, by `KIND/NAME`.
         rayjobs_served: whether the RayJob API is there; None where it was not asked.
+        foreign: a child, as `KIND/NAME`, that belongs to nobody; empty where none.
         namespaces_in_affinity: whether the server knows namespaceSelector in pod affinity.
+        pod_failure_policy: whether the server knows which failures of a Job's pods are none.
     """
 
     now: datetime
@@ -244,13 +250,16 @@ class Observation:
     deleting: bool = False
     first: Resource | None = None
     work: WorkFiles | None = None
+    copy_problem: str = ""
     worker: WorkerView | None = None
     pods: tuple[PodView, ...] = ()
     parts: Sequence[PartView] = ()
     board: BoardVerdict | None = None
     dependencies: Mapping[tuple[str, str], Dependency] = field(default_factory=dict)
     left_over: str = ""
+    foreign: str = ""
     no_pod: str = ""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     rayjobs_served: bool | None = None
     namespaces_in_affinity: bool = True
+    pod_failure_policy: bool = False

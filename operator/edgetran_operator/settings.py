@@ -19,24 +19,53 @@ ENVIRONMENT: Final = "EDGETRAN_"
 ImageClass = Literal["cpu", "cuda", "jetson", "openvino"]
 
 
+HARMLESS_VARIABLES: Final = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"),
+    *("HF_ENDPOINT", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM"),
+    *("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
+    *("LANG", "LC_ALL", "TZ"),
+)
+"""Variables that run no program of the user's, whatever their value is."""
+
+
 class SettingsError(ValueError):
     """Settings that cannot be used; the message says where, what was given and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Allowances:
-    """What users may do in `spec.podTemplate`; nothing of this unless it is set."""
+    """What users may ask for beyond what is harmless; nothing of this unless it is set."""
 
     images: bool = False
-    """Set the image of a container, or add containers of their own."""
+    """Run programs of their own: images, commands, further containers, any variable."""
+    secrets: bool = False
+    """Take variables and volumes from any Secret of the namespace."""
+    volumes: bool = False
+    """Mount volumes of any type but hostPath: NFS, CSI, images, block devices."""
+    host_sensors: bool = False
+    """Give measuring pods the node's /sys, read-only (`energy.hostSensors`)."""
     host_path: bool = False
     """Mount folders of the node."""
     host_namespaces: bool = False
     """Use the node's network, processes, IPC or ports."""
+    identities: bool = False
+    """Run as other users and groups than 65532, but for root."""
     privileged: bool = False
     """Weaken a security context: privileged, root, capabilities, host profiles."""
     service_accounts: bool = False
-    """Run under another ServiceAccount than the run's own."""
+    """Run under another ServiceAccount than the run's own, or with tokens for others."""
+    scheduling: bool = False
+    """Tolerate every taint, keep pods of others away, use another scheduler."""
+    annotations: tuple[str, ...] = ("prometheus.io/",)
+    """Annotations that pods may have besides those without a domain; a domain ends in a slash."""
+    env: tuple[str, ...] = HARMLESS_VARIABLES
+    """Variables that containers may have; a star at the end stands for any end."""
+    priority_classes: tuple[str, ...] = ()
+    """Priority classes that pods may have."""
+    runtime_classes: tuple[str, ...] = ("nvidia",)
+    """Runtime classes that pods may have."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +87,19 @@ class Resources:
     """Container resources (`requests`, `limits`) of workers by what they do."""
 
     profile: Mapping[str, Any] = field(
-        default_factory=lambda: {"requests": {"cpu": "500m", "memory": "512Mi"}}
+        default_factory=lambda: {
+            "requests": {"cpu": "500m", "memory": "512Mi"},
+            "limits": {"memory": "2Gi"},
+        }
     )
     """Measuring pods."""
-    search: Mapping[str, Any] = field(default_factory=lambda: {"requests": {"memory": "2Gi"}})
+    search: Mapping[str, Any] = field(
+        default_factory=lambda: {"requests": {"memory": "2Gi"}, "limits": {"memory": "8Gi"}}
+    )
     """Searches; CPUs and GPUs are what `spec.ray` asks for."""
-    gptran: Mapping[str, Any] = field(default_factory=lambda: {"requests": {"memory": "2Gi"}})
+    gptran: Mapping[str, Any] = field(
+        default_factory=lambda: {"requests": {"memory": "2Gi"}, "limits": {"memory": "8Gi"}}
+    )
     """Refinements; CPUs and GPUs are what `spec.ray` asks for."""
 
 
@@ -75,6 +111,31 @@ class DefaultStorage:
     """Its storage class; no claim is made, and such work is refused, where empty."""
     size: str = "10Gi"
     """Its size."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """How large the folders of a worker may grow that go away with its pod."""
+
+    storage: str = "20Gi"
+    """Checkpoints, models and reports where no claim keeps them."""
+    home: str = "10Gi"
+    """Caches, such as those of models."""
+    tmp: str = "10Gi"
+    """Temporary files."""
+    shm: str = "4Gi"
+    """Shared memory, in which Ray keeps its objects; it counts as memory."""
+    other: str = "10Gi"
+    """An emptyDir that `spec.podTemplate` adds, each."""
+
+    def has(self, volume: str) -> bool:
+        """Whether the volume of that name has a size of its own."""
+        return volume in {each.name for each in dataclasses.fields(self)}
+
+    def of(self, volume: str) -> str:
+        """The most that the volume of that name may hold."""
+        size: str = getattr(self, volume) if self.has(volume) else self.other
+        return size
 
 
 @dataclass(frozen=True)
@@ -91,12 +152,14 @@ class Settings:
     """Secrets, in each resource's namespace, that the images are fetched with."""
     resources: Resources = field(default_factory=Resources)
     """Container resources of workers."""
+    scratch: Scratch = field(default_factory=Scratch)
+    """Sizes of folders that go away with the pod."""
     termination_grace_seconds: int = 60
     """Time that a worker has to save its state when it is stopped."""
     default_storage: DefaultStorage = field(default_factory=DefaultStorage)
     """Where work without `spec.storage` is kept."""
     allow: Allowances = field(default_factory=Allowances)
-    """What users may do in `spec.podTemplate`."""
+    """What users may ask for beyond what is harmless."""
     worker_pod_patch: Mapping[str, Any] = field(default_factory=dict)
     """A strategic merge patch (metadata, spec) over all workers' pods; `spec.podTemplate` is merged
     over that."""
@@ -156,7 +219,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A field's name as it is written in YAML."""
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
 
@@ -165,7 +229,7 @@ def _build(kind: type, data: Any, where: str) -> Any:
     if not isinstance(data, Mapping):
         raise SettingsError(f"{where or 'settings'}: {data!r} was given; allowed is a mapping")
     hints = get_type_hints(kind)
-    names = {_camel(each.name): each.name for each in dataclasses.fields(kind)}
+    names = {camel(each.name): each.name for each in dataclasses.fields(kind)}
     values = {}
     for key, value in data.items():
         place = f"{where}.{key}" if where else str(key)

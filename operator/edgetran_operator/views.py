@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from edgetran.api import KINDS
+from edgetran.api import KINDS, ExitCode
 from edgetran_operator.children.job import FAILURES_ANNOTATION, NODE_ANNOTATION
+from edgetran_operator.children.run import DISRUPTION
 from edgetran_operator.children.work import fingerprint
 from edgetran_operator.observation import (
     NodeView,
@@ -25,6 +26,8 @@ _CHILD: Final = re.compile(
     rf"(?P<name>.+)-(?P<short>{'|'.join(_SHORT_NAMES)})-(?P<suffix>worker|spec|results-(?P<n>\d+))"
 )
 _ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+_ENDED_BY_NODE: Final = frozenset({"NodeLost", "NodeShutdown", "Preempting", "Shutdown"})
+_NODE_IS_LOW: Final = "The node "
 _RECORDS: Final = "records.jsonl.gz"
 _NEVER: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -125,7 +128,23 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         waiting=_waiting(state.get("waiting") or {}),
         exit_code=ended.get("exitCode") if ended else None,
         message=message,
+        disrupted=_disrupted(pod, ended.get("exitCode") if ended else None),
     )
+
+
+def _disrupted(pod: Mapping[str, Any], exit_code: int | None) -> bool:
+    """Whether a pod was ended from outside, which says nothing of its work."""
+    status = pod.get("status", {})
+    if exit_code == ExitCode.STOPPED or "deletionTimestamp" in pod["metadata"]:
+        return True
+    if any(
+        each.get("type") == DISRUPTION and each.get("status") == "True"
+        for each in status.get("conditions", ())
+    ):
+        return True
+    # Kubernetes before 1.26 says it in words alone; a pod over a limit of its own is Evicted too.
+    low = str(status.get("message", "")).startswith(_NODE_IS_LOW)
+    return status.get("reason") in _ENDED_BY_NODE or (status.get("reason") == "Evicted" and low)
 
 
 def _unschedulable(status: Mapping[str, Any]) -> str:

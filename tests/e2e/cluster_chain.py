@@ -96,6 +96,7 @@ def worker_settings(cache: Path) -> dict[str, Any]:
         "imagePullPolicy": "Never",
         "resources": {"profile": small, "search": small, "gptran": small},
         "terminationGraceSeconds": 30,
+        "allow": {"hostSensors": True},
         "workerPodPatch": {"spec": {"containers": [container], "volumes": volumes}},
     }
 

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pod=os.environ.get("POD_NAME") or socket.gethostname(),
         open_results=open_results,
         metrics_port=given.metrics_port,
+        spec_hash=os.environ.get("EDGETRAN_SPEC_HASH", ""),
         log=Log(as_json=os.environ.get("EDGETRAN_LOG") == "json"),
     )
     status = run_worker(settings)

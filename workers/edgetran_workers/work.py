@@ -72,12 +72,14 @@ class Work:
     search: SearchInput | None = None
 
 
-def read_work(folder: Path, command: str) -> Work:
+def read_work(folder: Path, command: str, spec_hash: str = "") -> Work:
     """The work in the mounted `folder`.
 
     Args:
         folder: holds resource.yaml, work.json and perhaps dependencies.yaml.
         command: profile, search or gptran.
+        spec_hash: `edgetran.api.spec_hash` of the resource that the pod was made for; any resource
+            is read where it is empty.
 
     Raises:
         WorkError: a file is missing or is not what it should be.
@@ -89,6 +91,11 @@ def read_work(folder: Path, command: str) -> Work:
         raise WorkError(
             f"{RESOURCE_FILE}: holds {found}; allowed for `edgetran-worker {command}` is one "
             f"{KINDS[command]}"
+        )
+    if spec_hash and api.spec_hash(resources[0]) != spec_hash:
+        raise WorkError(
+            f"{RESOURCE_FILE}: is not the spec that this pod was made for, so the ConfigMap was "
+            "changed; allowed is to delete it, and the operator makes it again"
         )
     dependencies = folder / DEPENDENCIES_FILE
     text = _text(dependencies) if dependencies.exists() else ""

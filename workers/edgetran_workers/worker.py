@@ -75,6 +75,7 @@ class WorkerSettings:
         open_results: gives the store of a work's results.
         metrics_port: port of /metrics; 0 takes a free one, -1 serves none.
         log: where lines go.
+        spec_hash: of the spec that the pod was made for; empty where any may be worked on.
     """
 
     command: str
@@ -83,6 +84,7 @@ class WorkerSettings:
     open_results: Callable[[Work], ResultsStore]
     metrics_port: int
     log: Log
+    spec_hash: str = ""
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -139,7 +141,7 @@ class _Worker:
 
     def _work(self) -> tuple[Reason, str]:
         place, log = self._settings.place, self._log
-        work = read_work(place.work, self._settings.command)
+        work = read_work(place.work, self._settings.command, self._settings.spec_hash)
         resource = work.resource
         log.tell_about(kind=resource.kind, namespace=work.namespace, name=resource.name)
         chain = plan_part(resource, work.dependencies)

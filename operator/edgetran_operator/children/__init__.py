@@ -4,9 +4,9 @@ from edgetran_operator.children.access import access
 from edgetran_operator.children.claim import claim
 from edgetran_operator.children.implied import implied_child
 from edgetran_operator.children.job import worker_job
-from edgetran_operator.children.pod import worker_pod
+from edgetran_operator.children.pod import pod_template, worker_pod
 from edgetran_operator.children.ray_job import RAY_API_VERSION, ray_job
-from edgetran_operator.children.restrict import podtemplate_problems
+from edgetran_operator.children.restrict import device_problems, podtemplate_problems
 from edgetran_operator.children.results import results_part
 from edgetran_operator.children.run import COMPONENTS, Inputs, Run
 from edgetran_operator.children.work import new_work, work_child
@@ -18,8 +18,10 @@ __all__ = [
     "Run",
     "access",
     "claim",
+    "device_problems",
     "implied_child",
     "new_work",
+    "pod_template",
     "podtemplate_problems",
     "ray_job",
     "results_part",

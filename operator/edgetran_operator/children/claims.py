@@ -12,28 +12,30 @@ _CLAIM: Final = "persistentVolumeClaim"
 _CONTAINERS: Final = ("initContainers", "containers", "ephemeralContainers")
 
 
-def one_volume_per_claim(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A PodSpec whose volumes of one claim are one, the first; their mounts are mounts of it.
+def one_volume_per_claim(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """A pod's template whose volumes of one claim are one, the first, which all mounts are of.
 
     Mounts of a volume that could only be read stay so.
     """
+    spec = pod["spec"]
     first: dict[str, str] = {}
     stands_for: dict[str, str] = {}
     only_read: set[str] = set()
     writable: set[str] = set()
-    for volume in spec.get("volumes", ()):
-        claim = volume.get(_CLAIM)
+    volumes = spec.get("volumes")
+    for volume in volumes if isinstance(volumes, list) else []:
+        claim = volume.get(_CLAIM) if isinstance(volume, Mapping) else None
         if not isinstance(claim, Mapping):
             continue
-        name = str(claim.get("claimName"))
-        stands_for[volume["name"]] = first.setdefault(name, volume["name"])
+        name = str(volume.get("name"))
+        stands_for[name] = first.setdefault(str(claim.get("claimName")), name)
         if claim.get("readOnly"):
-            only_read.add(volume["name"])
+            only_read.add(name)
         else:
-            writable.add(stands_for[volume["name"]])
+            writable.add(stands_for[name])
     if len(first) == len(stands_for):
-        return dict(spec)
-    volumes = [
+        return dict(pod)
+    kept = [
         _for_all(volume, writable)
         for volume in spec["volumes"]
         if stands_for.get(volume["name"], volume["name"]) == volume["name"]
@@ -43,7 +45,7 @@ def one_volume_per_claim(spec: Mapping[str, Any]) -> dict[str, Any]:
         for field in _CONTAINERS
         if field in spec
     }
-    return {**spec, "volumes": volumes, **containers}
+    return {**pod, "spec": {**spec, "volumes": kept, **containers}}
 
 
 def _for_all(volume: Mapping[str, Any], writable: set[str]) -> dict[str, Any]:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from edgetran.api import child_name
+from edgetran.api import ExitCode, child_name
 from edgetran.api.names import WORKER
+from edgetran_operator.children.claims import one_volume_per_claim
 from edgetran_operator.children.pod import worker_pod
-from edgetran_operator.children.run import Run
+from edgetran_operator.children.run import DISRUPTION, Run
 from edgetran_operator.outcome import Child
 
 FAILURES_ANNOTATION: Final = "edgetran.io/failures-before"
-"""Failures of earlier workers of the resource, so that they are counted over all of them."""
+"""Attempts of earlier workers that ended badly, so that they are counted over all of them."""
 NODE_ANNOTATION: Final = "edgetran.io/node"
 """The board that a measuring worker is pinned to."""
+
+_NO_FAILURES: Final[tuple[Mapping[str, Any], ...]] = (
+    {
+        "action": "Ignore",
+        "onPodConditions": [{"type": DISRUPTION, "status": "True"}],
+    },
+    {
+        "action": "Ignore",
+        "onExitCodes": {
+            "containerName": "worker",
+            "operator": "In",
+            "values": [int(ExitCode.STOPPED)],
+        },
+        "onPodConditions": [],  # the schemas of 1.26 to 1.28 demand it
+    },
+)
+"""Ends that say nothing of the work: evictions, drains, and SIGTERM with the state saved."""
 
 
 def worker_annotations(run: Run, failures: int) -> dict[str, str]:
@@ -29,19 +48,22 @@ def worker_job(run: Run, failures: int) -> Child:
 
     Args:
         run: the work.
-        failures: failures of earlier workers of the resource.
+        failures: attempts of earlier workers of the resource that ended badly.
     """
     name = child_name(run.resource, WORKER)
+    spec: dict[str, Any] = {
+        "completions": 1,
+        "parallelism": 1,
+        "backoffLimit": run.spec.backoff_limit,
+        "template": one_volume_per_claim(worker_pod(run)),
+    }
+    if run.pod_failure_policy:
+        spec["podFailurePolicy"] = {"rules": [dict(rule) for rule in _NO_FAILURES]}
     return Child(
         {
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": run.metadata(name, worker_annotations(run, failures)),
-            "spec": {
-                "completions": 1,
-                "parallelism": 1,
-                "backoffLimit": run.spec.backoff_limit,
-                "template": worker_pod(run),
-            },
+            "spec": spec,
         }
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
-from edgetran.api import Resource, child_name
+from edgetran.api import Resource, child_name, spec_hash
 from edgetran.api.names import SPEC, STORAGE, WORKER
-from edgetran_operator.children.claims import one_volume_per_claim
+from edgetran_operator.children.affinity import joined
 from edgetran_operator.children.merge import strategic_merge
+from edgetran_operator.children.restricting import quantity
 from edgetran_operator.children.run import BOARD_LABEL, MEASURING_LABEL, Run
+from edgetran_operator.settings import Scratch, Settings
 
 WORK_PATH: Final = "/etc/edgetran/work"
 INPUTS_PATH: Final = "/etc/edgetran/inputs"
@@ -19,6 +22,12 @@ HOME_PATH: Final = "/var/lib/edgetran/home"
 USER: Final = 65532
 """The user `nonroot` of distroless images; it owns nothing on a node."""
 METRICS_PORT: Final = 9090
+_RESTRICTED: Final[Mapping[str, Any]] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""The security context of every container."""
 
 
 def worker_pod(run: Run, *, template: bool = True) -> dict[str, Any]:
@@ -30,11 +39,61 @@ def worker_pod(run: Run, *, template: bool = True) -> dict[str, Any]:
     """
     pod: dict[str, Any] = {"metadata": {"labels": _labels(run)}, "spec": _spec(run)}
     pod = strategic_merge(pod, run.settings.worker_pod_patch)
-    patch = run.spec.pod_template
-    if template and patch is not None:
-        pod = strategic_merge(pod, patch.model_dump(by_alias=True, exclude_none=True, mode="json"))
+    patch = pod_template(run)
+    if template and patch:
+        before = pod["spec"]
+        pod = strategic_merge(pod, patch)
         pod["metadata"]["labels"] |= _labels(run)  # selectors and quotas rely on these
-    return {**pod, "spec": one_volume_per_claim(pod["spec"])}
+        if before.get("affinity"):
+            pod["spec"]["affinity"] = joined(before["affinity"], pod["spec"].get("affinity"))
+        _restrict_further(before, pod["spec"])
+    _bound(pod["spec"], run.settings)
+    return pod
+
+
+def pod_template(run: Run) -> dict[str, Any]:
+    """`spec.podTemplate` as plain data."""
+    patch = run.spec.pod_template
+    if patch is None:
+        return {}
+    found: dict[str, Any] = patch.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return found
+
+
+def _restrict_further(before: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Containers that a template adds are as restricted as the worker where it says nothing."""
+    for field in ("containers", "initContainers"):
+        known = [container.get("name") for container in _mappings(before.get(field))]
+        for container in _mappings(spec.get(field)):
+            context = container.get("securityContext")
+            if container.get("name") not in known and isinstance(context, dict | None):
+                container["securityContext"] = {**_RESTRICTED, **(context or {})}
+
+
+def _bound(spec: dict[str, Any], settings: Settings) -> None:
+    """A size for every folder of the pod's own, and a limit of memory that fits its request."""
+    for volume in _mappings(spec.get("volumes")):
+        folder = volume.get("emptyDir")
+        if isinstance(folder, dict):
+            folder.setdefault("sizeLimit", settings.scratch.of(str(volume.get("name"))))
+    for container in _mappings(spec.get("containers")):
+        resources = container.get("resources")
+        if isinstance(resources, dict):
+            _fit_limit(resources)
+
+
+def _fit_limit(resources: dict[str, Any]) -> None:
+    """The default limit of memory grows with what a template requests."""
+    requests, limits = resources.get("requests"), resources.get("limits")
+    if isinstance(requests, dict) and isinstance(limits, dict):
+        asked, most = quantity(requests.get("memory")), quantity(limits.get("memory"))
+        if asked is not None and most is not None and asked > most:
+            resources["limits"] = {**limits, "memory": requests["memory"]}
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    entries = value if isinstance(value, list) else []
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _labels(run: Run) -> dict[str, str]:
@@ -78,6 +137,7 @@ def _container(run: Run) -> dict[str, Any]:
         "command": ["edgetran-worker", run.component],
         "env": [
             {"name": "EDGETRAN_LOG", "value": "json"},
+            {"name": "EDGETRAN_SPEC_HASH", "value": spec_hash(run.resource)},
             {"name": "HOME", "value": HOME_PATH},
             _from_field("POD_NAME", "metadata.name"),
             _from_field("POD_NAMESPACE", "metadata.namespace"),
@@ -85,11 +145,7 @@ def _container(run: Run) -> dict[str, Any]:
         ],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": _resources(run),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(_RESTRICTED),
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(run),
@@ -139,17 +195,19 @@ def _resources(run: Run) -> dict[str, Any]:
 
 
 def _volumes(run: Run) -> list[dict[str, Any]]:
+    scratch = run.settings.scratch
     volumes: list[dict[str, Any]] = [
         {"name": "work", "configMap": {"name": child_name(run.resource, SPEC)}},
-        {"name": "storage", **_storage(run.resource)},
-        {"name": "home", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "storage", **_storage(run.resource, scratch)},
+        {"name": "home", "emptyDir": {"sizeLimit": scratch.home}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": scratch.tmp}},
     ]
-    if run.component != "profile":
-        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})  # Ray's object store
+    if run.component != "profile":  # Ray's object store
+        shared = {"medium": "Memory", "sizeLimit": scratch.shm}
+        volumes.append({"name": "shm", "emptyDir": shared})
     search = run.inputs.search
     if search is not None and _claim_name(search) is not None:
-        volumes.append({"name": "search", **_storage(search, read_only=True)})
+        volumes.append({"name": "search", **_storage(search, scratch, read_only=True)})
     for job, parts in run.inputs.profiles.items():
         volumes += (
             {"name": f"in-{job}-{number}", "configMap": {"name": part}}
@@ -206,10 +264,10 @@ def _claim_name(resource: Resource) -> str | None:
     return child_name(resource, STORAGE)
 
 
-def _storage(resource: Resource, *, read_only: bool = False) -> dict[str, Any]:
+def _storage(resource: Resource, scratch: Scratch, *, read_only: bool = False) -> dict[str, Any]:
     name = _claim_name(resource)
     if name is None:
-        return {"emptyDir": {}}
+        return {"emptyDir": {"sizeLimit": scratch.storage}}
     claim: dict[str, Any] = {"claimName": name}
     if read_only:
         claim["readOnly"] = True

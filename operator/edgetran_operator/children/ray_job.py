@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from edgetran.api import child_name
 from edgetran.api.names import WORKER
+from edgetran_operator.children.claims import one_volume_per_claim
 from edgetran_operator.children.job import worker_annotations
 from edgetran_operator.children.pod import worker_pod
 from edgetran_operator.children.run import Run
@@ -58,7 +59,7 @@ def ray_job(run: Run, failures: int) -> Child:
 
 def _ray_pod(run: Run) -> dict[str, Any]:
     """The worker's pod as a member of a Ray cluster, which KubeRay starts and restarts itself."""
-    pod = worker_pod(run)
+    pod = one_volume_per_claim(worker_pod(run))
     spec = dict(pod["spec"])
     del spec["restartPolicy"]
     spec["containers"] = [

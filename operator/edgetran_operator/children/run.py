@@ -18,6 +18,8 @@ KIND_LABEL: Final = "edgetran.io/kind"
 NAME_LABEL: Final = "edgetran.io/name"
 MEASURING_LABEL: Final = "edgetran.io/measuring"
 BOARD_LABEL: Final = "edgetran.io/board"
+DISRUPTION: Final = "DisruptionTarget"
+"""The condition of a pod that the cluster took away: evicted, drained, preempted."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Run:
         node: the board that a measuring pod is pinned to; empty where it is free.
         architecture: the board's processor architecture; empty where it is not known.
         namespaces_in_affinity: whether pod affinity can look into all namespaces.
+        pod_failure_policy: whether a Job can be told which failures are none.
     """
 
     resource: Resource
@@ -60,6 +63,7 @@ class Run:
     node: str = ""
     architecture: str = ""
     namespaces_in_affinity: bool = True
+    pod_failure_policy: bool = False
 
     @property
     def component(self) -> str:

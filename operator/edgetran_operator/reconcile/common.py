@@ -6,7 +6,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from edgetran.api import API_VERSION, ConditionType, Reason, Resource, find_condition
+from edgetran.api import (
+    API_VERSION,
+    ConditionType,
+    Reason,
+    Resource,
+    find_condition,
+    spec_hash,
+)
 from edgetran_operator.children import Inputs, Run
 from edgetran_operator.observation import Observation
 from edgetran_operator.outcome import Deletion, Outcome
@@ -51,10 +58,13 @@ def reconcile_work(
         _invalid(draft, problem or "the spec cannot be read")
         return draft.outcome()
     run = make_run(seen, resource)
-    banned = forbidden(run) if seen.first is None else None
+    # Judged wherever a worker would be made, since settings may have become narrower meanwhile.
+    banned = forbidden(run) if seen.worker is None else None
     if banned is not None:
         _invalid(draft, banned)
         return draft.outcome()
+    if draft.before.spec_hash is None and seen.first is not None:
+        draft.fields["spec_hash"] = spec_hash(seen.first)
     take_over(draft)
     spec = spec_of(resource)
     if spec.suspend:
@@ -63,6 +73,16 @@ def reconcile_work(
         seconds = spec.active_deadline_seconds
         message = f"the work took {seconds} s, which spec.activeDeadlineSeconds allows at most"
         fail(draft, run, Reason.DEADLINE_EXCEEDED, message, rest)
+    elif seen.worker is None and seen.copy_problem:
+        give_board_back(draft)
+        draft.held_up(Reason.SPEC_COPY_REFUSED, seen.copy_problem)
+    elif seen.worker is None and seen.foreign:
+        give_board_back(draft)
+        message = (
+            f"{seen.foreign} has the name and the labels of a child of this {seen.kind} and "
+            "belongs to nobody; allowed is to delete it"
+        )
+        draft.held_up(Reason.FOREIGN_CHILD, message)
     else:
         _resume(draft)
         work(draft, run)
@@ -83,6 +103,7 @@ def make_run(seen: Observation, resource: Resource, inputs: Inputs | None = None
         node=(board.node or "") if board is not None else "",
         architecture=board.architecture if board is not None else "",
         namespaces_in_affinity=seen.namespaces_in_affinity,
+        pod_failure_policy=seen.pod_failure_policy,
     )
 
 
@@ -147,7 +168,15 @@ def with_stage(draft: Draft, progress: Progress) -> Progress:
     return progress
 
 
+def give_board_back(draft: Draft) -> None:
+    """Let others have the board while the work cannot start."""
+    if "node" in type(draft.before).model_fields:
+        draft.fields["node"] = None
+
+
 def _invalid(draft: Draft, message: str) -> None:
+    if draft.seen.worker is None and not live_pods(draft.seen):
+        give_board_back(draft)
     draft.set(ConditionType.SUCCEEDED, "False", Reason.SPEC_INVALID, message)
     draft.set(ConditionType.STALLED, "True", Reason.SPEC_INVALID, message)
     draft.drop(ConditionType.RECONCILING)

@@ -50,6 +50,8 @@ _WARNINGS: Final = frozenset(
     {
         Reason.SPEC_INVALID,
         Reason.SPEC_CHANGE_REFUSED,
+        Reason.SPEC_COPY_REFUSED,
+        Reason.FOREIGN_CHILD,
         Reason.NO_MATCHING_NODE,
         Reason.DEVICE_LOST,
         Reason.DEPENDENCY_MISSING,

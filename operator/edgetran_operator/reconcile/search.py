@@ -13,7 +13,7 @@ from edgetran.api import (
     implied_profiling_jobs,
     implied_refinement,
 )
-from edgetran_operator.children import Inputs, Run, implied_child, new_work, work_child
+from edgetran_operator.children import Inputs, Run, implied_child, new_work
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.outcome import Outcome
 from edgetran_operator.reconcile.common import (
@@ -39,7 +39,7 @@ from edgetran_operator.reconcile.dependencies import (
 )
 from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.spec import honoured, spec_of
-from edgetran_operator.reconcile.worker import Stage, advance, refusal_of
+from edgetran_operator.reconcile.worker import Stage, advance, give_work, refusal_of
 
 
 def reconcile_search(seen: Observation) -> Outcome:
@@ -122,7 +122,7 @@ def _begin(draft: Draft, run: Run) -> None:
     if draft.before.start_time is None:
         draft.fields["start_time"] = draft.now
     if draft.seen.work is None:
-        draft.apply.append(work_child(run, new_work(run)))
+        draft.apply.append(give_work(draft, run, new_work(run)))
 
 
 def _wait(draft: Draft, run: Run, obstacle: Obstacle) -> None:

@@ -16,7 +16,13 @@ from edgetran.api import (
 )
 from edgetran.api.base import ApiModel, immutable_fields
 from edgetran.api.common import NewClaim, Storage
-from edgetran_operator.children import Run, podtemplate_problems, worker_pod
+from edgetran_operator.children import (
+    Run,
+    device_problems,
+    pod_template,
+    podtemplate_problems,
+    worker_pod,
+)
 from edgetran_operator.observation import Observation
 from edgetran_operator.settings import Settings
 
@@ -110,15 +116,18 @@ def forbidden(run: Run) -> str | None:
             "workers would not see the models; allowed with it is a claim or a newClaim that every "
             "Ray worker mounts"
         )
-    patch = spec_of(resource).pod_template
-    if patch is None or patch.spec is None:
-        return None
-    base = worker_pod(run, template=False)["spec"]
-    problems = podtemplate_problems(patch.spec, base, run.settings.allow)
-    return (
-        "; ".join(f"spec.podTemplate.spec.{place}: {message}" for place, message in problems)
-        or None
-    )
+    return pod_problem(run)
+
+
+def pod_problem(run: Run) -> str | None:
+    """What the pod of a run would be and the administrator does not allow; None where nothing."""
+    problems = device_problems(run.resource, run.settings)
+    patch = pod_template(run)
+    if patch:
+        base, merged = worker_pod(run, template=False), worker_pod(run)
+        found = podtemplate_problems(patch, base, merged, run.settings)
+        problems += ((f"spec.podTemplate.{place}", message) for place, message in found)
+    return "; ".join(f"{place}: {message}" for place, message in problems) or None
 
 
 def _needs_a_claim(spec: CoDesignSearchSpec | GPTranRunSpec) -> bool:

@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from edgetran.api import LAST_RESULTS, TERMINAL, Reason, Resource, child_name, reason_of
+from edgetran.api import (
+    LAST_RESULTS,
+    TERMINAL,
+    Reason,
+    Resource,
+    child_name,
+    reason_of,
+    spec_hash,
+)
 from edgetran.api.common import COMMON_MUTABLE, CommonStatus
 from edgetran.api.names import results
 from edgetran_operator.children import (
@@ -24,10 +32,16 @@ from edgetran_operator.children import (
     work_child,
     worker_job,
 )
-from edgetran_operator.observation import Observation, PodView, Refusal, WorkerView
+from edgetran_operator.observation import (
+    Observation,
+    PodView,
+    Refusal,
+    WorkerView,
+    WorkFiles,
+)
 from edgetran_operator.outcome import Change, Child, Deletion
 from edgetran_operator.reconcile.draft import Draft, cut
-from edgetran_operator.reconcile.spec import spec_of
+from edgetran_operator.reconcile.spec import pod_problem, spec_of
 
 UNREPORTED_SECONDS: Final = 60
 """How long results of a worker that ended well may take to be seen before it is started again."""
@@ -93,20 +107,48 @@ def advance(draft: Draft, run: Run) -> Progress:
 
 
 def count_failures(draft: Draft) -> None:
-    """Count the attempts that failed over all workers; tell of each new one."""
-    worker = draft.seen.worker
+    """Count the attempts that failed over all workers; tell of each new one.
+
+    Ends from outside are no failures, and the count starts anew once the work got further than it
+    was when a worker last failed: so a long search outlives any number of drained nodes.
+    """
+    worker, before = draft.seen.worker, draft.before
     if worker is None:
         return
-    pods = [pod for pod in draft.seen.pods if pod.worker_uid == worker.uid]
-    failed = [pod for pod in pods if pod.phase == "Failed"]
-    total = worker.failures_before + max(worker.failed_pods, len(failed))
-    if total <= draft.before.failures:
+    ended = worker.failures_before + worker.failed_pods
+    new = ended - (before.ended_attempts or 0)
+    if new == 0:
         return
-    draft.fields["failures"] = total
-    if failed and not worker.failed:
-        last = max(failed, key=lambda pod: (pod.created, pod.name))
-        if last.exit_code not in TERMINAL:
-            draft.tell(Reason.WORKER_RETRIED, f"{_ending(last)}; it is started again")
+    draft.fields["ended_attempts"] = ended
+    newest = _failed_pods(draft.seen, worker)[-new:] if new > 0 else []
+    failed = new - sum(pod.disrupted for pod in newest)
+    if failed > 0:
+        step = _steps_done(draft)
+        further = before.failed_at_step is None or step > before.failed_at_step
+        draft.fields["failures"] = failed if further else before.failures + failed
+        draft.fields["failed_at_step"] = step
+    if newest and not worker.failed and newest[-1].exit_code not in TERMINAL:
+        said = "was stopped from outside" if newest[-1].disrupted else ""
+        draft.tell(Reason.WORKER_RETRIED, f"{_ending(newest[-1], said)}; it is started again")
+
+
+def _failed_pods(seen: Observation, worker: WorkerView) -> list[PodView]:
+    """Pods of the worker that ended badly, in the order in which they were made."""
+    return sorted(
+        (
+            pod
+            for pod in seen.pods
+            if pod.phase == "Failed" and (pod.worker_uid == worker.uid or worker.kind == "RayJob")
+        ),
+        key=lambda pod: (pod.created, pod.name),
+    )
+
+
+def _steps_done(draft: Draft) -> int:
+    """Steps that the work has done, as far as its worker said."""
+    progress = draft.fields.get("progress", draft.before.progress)
+    done = str(progress).partition("/")[0]
+    return int(done) if done.isascii() and done.isdecimal() and len(done) <= 15 else 0
 
 
 def take_over(draft: Draft) -> None:
@@ -115,14 +157,14 @@ def take_over(draft: Draft) -> None:
     names = [part.name for part in draft.seen.parts if part.used]
     if names:
         draft.fields["results"] = tuple(names[-16:])
-    if isinstance(summary.get("progress"), str):
-        draft.fields["progress"] = summary["progress"]
-    if isinstance(summary.get("artifacts"), str):
-        draft.fields["artifacts"] = summary["artifacts"]
+    model = type(draft.before)
+    for name in ("progress", "artifacts"):
+        told = _valid(model, name, summary[name]) if isinstance(summary.get(name), str) else None
+        if told is not None:
+            draft.fields[name] = getattr(told, name)
     reported = summary.get("status")
     if not isinstance(reported, Mapping):
         return
-    model = type(draft.before)
     own = set(model.model_fields) - set(CommonStatus.model_fields) - _THE_OPERATORS
     for name in own:
         alias = model.model_fields[name].alias or name
@@ -174,16 +216,18 @@ def _start(draft: Draft, run: Run) -> Progress:
             "allowed is to install KubeRay, or mode local or cluster"
         )
         return Progress(Stage.HELD_UP, Reason.RAY_UNAVAILABLE, message)
+    banned = pod_problem(run)
+    if banned is not None:
+        return Progress(Stage.HELD_UP, Reason.SPEC_INVALID, banned)
     work = new_work(run)
     count = max(1, _parts_in_use(draft) + 1)
     names = _part_names(run, count)
     children: list[Child] = [*access(run, names), *claim(run)]
     children += _missing_parts(seen, run, count)
     if seen.work is None or seen.work.fingerprint != work.fingerprint:
-        children.append(work_child(run, work))
+        children.append(give_work(draft, run, work))
     build = ray_job if ray else worker_job
-    failures = draft.fields.get("failures", draft.before.failures)
-    children.append(build(run, failures))
+    children.append(build(run, draft.before.ended_attempts or 0))
     refused = _refused(seen, children)
     if refused is not None:
         if refused.reason is not Reason.SPEC_INVALID:
@@ -193,6 +237,12 @@ def _start(draft: Draft, run: Run) -> Progress:
     if draft.before.start_time is None:
         draft.fields["start_time"] = draft.now
     return Progress(Stage.WAITING, Reason.PENDING, STARTING)
+
+
+def give_work(draft: Draft, run: Run, work: WorkFiles) -> Child:
+    """The spec ConfigMap; from here on the status knows what is in it."""
+    draft.fields["spec_hash"] = spec_hash(run.resource)
+    return work_child(run, work)
 
 
 def _refused(seen: Observation, children: list[Child]) -> Progress | None:
@@ -250,9 +300,11 @@ def _keep_parts(draft: Draft, run: Run) -> Progress | None:
     children: list[Child] = []
     if missing or grown:
         children += [*access(run, _part_names(run, count)), *missing]
-    if seen.work is None:
-        children.append(work_child(run, new_work(run)))
+    if seen.work is None and not seen.copy_problem:
+        children.append(give_work(draft, run, new_work(run)))
     draft.apply += children
+    if seen.copy_problem:
+        return Progress(Stage.HELD_UP, Reason.SPEC_COPY_REFUSED, seen.copy_problem)
     return _refused(seen, children)
 
 
@@ -298,9 +350,26 @@ def _ended(draft: Draft, worker: WorkerView) -> Progress | None:
         pod = min(final, key=lambda each: (each.created, each.name))
         assert pod.exit_code is not None  # noqa: S101 - None is no terminal exit code
         return Progress(Stage.FAILED, reason_of(pod.exit_code), _said(pod))
-    if worker.failed:
-        return Progress(Stage.FAILED, *_gave_up(worker, pods, summary))
+    failures = draft.fields.get("failures", draft.before.failures)
+    if worker.failed and failures <= spec_limit(draft) and _ran_out(worker, summary):
+        delete_worker(draft)
+        message = (
+            "the worker was interrupted, or got further, before it failed; it is started again"
+        )
+        draft.tell(Reason.WORKER_RETRIED, message)
+        return Progress(Stage.WAITING, Reason.PENDING, message)
+    if worker.failed or failures > spec_limit(draft):
+        stop_worker(draft)
+        return Progress(Stage.FAILED, *_gave_up(draft, worker, pods, summary))
     return None
+
+
+def _ran_out(worker: WorkerView, summary: Mapping[str, Any]) -> bool:
+    """Whether a worker failed for the number of its attempts, as its controller counts them."""
+    if worker.kind == "Job":
+        return worker.failed_pods > 0 or worker.reason == "BackoffLimitExceeded"
+    final = _summary_reason(summary) in {reason_of(code) for code in TERMINAL}
+    return not final and worker.failed_pods > worker.backoff_limit > 0
 
 
 def _unreported(draft: Draft, worker: WorkerView) -> Progress:
@@ -329,15 +398,15 @@ def spec_limit(draft: Draft) -> int:
 
 
 def _gave_up(
-    worker: WorkerView, pods: list[PodView], summary: Mapping[str, Any]
+    draft: Draft, worker: WorkerView, pods: list[PodView], summary: Mapping[str, Any]
 ) -> tuple[Reason, str]:
     if worker.kind == "RayJob":
         return _ray_failure(worker, summary)
     last = max(pods, key=lambda pod: (pod.created, pod.name), default=None)
-    attempts = max(worker.failed_pods, len(pods), 1)
+    attempts = max(draft.fields.get("failures", draft.before.failures), 1)
     message = (
         f"the worker failed {attempts} time{'s' if attempts > 1 else ''} and "
-        f"spec.backoffLimit is {worker.backoff_limit}"
+        f"spec.backoffLimit is {spec_limit(draft)}"
     )
     if last is None:
         return Reason.CHILD_FAILED, f"{message}: {worker.message}"
@@ -385,8 +454,10 @@ def _under_way(seen: Observation, worker: WorkerView) -> Progress:
     return Progress(Stage.WAITING, Reason.PENDING, f"pod {pod.name} waits for a node")
 
 
-def _ending(pod: PodView) -> str:
+def _ending(pod: PodView, how: str = "") -> str:
     said = _said(pod)
+    if how:
+        return f"pod {pod.name} {how}{f': {said}' if said else ''}"
     code = f" with exit code {pod.exit_code}" if pod.exit_code is not None else ""
     return f"pod {pod.name} ended{code}{f': {said}' if said else ''}"
 

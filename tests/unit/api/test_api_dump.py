@@ -17,6 +17,7 @@ from edgetran.api import (
     refused_changes,
     resolve,
     same_spec,
+    spec_hash,
     to_dict,
 )
 
@@ -168,3 +169,33 @@ def _transition_rules():
         for rule in model.get("x-kubernetes-validations", []):
             if "oldSelf" in rule["rule"]:
                 yield rule
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"suspend": True},
+        {"backoffLimit": 9},
+        {"activeDeadlineSeconds": 5, "ttlSecondsAfterFinished": 7},
+        {"search": {"maxTrials": 40, "parallelTrials": 2}},
+        {"seed": 0},
+    ],
+)
+def test_the_hash_of_a_spec_stays_where_what_may_change_does(changes):
+    assert spec_hash(minimal(**changes)) == spec_hash(minimal())
+    written = to_dict(minimal(**changes))
+    assert spec_hash(parse_resource(written)) == spec_hash(minimal())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"podTemplate": {"spec": {"hostPID": True}}},
+        {"storage": {"uri": "s3://bucket/folder"}},
+        {"search": {"initialTrials": 4}},
+        {"profiling": {"sampling": {"initial": 4}}},
+    ],
+)
+def test_the_hash_of_a_spec_is_another_one_with_everything_else(changes):
+    assert spec_hash(minimal(**changes)) != spec_hash(minimal())

@@ -32,7 +32,6 @@ ACCEPTED = {
     ("CKV_K8S_9", "Pod"): "The test's pod asks one question and ends.",
     ("CKV2_K8S_6", "Pod"): "The test's pod serves nothing.",
     ("CKV_K8S_11", "Job"): "A limit would throttle what is measured, and slow training down.",
-    ("CKV_K8S_13", "Job"): "How much a search needs is the user's: spec.podTemplate sets a limit.",
 }  # fmt: skip
 
 

@@ -135,6 +135,9 @@ def test_settings_are_read_by_the_operator_as_they_were_given(
     assert everything.images.cuda == f"{registry}/edgetran-worker:dev@{DIGEST}"
     assert everything.image_pull_secrets == ("registry",)
     assert everything.allow.images
+    assert everything.allow.env == ("HF_*",)
+    assert everything.allow.priority_classes == ("high",)
+    assert (everything.scratch.shm, everything.scratch.tmp) == ("1Gi", "10")
     assert everything.worker_pod_patch == {"spec": {"priorityClassName": "low"}}
     assert everything.resources.profile["limits"] == {"memory": "2Gi", "cpu": 2}
     assert settings("namespaced").namespaces == ("team-a", "team-b")

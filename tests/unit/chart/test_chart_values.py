@@ -28,6 +28,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"workers": {"images": {"tpu": {}}}}, "/workers/images", "tpu"),
     ({"workers": {"allow": {"hostPath": "yes"}}}, "/workers/allow/hostPath", "want boolean"),
     ({"workers": {"allow": {"root": True}}}, "/workers/allow", "root"),
+    ({"workers": {"allow": {"env": ["A=B"]}}}, "/workers/allow/env", "pattern"),
+    ({"workers": {"scratch": {"shm": "much"}}}, "/workers/scratch/shm", "pattern"),
     (
         {"workers": {"terminationGraceSeconds": 0}},
         "/workers/terminationGraceSeconds",

@@ -50,8 +50,11 @@ def spec_of(kind: str, **changes: Any) -> dict[str, Any]:
 class World:
     """Objects by (kind, namespace, name), time, and an operator that sees them."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, pod_failure_policy: bool = True
+    ) -> None:
         self.settings = settings or Settings()
+        self.pod_failure_policy = pod_failure_policy
         self.now = START
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.events: list[tuple[str, Event]] = []
@@ -59,6 +62,7 @@ class World:
         self.refused: dict[str, tuple[Reason, str]] = {}
         self.refusals: dict[Key, dict[str, Refusal]] = {}
         self.gone: set[str] = set()
+        self._conditions: list[dict[str, str]] = []
         self._numbers = itertools.count(1)
         self.restart_operator()
 
@@ -70,6 +74,7 @@ class World:
         self.boards = BoardBook(self.cache, self.settings)
         self.gatherer = Gatherer(self.cache, self.boards, self.settings)
         self.gatherer.rayjobs_served = True
+        self.gatherer.pod_failure_policy = self.pod_failure_policy
         for body in list(self.objects.values()):
             self._tell(body)
 
@@ -314,6 +319,23 @@ class World:
             body["data"]["summary.json"] = json.dumps(told)
         self._store(body)
 
+    def drain(self, key: Key, code: int = 143) -> None:
+        """The node that the worker of a resource runs on is drained: its pod ends and goes."""
+        job = self.job_of(key)
+        assert job is not None
+        pods = self._live_pods(job)
+        for pod in pods:
+            pod["metadata"]["deletionTimestamp"] = self.stamp()
+        if self.pod_failure_policy:
+            self._conditions = [{"type": "DisruptionTarget", "status": "True"}]
+        self.end_pod(key, code)
+        self._conditions = []
+        self.settle()
+        for pod in pods:
+            if ("Pod", key.namespace, pod["metadata"]["name"]) in self.objects:
+                self.delete("Pod", pod["metadata"]["name"], key.namespace)
+        self.settle()
+
     def end_pod(self, key: Key, code: int, reason: str = "", message: str = "") -> None:
         """The worker of a resource ends; the Job controller takes note."""
         job = self.job_of(key)
@@ -322,17 +344,19 @@ class World:
             told = json.dumps({"reason": reason, "message": message}) if message else ""
             ended = {"exitCode": code, "message": told, "reason": "Error"}
             pod["status"] = {
+                "conditions": self._conditions,
                 "phase": "Failed" if code else "Succeeded",
                 "containerStatuses": [{"name": "worker", "state": {"terminated": ended}}],
             }
             self._store(pod)
             status = job.setdefault("status", {})
-            if code:
+            ignored = "podFailurePolicy" in job["spec"] and (code == 143 or self._conditions)
+            if code and not ignored:
                 status["failed"] = status.get("failed", 0) + 1
             if not code:
                 status["completionTime"] = self.stamp()
                 self._end_job(job, "Complete")
-            elif status["failed"] > job["spec"]["backoffLimit"]:
+            elif status.get("failed", 0) > job["spec"]["backoffLimit"]:
                 self._end_job(job, "Failed")
             self._store(job)
 

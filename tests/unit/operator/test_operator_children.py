@@ -163,7 +163,7 @@ def test_a_search_asks_for_what_its_trials_take():
     )
     container = worker(worker_pod(run))
     assert container["resources"]["requests"]["cpu"] == "6000m"
-    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2", "memory": "8Gi"}
     assert container["image"].endswith("-cuda")
 
 
@@ -185,7 +185,7 @@ def test_a_secret_of_the_storage_becomes_environment():
     run = run_of(storage={"uri": "s3://bucket/x", "secret": "keys"})
     pod = worker_pod(run)
     assert worker(pod)["envFrom"] == [{"secretRef": {"name": "keys"}}]
-    assert {"name": "storage", "emptyDir": {}} in pod["spec"]["volumes"]
+    assert {"name": "storage", "emptyDir": {"sizeLimit": "20Gi"}} in pod["spec"]["volumes"]
     assert claim(run) == ()
 
 

@@ -1,6 +1,7 @@
 """What the operator makes fits every release of Kubernetes, and the restricted standard."""
 
 import copy
+import dataclasses
 
 import kubernetes_validate
 import pytest
@@ -28,6 +29,14 @@ def test_every_child_is_valid_in_every_release(release):
     for kind, changes in RUNS:
         for child in every_child(run_of(kind, **changes)):
             kubernetes_validate.validate(child.body, release, strict=True)
+
+
+@pytest.mark.parametrize("release", [each for each in RELEASES if Version(each) >= Version("1.26")])
+def test_what_is_no_failure_is_told_in_words_that_the_release_has(release):
+    run = dataclasses.replace(run_of(), pod_failure_policy=True)
+    job = every_child(run)[-1].body
+    assert job["spec"]["podFailurePolicy"]
+    kubernetes_validate.validate(job, release, strict=True)
 
 
 def test_a_field_that_a_release_lacks_is_found():

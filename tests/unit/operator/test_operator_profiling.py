@@ -235,7 +235,7 @@ def test_failures_are_counted_over_suspension(world):
     world.change(key, suspend=False)
     world.settle()
     world.start_pods()
-    world.end_pod(key, 143)
+    world.end_pod(key, 137)
     world.settle()
     assert world.status(key)["failures"] == 2
 

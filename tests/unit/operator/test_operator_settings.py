@@ -61,7 +61,7 @@ def test_the_environment_counts_more_than_the_file(tmp_path):
         ("namespaces: default", "namespaces: 'default' was given; allowed is a list of names"),
         ("allow: {images: 'yes'}", "allow.images: 'yes' was given; allowed is true or false"),
         ("allow: [images]", "allow: ['images'] was given; allowed is a mapping"),
-        ("allow: {all: true}", "allow.all: unknown; allowed is one of hostNamespaces"),
+        ("allow: {all: true}", "allow.all: unknown; allowed is one of annotations, env"),
         ("images: {cpu: 1}", "images.cpu: 1 was given; allowed is text"),
         ("workerPodPatch: x", "workerPodPatch: 'x' was given; allowed is a mapping"),
         ("- a", "settings: ['a'] was given; allowed is a mapping"),

@@ -78,7 +78,7 @@ def test_a_volume_of_a_template_on_the_same_claim_is_one_with_it(world):
         "spec": {
             "volumes": [{"name": "mine", "persistentVolumeClaim": {"claimName": "reviews"}}],
             "containers": [
-                {"name": "worker", "volumeMounts": [{"name": "mine", "mountPath": "/mine"}]}
+                {"name": "worker", "volumeMounts": [{"name": "mine", "mountPath": "/data/x"}]}
             ],
         }
     }
@@ -87,15 +87,15 @@ def test_a_volume_of_a_template_on_the_same_claim_is_one_with_it(world):
     )
     world.settle()
     assert len(claim_volumes(world, key)) == 1
-    assert {"name": "storage", "mountPath": "/mine"} in mounts_of(world, key, "storage")
+    assert {"name": "storage", "mountPath": "/data/x"} in mounts_of(world, key, "storage")
 
 
 def test_one_volume_can_be_written_where_any_of_those_of_its_claim_could():
     def volume(name, **more):
         return {"name": name, "persistentVolumeClaim": {"claimName": "c", **more}}
 
-    spec = one_volume_per_claim(
-        {
+    pod = {
+        "spec": {
             "volumes": [volume("a", readOnly=True), {"name": "t", "emptyDir": {}}, volume("b")],
             "initContainers": [{"name": "i", "volumeMounts": [{"name": "b", "mountPath": "/b"}]}],
             "containers": [
@@ -103,7 +103,8 @@ def test_one_volume_can_be_written_where_any_of_those_of_its_claim_could():
                 {"name": "x"},
             ],
         }
-    )
+    }
+    spec = one_volume_per_claim(pod)["spec"]
     assert spec["volumes"] == [volume("a"), {"name": "t", "emptyDir": {}}]
     assert spec["initContainers"][0]["volumeMounts"] == [{"name": "a", "mountPath": "/b"}]
     assert spec["containers"][0]["volumeMounts"] == [

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from edgetran.api import ExitCode, SpecError
+from edgetran.api import ExitCode, SpecError, spec_hash
 from edgetran.runner.given import DependencyError
 from edgetran.runner.part import plan_part
 from edgetran_workers.failures import exit_code_of, sentence_of, write_termination
@@ -192,3 +192,12 @@ def test_a_termination_message_is_small_json_whatever_the_error_says(tmp_path):
     assert said["reason"] == "DependencyFailed"
     assert said["message"].startswith("ü\nü")
     write_termination(tmp_path, 1, "a folder cannot be written, and that is no further error")
+
+
+def test_work_that_the_pod_was_not_made_for_is_not_begun(tmp_path):
+    made_for = spec_hash(read_work(mount(tmp_path), "profile").resource)
+    assert read_work(tmp_path, "profile", made_for).folder == "lab/pj-s-board-01234567"
+    with pytest.raises(WorkError, match="not the spec that this pod was made for"):
+        read_work(mount(tmp_path, JOB + "  seed: 7\n"), "profile", made_for)
+    suspended = JOB + "  backoffLimit: 9\n"
+    assert read_work(mount(tmp_path, suspended), "profile", made_for).resource
