@@ -13,6 +13,7 @@ from edgetran.api import API_VERSION, KINDS
 from edgetran.api.names import profiling_job_name, refinement_name
 from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL
 from edgetran_operator.observation import NodeView, PartView, PodView, WorkerView, WorkFiles
+from edgetran_operator.troubles import Troubles
 from edgetran_operator.views import (
     child_of,
     controller_uid,
@@ -109,6 +110,7 @@ class Cache:
         self.resources: dict[Key, Entry] = {}
         self.families: dict[Key, Family] = {}
         self.nodes: dict[str, NodeView] = {}
+        self.troubles = Troubles()
         self._no_pod: dict[tuple[str, str], tuple[str, str, str]] = {}
         self._dependents: defaultdict[Key, set[Key]] = defaultdict(set)
         self._owners: dict[tuple[str, str, str], Key] = {}
@@ -324,7 +326,13 @@ def _told(entry: Entry) -> tuple[Any, ...]:
         for each in entry.status.get("conditions", ())
     )
     works = entry.status.get("activeSince") is not None
-    return entry.uid, entry.generation, entry.status.get("completionTime"), works, conditions
+    waits = [
+        each.get("message")
+        for each in entry.status.get("conditions", ())
+        if each.get("type") == "Succeeded" and each.get("reason") != "Running" and not works
+    ]
+    end = entry.status.get("completionTime")
+    return entry.uid, entry.generation, end, works, waits, conditions
 
 
 def _refers(key: Key, spec: Any) -> tuple[Key, ...]:

@@ -229,6 +229,8 @@ class Observation:
         board: which board a ProfilingJob may use; None for other kinds and for `host: true`.
         dependencies: resources that exist, by (kind, name).
         left_over: a child, as `KIND/NAME`, of an earlier resource of this name; empty where none.
+        pod_trouble: what events say of the newest pod's volumes: reason and sentence, or empty.
+        claim_trouble: what events say of the claim of `spec.storage`, in the same way.
         no_pod: what the Job's controller says where something keeps it from making its pod.
         refusals: children that the API server refused, by `KIND/NAME`.
         rayjobs_served: whether the RayJob API is there; None where it was not asked.
@@ -258,6 +260,8 @@ class Observation:
     dependencies: Mapping[tuple[str, str], Dependency] = field(default_factory=dict)
     left_over: str = ""
     foreign: str = ""
+    pod_trouble: tuple[str, str] = ("", "")
+    claim_trouble: tuple[str, str] = ("", "")
     no_pod: str = ""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     rayjobs_served: bool | None = None

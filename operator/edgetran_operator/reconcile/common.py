@@ -30,6 +30,8 @@ from edgetran_operator.reconcile.worker import (
     take_over,
 )
 
+CLAIM_SECONDS: Final = 15
+"""How often it is looked why a claim is pending: its events name no resource that waits for it."""
 NOTHING: Final = Outcome(status={})
 
 Work = Callable[[Draft, Run], None]
@@ -145,6 +147,8 @@ def show(draft: Draft, progress: Progress) -> None:
     """A worker that is not at its end, in conditions; only while it runs time counts."""
     draft.counts_time = progress.stage is Stage.RUNNING
     draft.waits = progress.reason is not Reason.RUNNING
+    if progress.reason is Reason.CLAIM_PENDING:
+        draft.look_again(CLAIM_SECONDS)
     if progress.stage is Stage.HELD_UP or (draft.waits and _stalled(draft)):
         draft.held_up(progress.reason, progress.message)
     else:

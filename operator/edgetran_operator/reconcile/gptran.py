@@ -17,6 +17,7 @@ from edgetran_operator.reconcile.common import (
 )
 from edgetran_operator.reconcile.dependencies import (
     Obstacle,
+    cause,
     condition_of,
     disagreement,
     failed,
@@ -83,7 +84,10 @@ def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, 
     mistake = disagreement(seen, refinement, resources(jobs))
     if mistake is not None:
         return Obstacle(Reason.SPEC_INVALID, mistake), Inputs()
-    return unfinished(jobs, ()) or lost_results(jobs), _with_profiles(jobs)
+    obstacle = unfinished(jobs, ())
+    if obstacle is not None:
+        obstacle = cause({f"ProfilingJob/{name}": jobs[name]}, obstacle)
+    return obstacle or lost_results(jobs), _with_profiles(jobs)
 
 
 def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]:
@@ -114,7 +118,8 @@ def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]
         message = f"CoDesignSearch/{name} failed: {said}"
         return Obstacle(Reason.DEPENDENCY_FAILED, message, final=True), inputs
     message = f"waits for the winner of CoDesignSearch/{name}"
-    return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), inputs
+    obstacle = Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True)
+    return cause({f"CoDesignSearch/{name}": found}, obstacle), inputs
 
 
 def _with_profiles(jobs: dict[str, Dependency]) -> Inputs:

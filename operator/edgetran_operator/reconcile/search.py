@@ -26,6 +26,7 @@ from edgetran_operator.reconcile.common import (
 )
 from edgetran_operator.reconcile.dependencies import (
     Obstacle,
+    cause,
     condition_of,
     disagreement,
     failed,
@@ -113,7 +114,7 @@ def _obstacle(
         )
     failure = unfinished(jobs, own)
     if failure is not None and (failure.final or obstacle is None):
-        return failure
+        return cause({f"ProfilingJob/{name}": job for name, job in jobs.items()}, failure)
     return obstacle or lost_results(jobs)
 
 
@@ -182,8 +183,20 @@ def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
         return
     message = f"GPTranRun/{refinement.name} refines the winner"
     draft.set(complete, "False", Reason.DEPENDENCY_NOT_READY, message)
+    if child is not None:
+        waits = Obstacle(Reason.RUNNING, message, wait=True)
+        known = cause({f"GPTranRun/{refinement.name}": child}, waits)
+        if known is not waits:
+            _wait_for_refinement(draft, known)
+            return
     draft.counts_time = child is not None and works(child)
     draft.going_on(Reason.RUNNING, message)
+
+
+def _wait_for_refinement(draft: Draft, obstacle: Obstacle) -> None:
+    draft.set(ConditionType.REFINEMENT_COMPLETE, "False", obstacle.reason, obstacle.message)
+    tell = draft.going_on if obstacle.wait else draft.held_up
+    tell(obstacle.reason, obstacle.message)
 
 
 def _foreign(seen: Observation, wanted: list[Any]) -> Obstacle | None:

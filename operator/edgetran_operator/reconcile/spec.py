@@ -56,9 +56,7 @@ def with_storage(
 
     Once its work began (`first`), it is the claim that was made then, whatever the settings are.
     """
-    if spec_of(resource).storage is not None or not isinstance(
-        resource, CoDesignSearch | GPTranRun
-    ):
+    if spec_of(resource).storage is not None or resource.kind == "ProfilingJob":
         return resource
     default = settings.default_storage
     storage: Storage | None = None

@@ -42,6 +42,7 @@ from edgetran_operator.observation import (
 from edgetran_operator.outcome import Change, Child, Deletion
 from edgetran_operator.reconcile.draft import Draft, cut
 from edgetran_operator.reconcile.spec import pod_problem, spec_of
+from edgetran_operator.reconcile.starting import cause
 
 UNREPORTED_SECONDS: Final = 60
 """How long results of a worker that ended well may take to be seen before it is started again."""
@@ -438,13 +439,9 @@ def _under_way(seen: Observation, worker: WorkerView) -> Progress:
             return Progress(Stage.HELD_UP, reason, message)
         return Progress(Stage.WAITING, Reason.PENDING, STARTING)
     pod = max(live, key=lambda each: (each.created, each.name))
-    if pod.unschedulable:
-        message = f"no node has room for pod {pod.name}: {pod.unschedulable}"
-        return Progress(Stage.WAITING, Reason.UNSCHEDULABLE, message)
-    if pod.waiting:
-        return Progress(
-            Stage.WAITING, Reason.PENDING, f"pod {pod.name} does not start: {pod.waiting}"
-        )
+    known = cause(seen, pod)
+    if known is not None:
+        return Progress(Stage.WAITING, *known)
     if pod.phase == "Running":
         return Progress(Stage.RUNNING, Reason.RUNNING, f"the worker runs on node {pod.node}")
     if pod.node:
