@@ -33,6 +33,7 @@ class WorkerView:
         node: the board that it is pinned to; empty where it is free.
         backoff_limit: attempts that may fail before it gives up.
         stopped: it starts no further pods.
+        made_from: a hash of the pod that it was made with; empty where it is not known.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class WorkerView:
     node: str = ""
     backoff_limit: int = 0
     stopped: bool = False
+    made_from: str = ""
 
     @property
     def ended(self) -> bool:

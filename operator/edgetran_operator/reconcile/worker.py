@@ -26,6 +26,7 @@ from edgetran_operator.children import (
     Run,
     access,
     claim,
+    made_from,
     new_work,
     ray_job,
     results_part,
@@ -281,7 +282,18 @@ def _outdated(draft: Draft, run: Run, worker: WorkerView) -> bool:
     if run.node and worker.node and worker.node != run.node:
         return True
     given = draft.seen.first
-    return given is not None and _essence(given) != _essence(run.resource)
+    if given is not None and _essence(given) != _essence(run.resource):
+        return True
+    other = worker.made_from and worker.made_from != made_from(run)
+    return bool(other) and _never_ran(draft.seen, worker)
+
+
+def _never_ran(seen: Observation, worker: WorkerView) -> bool:
+    """Whether no pod of a worker did anything yet, so that nothing is lost with it."""
+    pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
+    return worker.failed_pods == 0 and all(
+        pod.phase == "Pending" and pod.exit_code is None for pod in pods
+    )
 
 
 def _essence(resource: Resource) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from operator_world import World, check_status, spec_of
 
 from edgetran_operator.cache import Key
-from edgetran_operator.settings import Settings
+from edgetran_operator.settings import Images, Settings
 
 SETTINGS = Settings(board_start_seconds=300, stalled_after_seconds=600)
 
@@ -132,3 +132,50 @@ def test_time_that_a_search_waits_for_a_board_does_not_count_against_its_deadlin
     world.wait(15)
     world.settle()
     assert world.says(key, "Succeeded") == ("False", "DeadlineExceeded")
+
+
+def set_images(world: World, cpu: str) -> None:
+    """The administrator changes the chart's values, and the operator starts anew."""
+    world.settings = Settings(images=Images(cpu=cpu))
+    world.restart_operator()
+    world.settle()
+
+
+def image_of(world: World, key: Key) -> str:
+    job = world.job_of(key)
+    assert job is not None
+    image: str = job["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image
+
+
+@pytest.mark.parametrize("pods", [True, False], ids=["pod", "no-pod"])
+def test_a_worker_that_never_ran_is_made_anew_when_its_image_is_another_one(world, pods):
+    set_images(world, "worker:nosuch")
+    key = world.apply("ProfilingJob", "p")
+    world.settle()
+    if pods:
+        world.start_pods()
+        (pod,) = world._live_pods(world.job_of(key))
+        pod["status"] = {"phase": "Pending"}
+        world._store(pod)
+    set_images(world, "worker:right")
+    world.settle()
+    assert image_of(world, key) == "worker:right"
+    assert world.status(key)["failures"] == 0
+    calls = world.calls
+    world.restart_operator()
+    world.settle()
+    assert world.calls == calls, "once is enough"
+
+
+def test_a_worker_that_runs_or_ran_is_left_alone_by_new_values(world):
+    set_images(world, "worker:old")
+    key = world.apply("ProfilingJob", "p")
+    world.settle()
+    world.start_pods()
+    world.settle()
+    set_images(world, "worker:new")
+    assert image_of(world, key) == "worker:old"
+    world.end_pod(key, 1)
+    world.settle()
+    assert image_of(world, key) == "worker:old"
