@@ -63,6 +63,8 @@ class Reason(StrEnum):
     """Profiling stopped because it made all the measurements that it may make."""
     NOT_PREDICTABLE = "NotPredictable"
     """No surrogate of a measure is better than a constant."""
+    PROFILE_UNUSABLE = "ProfileUnusable"
+    """A device was measured, and its cost cannot be predicted well enough from that."""
     PROFILE_REUSED = "ProfileReused"
     """Measurements of an earlier run are used."""
     DEPENDENCY_NOT_READY = "DependencyNotReady"

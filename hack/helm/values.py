@@ -248,6 +248,11 @@ class Operator(Part):
     stalled_after_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         600, description="How long a worker may take to start before its resource is Stalled."
     )
+    max_profile_error: Annotated[float, Field(gt=0, le=10)] = Field(
+        0.3,
+        description="Mean cross-validated relative error of a predicted measure above which a "
+        "profile is of no use.",
+    )
     max_loop_lag_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
         10, description="Lag of the event loop above which /healthz fails."
     )

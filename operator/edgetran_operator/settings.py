@@ -168,6 +168,9 @@ class Settings:
     for."""
     stalled_after_seconds: int = 600
     """How long a worker may take to start before its resource is Stalled."""
+    max_profile_error: float = 0.3
+    """Mean cross-validated relative error of a predicted measure above which a profile is of no
+    use."""
     reconcilers: int = 16
     """Resources that are reconciled at the same time."""
     metrics_port: int = 9090

@@ -59,6 +59,7 @@ _WARNINGS: Final = frozenset(
         Reason.CHILD_FAILED,
         Reason.WORKER_RETRIED,
         Reason.INSUFFICIENT_QUOTA,
+        Reason.PROFILE_UNUSABLE,
         Reason.UNSCHEDULABLE,
         Reason.NO_GPU,
         Reason.CLAIM_PENDING,

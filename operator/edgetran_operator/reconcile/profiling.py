@@ -27,6 +27,7 @@ from edgetran_operator.reconcile.dependencies import (
     unfinished,
 )
 from edgetran_operator.reconcile.draft import Draft
+from edgetran_operator.reconcile.verdicts import unusable_profile
 from edgetran_operator.reconcile.worker import (
     Progress,
     Stage,
@@ -60,8 +61,14 @@ def _work(draft: Draft, run: Run) -> None:
         return
     progress = advance(draft, run)
     if progress.stage is Stage.DONE:
-        draft.set(ConditionType.PROFILING_COMPLETE, "True", progress.reason, progress.message)
-        succeed(draft, run, progress.message or "the device is measured")
+        said = progress.message or "the device is measured"
+        unusable = unusable_profile(draft)
+        if unusable:
+            said = f"{said}; the profile is of no use: {unusable}"
+            draft.set(ConditionType.PROFILING_COMPLETE, "False", Reason.PROFILE_UNUSABLE, said)
+        else:
+            draft.set(ConditionType.PROFILING_COMPLETE, "True", progress.reason, said)
+        succeed(draft, run, said)
     elif progress.stage is Stage.FAILED:
         draft.set(ConditionType.PROFILING_COMPLETE, "False", progress.reason, progress.message)
         fail(draft, run, progress.reason, progress.message)

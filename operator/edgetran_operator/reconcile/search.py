@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgetran.api import (
@@ -10,6 +11,7 @@ from edgetran.api import (
     DeviceStatus,
     Reason,
     Resource,
+    find_condition,
     implied_profiling_jobs,
     implied_refinement,
 )
@@ -40,6 +42,7 @@ from edgetran_operator.reconcile.dependencies import (
 )
 from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.spec import honoured, spec_of
+from edgetran_operator.reconcile.verdicts import loses_to_baseline
 from edgetran_operator.reconcile.worker import Stage, advance, give_work, refusal_of
 
 
@@ -60,8 +63,7 @@ def _work(draft: Draft, run: Run) -> None:
             draft.counts_time = any(works(jobs[name]) for name in own if name in jobs)
             _wait(draft, run, obstacle)
             return
-        message = "every device has its profile"
-        draft.set(ConditionType.PROFILING_COMPLETE, "True", Reason.SUCCEEDED, message)
+        _show_profiles(draft, jobs)
         if not _search(draft, search, jobs):
             return
     _refine(draft, run, search)
@@ -155,7 +157,7 @@ def _search(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependency]) -
 def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
     refinement = implied_refinement(search)
     if refinement is None:
-        succeed(draft, run, "the search is done")
+        succeed(draft, run, _verdict(draft, "the search is done"))
         return
     draft.fields["refinement"] = refinement.name
     foreign = _foreign(draft.seen, [refinement])
@@ -172,7 +174,8 @@ def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
         condition = condition_of(child.status, ConditionType.SUCCEEDED)
         message = str(condition.get("message", ""))
         draft.set(complete, "True", Reason.SUCCEEDED, message)
-        succeed(draft, run, "the search and the refinement of its winner are done")
+        done = "the search and the refinement of its winner are done"
+        succeed(draft, run, _verdict(draft, done))
         return
     if child is not None and failed(child):
         condition = condition_of(child.status, ConditionType.SUCCEEDED)
@@ -191,6 +194,35 @@ def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
             return
     draft.counts_time = child is not None and works(child)
     draft.going_on(Reason.RUNNING, message)
+
+
+def _show_profiles(draft: Draft, jobs: dict[str, Dependency]) -> None:
+    """Every device was measured: whether that is of use."""
+    complete = ConditionType.PROFILING_COMPLETE
+    bad = [
+        f"ProfilingJob/{name}: {condition_of(job.status, complete).get('message')}"
+        for name, job in jobs.items()
+        if _unusable(job)
+    ]
+    if bad:
+        draft.set(complete, "False", Reason.PROFILE_UNUSABLE, "; ".join(bad))
+    else:
+        message = "every device has its profile"
+        draft.set(complete, "True", Reason.SUCCEEDED, message)
+
+
+def _unusable(job: Dependency) -> bool:
+    reason = condition_of(job.status, ConditionType.PROFILING_COMPLETE).get("reason")
+    return reason == Reason.PROFILE_UNUSABLE
+
+
+def _verdict(draft: Draft, message: str) -> str:
+    """How the search ended, and what its result is not worth."""
+    words = [message, loses_to_baseline(draft)]
+    profiling = find_condition(draft.conditions, ConditionType.PROFILING_COMPLETE)
+    if profiling is not None and profiling.reason == Reason.PROFILE_UNUSABLE:
+        words.append(f"what devices cost was badly predicted ({profiling.message})")
+    return "; ".join(word for word in words if word)
 
 
 def _wait_for_refinement(draft: Draft, obstacle: Obstacle) -> None:
@@ -318,7 +350,7 @@ def _device_status(device: str, name: str, job: Dependency | None) -> DeviceStat
             latency_error=None,
             reason=reason,
         )
-    ready = succeeded(job)
+    ready = succeeded(job) and not _unusable(job)
     condition = condition_of(job.status, ConditionType.SUCCEEDED)
     error = next(
         (
@@ -334,5 +366,11 @@ def _device_status(device: str, name: str, job: Dependency | None) -> DeviceStat
         profiling_job=name,
         ready=ready,
         latency_error=float(error) if isinstance(error, int | float) else None,
-        reason=None if ready else str(condition.get("reason") or Reason.PENDING)[:128],
+        reason=None if ready else _why_not_ready(job, condition),
     )
+
+
+def _why_not_ready(job: Dependency, condition: Mapping[str, Any]) -> str:
+    if _unusable(job):
+        return str(Reason.PROFILE_UNUSABLE)
+    return str(condition.get("reason") or Reason.PENDING)[:128]

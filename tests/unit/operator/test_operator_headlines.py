@@ -168,3 +168,61 @@ def test_each_watch_of_events_knows_its_own():
     troubles.forget("ns", "a")
     assert troubles.of("Pod", "ns", "p") == ("", "")
     assert troubles.of("PersistentVolumeClaim", "ns", "c") == ("FailedBinding", "m")
+
+
+def test_a_profile_with_a_large_error_is_not_ready_and_says_what_to_do(world):
+    search = world.apply("CoDesignSearch", "s")
+    world.settle()
+    world.finish(JOB, status={"errors": [{"measure": "latencyMs", "error": 0.84}]})
+    assert world.says(JOB, "ProfilingComplete") == ("False", "ProfileUnusable")
+    message = world.condition(JOB, "Succeeded")["message"]
+    assert "latencyMs is predicted with an error of 84%" in message
+    assert "maxMeasurements" in message
+    assert "ProfileUnusable" in world.told(JOB)
+    devices = {each["name"]: each for each in world.status(search)["devices"]}
+    assert not devices["pi"].get("ready")
+    assert devices["pi"]["reason"] == "ProfileUnusable"
+    assert world.says(search, "ProfilingComplete") == ("False", "ProfileUnusable")
+    world.finish(search)
+    assert "badly predicted" in world.condition(search, "Succeeded")["message"]
+    check_status(world.status(search))
+
+
+def test_the_bound_on_a_profiles_error_is_the_administrators():
+    world = World(Settings(max_profile_error=0.9))
+    world.node("board-a", device="pi")
+    world.apply("ProfilingJob", "s-pi")
+    world.settle()
+    world.finish(JOB, status={"errors": [{"measure": "latencyMs", "error": 0.84}]})
+    assert world.says(JOB, "ProfilingComplete") == ("True", "TargetErrorReached")
+
+
+@pytest.mark.parametrize(
+    ("errors", "usable"),
+    [
+        ([{"measure": "latencyMs", "reason": "noise"}], False),
+        ([{"measure": "energyMj", "reason": "no power source"}], True),
+        ([{"measure": "latencyMs", "error": 0.3}, {"measure": "energyMj", "error": 0.31}], False),
+        ([], True),
+    ],
+)
+def test_what_makes_a_profile_unusable(world, errors, usable):
+    world.apply("ProfilingJob", "s-pi")
+    world.settle()
+    world.finish(JOB, status={"errors": errors})
+    assert (world.says(JOB, "ProfilingComplete")[0] == "True") is usable
+
+
+@pytest.mark.parametrize(("objective", "worse"), [(0.4, True), (0.5, False), (0.6, False)])
+def test_a_winner_that_loses_to_its_baseline_is_said_where_success_is(world, objective, worse):
+    search = world.apply("CoDesignSearch", "s")
+    world.settle()
+    world.finish(JOB)
+    shown = {"id": 1, "architecture": "ab", "device": "pi"}
+    status = {
+        "best": {**shown, "objective": objective},
+        "baseline": {**shown, "objective": 0.5},
+    }
+    world.finish(search, status=status)
+    message = world.condition(search, "Succeeded")["message"]
+    assert ("worse than the baseline: objective 0.4 against 0.5" in message) is worse
