@@ -71,7 +71,7 @@ class ExistingClaim(ApiModel):
 
 
 class NewClaim(ApiModel):
-    """A PersistentVolumeClaim that is made for the run and goes away with it."""
+    """A PersistentVolumeClaim that is made for the run."""
 
     size: Quantity = Field(description="Size of the volume, such as 10Gi.")
     storage_class_name: ObjectName | None = Field(
@@ -79,6 +79,9 @@ class NewClaim(ApiModel):
     )
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] = Field(
         "ReadWriteOnce", description="How many nodes may mount it."
+    )
+    retain: bool = Field(
+        True, description="Keep the claim, and what is on it, when the resource is deleted."
     )
 
 
@@ -187,7 +190,10 @@ class CommonSpec(ApiModel):
         None, description="A strategic merge patch over the pods that are generated."
     )
     storage: Storage | None = Field(
-        None, description="Where checkpoints, models and reports go; nowhere where omitted."
+        None,
+        description="Where checkpoints, models and reports go. A search or refinement in a cluster "
+        "that has none gets a new claim of the class that the operator's settings name, and is "
+        "refused where they name none.",
     )
 
     MUTABLE = COMMON_MUTABLE
@@ -203,11 +209,14 @@ class CommonStatus(ApiModel):
     start_time: Time | None = Field(None, description="When the work began.")
     completion_time: Time | None = Field(None, description="When the work ended.")
     active_seconds: Annotated[int, Field(ge=0)] = Field(
-        0, description="Seconds of work, time suspended left out."
+        0, description="Seconds of work, time that it waited or was suspended left out."
     )
     active_since: Time | None = Field(
         None,
         description="Since when work goes on beyond activeSeconds; none while it rests.",
+    )
+    waiting_since: Time | None = Field(
+        None, description="Since when a worker is wanted and does not run; none while it does."
     )
     failures: Annotated[int, Field(ge=0)] = Field(
         0,

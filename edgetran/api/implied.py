@@ -18,7 +18,9 @@ from edgetran.api.resource import API_VERSION, Resource
 def implied_profiling_jobs(search: CoDesignSearch) -> dict[str, ProfilingJob]:
     """The ProfilingJobs, by device, of measured devices that refer to none.
 
-    Each is named `SEARCH-DEVICE` and measures over the search's design space and workload.
+    Each is named `SEARCH-DEVICE` and measures over the search's design space and workload. None has
+    the search's storage: its records are its results, and a volume of another node would keep its
+    board from measuring.
     """
     shared = {
         **_common(search.spec),
@@ -54,6 +56,7 @@ def implied_refinement(search: CoDesignSearch) -> GPTranRun | None:
             {
                 **_common(search.spec),
                 **_fields(refine, Refinement),
+                "storage": search.spec.storage,
                 "search_ref": Reference(name=search.name),
                 "ray": search.spec.ray,
             }
@@ -66,12 +69,11 @@ def _child_metadata(parent: Resource, name: str) -> ObjectMeta:
 
 
 def _common(spec: CoDesignSearchSpec) -> dict[str, Any]:
-    """What children take over from the search; its deadline and TTL stay with it."""
+    """What all children take over from the search; its deadline and TTL stay with it."""
     return {
         "suspend": spec.suspend,
         "backoff_limit": spec.backoff_limit,
         "pod_template": spec.pod_template,
-        "storage": spec.storage,
         "seed": spec.seed,
     }
 

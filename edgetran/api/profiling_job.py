@@ -14,7 +14,7 @@ from edgetran.api.common import CommonSpec, CommonStatus, Reference, Workload
 from edgetran.api.device import Device
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Path, Rule, distinct, exactly_one
-from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, list_map
+from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, Time, list_map
 
 
 class Measurement(ApiModel):
@@ -190,6 +190,10 @@ class ProfilingJobStatus(CommonStatus):
     )
     node: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="The node that was measured on."
+    )
+    board_returned: Time | None = Field(
+        None,
+        description="When it last gave its board to others, since its worker did not start there.",
     )
 
     RULES = (*CommonStatus.RULES, distinct("errors", key="measure"))

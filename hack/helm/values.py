@@ -220,6 +220,17 @@ class Scratch(Part):
     other: Quantity = Field("10Gi", description="An emptyDir that `spec.podTemplate` adds, each.")
 
 
+class DefaultStorage(Part):
+    """The claim that a search or refinement without spec.storage gets."""
+
+    storage_class_name: Annotated[str, Field(max_length=253)] = Field(
+        "", description="Its storage class; such work is refused where empty."
+    )
+    size: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")] = (
+        Field("10Gi", description="Its size.")
+    )
+
+
 class Workers(Part):
     """The pods that measure, search and refine, which run in the resources' namespaces."""
 
@@ -228,6 +239,10 @@ class Workers(Part):
     image_pull_secrets: list[DnsName] = Field(
         [],
         description="Names of Secrets, in each resource's namespace, that they are fetched with.",
+    )
+    default_storage: DefaultStorage = Field(
+        DefaultStorage(),
+        description="The claim that a search or refinement without spec.storage gets.",
     )
     resources: WorkerResources = Field(WorkerResources(), description="Resources by work.")
     scratch: Scratch = Field(
@@ -252,6 +267,19 @@ class Operator(Part):
     )
     reconcilers: Annotated[int, Field(ge=1, le=256)] = Field(
         16, description="Resources that are reconciled at the same time."
+    )
+    board_start_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        300,
+        description="How long a ProfilingJob whose worker does not start keeps a board that "
+        "another one waits for.",
+    )
+    stalled_after_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        600, description="How long a worker may take to start before its resource is Stalled."
+    )
+    max_profile_error: Annotated[float, Field(gt=0, le=10)] = Field(
+        0.3,
+        description="Mean cross-validated relative error of a predicted measure above which a "
+        "profile is of no use.",
     )
     max_loop_lag_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
         10, description="Lag of the event loop above which /healthz fails."

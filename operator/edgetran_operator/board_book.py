@@ -12,6 +12,7 @@ from edgetran_operator.boards import Claim, Selector, Toleration, assign
 from edgetran_operator.cache import Cache, Entry, Family, Key
 from edgetran_operator.observation import BoardVerdict, PodView, WorkerView
 from edgetran_operator.settings import Settings
+from edgetran_operator.views import moment
 
 
 class _Wish(NamedTuple):
@@ -51,10 +52,11 @@ class BoardBook:
             if claim == self._claims.get(key):
                 continue
             self.stale = True
-            if claim is None:
-                del self._claims[key]
-            else:
+            before = self._claims.pop(key, None)
+            if claim is not None:
                 self._claims[key] = claim
+                if before is not None and before.created != claim.created:
+                    self._verdicts.pop(claim.key, None)  # it gave its board back
 
     def refresh(self) -> list[Key]:
         """Work the verdicts out; the resources whose verdict is another one than before."""
@@ -110,7 +112,7 @@ class BoardBook:
             return None
         return Claim(
             key=f"{key.namespace}/{key.name}",
-            created=entry.created,
+            created=max(entry.created, moment(entry.status.get("boardReturned"))),
             selector=wish.selector,
             tolerations=wish.tolerations,
             node=node,

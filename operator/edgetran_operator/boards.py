@@ -7,7 +7,7 @@ the same cluster decide the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Final
@@ -30,7 +30,7 @@ class Claim:
 
     Attributes:
         key: what it is called, as `NAMESPACE/NAME`.
-        created: when it came.
+        created: when it came, or gave a board back that its worker did not start on.
         selector: labels that its board has.
         tolerations: taints that its board may have.
         node: the board that its status names; empty where none.
@@ -60,6 +60,7 @@ def assign(claims: Iterable[Claim], nodes: Mapping[str, NodeView]) -> dict[str, 
     last: dict[str, str] = dict(holders)
     """The claim that stands last in each node's line."""
     queue = [claim for claim in ordered if claim.waits and claim.key not in verdicts]
+    wanted_boards: set[str] = set()
     boards: dict[tuple[Selector, tuple[Toleration, ...]], list[str] | BoardVerdict] = {}
     for claim in queue:
         wanted = (claim.selector, claim.tolerations)
@@ -78,7 +79,11 @@ def assign(claims: Iterable[Claim], nodes: Mapping[str, NodeView]) -> dict[str, 
             continue
         verdicts[claim.key] = BoardVerdict(behind=last[usable[0]])
         last[usable[0]] = claim.key
-    return verdicts
+        wanted_boards.update(usable)
+    return {
+        key: replace(verdict, wanted=True) if verdict.node in wanted_boards else verdict
+        for key, verdict in verdicts.items()
+    }
 
 
 def _holders(

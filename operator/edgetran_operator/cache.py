@@ -14,6 +14,7 @@ from edgetran.api.names import profiling_job_name, refinement_name
 from edgetran_operator.border import UNREADABLE, UnreadableError, refuse_if_marked
 from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL
 from edgetran_operator.observation import NodeView, PartView, PodView, WorkerView, WorkFiles
+from edgetran_operator.troubles import Troubles
 from edgetran_operator.views import (
     child_of,
     controller_uid,
@@ -129,6 +130,7 @@ class Cache:
         self.nodes: dict[str, NodeView] = {}
         self._no_pod: dict[Key, dict[str, tuple[str, str, str]]] = {}
         self._events: dict[tuple[str, str], Key] = {}
+        self.troubles = Troubles()
         self._dependents: defaultdict[Key, set[Key]] = defaultdict(set)
         self._owners: dict[tuple[str, str, str], Key] = {}
 
@@ -426,7 +428,14 @@ def _told(entry: Entry) -> tuple[Any, ...]:
         (each.get("type"), each.get("status"), each.get("reason"))
         for each in entry.status.get("conditions", ())
     )
-    return entry.uid, entry.generation, entry.status.get("completionTime"), conditions
+    works = entry.status.get("activeSince") is not None
+    waits = [
+        each.get("message")
+        for each in entry.status.get("conditions", ())
+        if each.get("type") == "Succeeded" and each.get("reason") != "Running" and not works
+    ]
+    end = entry.status.get("completionTime")
+    return entry.uid, entry.generation, end, works, waits, conditions
 
 
 def _refers(key: Key, spec: Any) -> tuple[Key, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from edgetran.api import API_VERSION, KINDS, Reason
 from edgetran_operator.border import UnreadableError
 from edgetran_operator.cache import CHILD_KINDS, Cache, Key
+from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL
 from edgetran_operator.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.observation import Observation, Refusal
 from edgetran_operator.outcome import Change, Child, Deletion, Event, Outcome
@@ -110,8 +111,13 @@ class Carrier:
             if error.status != 404:
                 raise
             return None
-        if controller_uid(body["metadata"]):  # another run's: the API server knows only one owner
-            return None
+        found, wanted = body["metadata"], child.body["metadata"]
+        owner = controller_uid(found)
+        if "ownerReferences" in wanted:
+            if owner:  # another run's: the API server knows only one owner
+                return None
+        elif owner == seen.uid or (not owner and _same_run(found, wanted)):
+            return None  # a claim that is kept: of this run, or of an earlier one of its name
         message = (
             "it exists and is not this resource's own; allowed is spec.storage.claim, which mounts "
             "it, or another name of the resource"
@@ -185,6 +191,12 @@ async def _forgiving(call: Awaitable[Any], key: Key) -> None:
         await call
     except (ApiError, *UNREACHABLE) as error:
         _log.warning("an event was not posted: %s", error, extra=_about(key))
+
+
+def _same_run(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an object was made for a resource of the same kind and name."""
+    labels = found.get("labels", {})
+    return all(labels.get(each) == wanted["labels"][each] for each in (KIND_LABEL, NAME_LABEL))
 
 
 def _about(key: Key) -> dict[str, str]:

@@ -12,6 +12,7 @@ from edgetran.api.names import SPEC
 from edgetran_operator.board_book import BoardBook
 from edgetran_operator.border import UnreadableError, read_json
 from edgetran_operator.cache import Cache, Entry, Family, Key
+from edgetran_operator.children.pod import claim_name
 from edgetran_operator.children.work import RESOURCE_FILE
 from edgetran_operator.observation import (
     Dependency,
@@ -98,12 +99,26 @@ class Gatherer:
             dependencies=self._dependencies(entry),
             left_over=left_over,
             foreign=foreign,
+            **self._troubles(key, views, first or newest),
             no_pod=self._cache.no_pod(worker, key) if worker is not None else "",
             refusals=refusals,
             rayjobs_served=self.rayjobs_served,
             namespaces_in_affinity=self.namespaces_in_affinity,
             pod_failure_policy=self.pod_failure_policy,
         )
+
+    def _troubles(self, key: Key, views: list[Any], resource: Any) -> dict[str, tuple[str, str]]:
+        """What events say of the newest pod and of the claim of its storage."""
+        pods = [view for view in views if isinstance(view, PodView) and view.phase == "Pending"]
+        if not pods:
+            return {}
+        of = self._cache.troubles.of
+        pod = max(pods, key=lambda each: (each.created, each.name))
+        claim = claim_name(resource) if isinstance(resource, Resource) else None
+        return {
+            "pod_trouble": of("Pod", key.namespace, pod.name),
+            "claim_trouble": of("PersistentVolumeClaim", key.namespace, claim or ""),
+        }
 
     def _newest(self, key: Key, entry: Entry) -> Resource | str:
         if entry.unreadable:

@@ -33,6 +33,7 @@ class WorkerView:
         node: the board that it is pinned to; empty where it is free.
         backoff_limit: attempts that may fail before it gives up.
         stopped: it starts no further pods.
+        made_from: a hash of the pod that it was made with; empty where it is not known.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class WorkerView:
     node: str = ""
     backoff_limit: int = 0
     stopped: bool = False
+    made_from: str = ""
 
     @property
     def ended(self) -> bool:
@@ -154,6 +156,7 @@ class BoardVerdict:
         problem: why no node can be the device; None where one can.
         lost: why the board that it has cannot be used at the moment; None where it can.
         architecture: the board's label kubernetes.io/arch; empty where it is not known.
+        wanted: whether another job waits for the board that it has.
     """
 
     node: str | None = None
@@ -161,6 +164,7 @@ class BoardVerdict:
     problem: str | None = None
     lost: str | None = None
     architecture: str = ""
+    wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,8 @@ class Observation:
         board: which board a ProfilingJob may use; None for other kinds and for `host: true`.
         dependencies: resources that exist, by (kind, name).
         left_over: a child, as `KIND/NAME`, of an earlier resource of this name; empty where none.
+        pod_trouble: what events say of the newest pod's volumes: reason and sentence, or empty.
+        claim_trouble: what events say of the claim of `spec.storage`, in the same way.
         no_pod: what the Job's controller says where something keeps it from making its pod.
         refusals: children that the API server refused, by `KIND/NAME`.
         rayjobs_served: whether the RayJob API is there; None where it was not asked.
@@ -261,6 +267,8 @@ class Observation:
     dependencies: Mapping[tuple[str, str], Dependency] = field(default_factory=dict)
     left_over: str = ""
     foreign: str = ""
+    pod_trouble: tuple[str, str] = ("", "")
+    claim_trouble: tuple[str, str] = ("", "")
     no_pod: str = ""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     rayjobs_served: bool | None = None

@@ -136,6 +136,16 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class DefaultStorage:
+    """The claim that a search or refinement without `spec.storage` gets."""
+
+    storage_class_name: str = ""
+    """Its storage class; no claim is made, and such work is refused, where empty."""
+    size: str = "10Gi"
+    """Its size."""
+
+
+@dataclass(frozen=True)
 class Scratch:
     """How large the folders of a worker may grow that go away with its pod."""
 
@@ -178,6 +188,8 @@ class Settings:
     """Sizes of folders that go away with the pod."""
     termination_grace_seconds: int = 60
     """Time that a worker has to save its state when it is stopped."""
+    default_storage: DefaultStorage = field(default_factory=DefaultStorage)
+    """Where work without `spec.storage` is kept."""
     allow: Allowances = field(default_factory=Allowances)
     """What users may ask for beyond what is harmless."""
     network_policy: NetworkPolicies = field(default_factory=NetworkPolicies)
@@ -185,6 +197,14 @@ class Settings:
     worker_pod_patch: Mapping[str, Any] = field(default_factory=dict)
     """A strategic merge patch (metadata, spec) over all workers' pods; `spec.podTemplate` is merged
     over that."""
+    board_start_seconds: int = 300
+    """How long a ProfilingJob whose worker does not start keeps a board that another one waits
+    for."""
+    stalled_after_seconds: int = 600
+    """How long a worker may take to start before its resource is Stalled."""
+    max_profile_error: float = 0.3
+    """Mean cross-validated relative error of a predicted measure above which a profile is of no
+    use."""
     reconcilers: int = 16
     """Resources that are reconciled at the same time."""
     metrics_port: int = 9090

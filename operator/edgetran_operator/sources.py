@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from edgetran_operator.border import refuse_if_marked
-from edgetran_operator.cache import CHILD_KINDS
+from edgetran_operator.cache import CHILD_KINDS, Key
 from edgetran_operator.client import path_of
 from edgetran_operator.engine import Engine
 from edgetran_operator.informers import Source
+from edgetran_operator.troubles import SELECTORS, pod_of
+from edgetran_operator.views import child_of
 
 OURS: Final = "app.kubernetes.io/name=edgetran,app.kubernetes.io/managed-by=edgetran"
 JOB_TROUBLE: Final = "reason=FailedCreate,involvedObject.kind=Job"
@@ -22,6 +24,7 @@ def sources(engine: Engine) -> list[Source]:
     for namespace in spaces:
         found += (_children(engine, kind, namespace) for kind in CHILD_KINDS if kind != "RayJob")
         found.append(_events(engine, namespace))
+        found += (_troubles(engine, namespace, selector) for selector in SELECTORS)
     return found
 
 
@@ -106,6 +109,31 @@ def _events(engine: Engine, namespace: str | None) -> Source:
         ),
         known=lambda: cache.events(namespace),
         forget=lambda space, name: engine.news(cache.forget_event(space, name)),
+        skipped=_skipped(engine, "Events"),
+    )
+
+
+def _troubles(engine: Engine, namespace: str | None, selector: str) -> Source:
+    """Events about pods whose volumes do not come, or about claims that get none."""
+    cache, troubles = engine.cache, engine.cache.troubles
+
+    def changed(body: Mapping[str, Any]) -> None:
+        refuse_if_marked(body)
+        troubles.take_in(body)
+        about = body.get("involvedObject") or {}
+        found = child_of(pod_of(str(about.get("name"))))
+        if about.get("kind") == "Pod" and found is not None:
+            key = Key(found[0], body["metadata"]["namespace"], found[1])
+            engine.news({key} & cache.resources.keys())
+
+    return Source(
+        name=f"Events: {selector}",
+        path=path_of("Event", namespace),
+        query={"fieldSelector": selector},
+        changed=changed,
+        gone=lambda body: troubles.forget(body["metadata"]["namespace"], body["metadata"]["name"]),
+        known=lambda: troubles.known(namespace, selector),
+        forget=troubles.forget,
         skipped=_skipped(engine, "Events"),
     )
 

@@ -9,7 +9,11 @@ from typing import Any, Final
 
 from edgetran.api import KINDS, ExitCode
 from edgetran_operator.border import UnreadableError, read_json
-from edgetran_operator.children.job import FAILURES_ANNOTATION, NODE_ANNOTATION
+from edgetran_operator.children.job import (
+    FAILURES_ANNOTATION,
+    MADE_FROM_ANNOTATION,
+    NODE_ANNOTATION,
+)
 from edgetran_operator.children.run import DISRUPTION
 from edgetran_operator.children.work import fingerprint
 from edgetran_operator.observation import (
@@ -114,6 +118,7 @@ def _worker_basics(kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         "deleting": "deletionTimestamp" in metadata,
         "failures_before": int(failures) if failures.isdecimal() else 0,
         "node": annotations.get(NODE_ANNOTATION, ""),
+        "made_from": annotations.get(MADE_FROM_ANNOTATION, ""),
     }
 
 

@@ -159,6 +159,7 @@ def test_a_resource_of_another_namespace_is_not_found(api_server, namespace, run
     api_server.call("POST", address("CoDesignSearch", elsewhere), search)
     document = changed(RUN, "spec.searchRef.name", "far")
     document["metadata"]["name"] = "reaches-out"
+    document["spec"]["storage"] = {"newClaim": {"size": "1Gi"}}
     api_server.call("POST", address("GPTranRun", namespace), document)
 
     def answer():

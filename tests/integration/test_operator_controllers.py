@@ -48,7 +48,7 @@ def test_everything_that_a_search_made_goes_away_with_it(played):
         "task": {"name": "movie-reviews"},
         "designSpace": {"preset": "tiny"},
         "devices": [HOST],
-        "storage": {"newClaim": {"size": "1Gi"}},
+        "storage": {"newClaim": {"size": "1Gi", "retain": False}},
     }
     played.apply("CoDesignSearch", "s", spec)
     wait_until(lambda: played.pods(), "the pod of the ProfilingJob is made")

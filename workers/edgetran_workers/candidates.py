@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from edgetran.api import CandidateSummary, MeasureValue
+from edgetran.devices import Figure, HardwareFigures
 from edgetran.search import Measures, costs
 from edgetran.search.pareto import crowding_distances, dominates
 
@@ -41,8 +42,16 @@ def candidate(
     )
 
 
-def finalist(row: Mapping[str, Any], before: CandidateSummary | None) -> CandidateSummary:
-    """A finalist of result.json, which has been tested; `before` is what its log said of it."""
+def finalist(
+    row: Mapping[str, Any], before: CandidateSummary | None, objective: float | None = None
+) -> CandidateSummary:
+    """A finalist of result.json, which has been tested.
+
+    Args:
+        row: the finalist.
+        before: what its log said of it; None where it was no trial.
+        objective: its objective where `before` does not say it.
+    """
     figures, artifact = row["figures"], row.get("artifact")
     values = {
         name: MeasureValue(value=figures[alias]["value"], source=figures[alias]["source"])
@@ -55,11 +64,32 @@ def finalist(row: Mapping[str, Any], before: CandidateSummary | None) -> Candida
         accuracy=figures["validationAccuracy"]["value"],
         test_accuracy=figures["accuracy"]["value"],
         parameters=int(figures["parameters"]["value"]),
-        objective=None if before is None else before.objective,
+        objective=objective if before is None else before.objective,
         made_for=None if artifact is None else f"{artifact['engine']} {artifact['precision']}",
         artifact=None if artifact is None else artifact["sha256"],
         **values,  # type: ignore[arg-type]
     )
+
+
+def measures_of(row: Mapping[str, Any]) -> Measures:
+    """What an objective looks at, of a finalist of result.json."""
+    figures = row["figures"]
+    hardware = HardwareFigures(
+        latency_ms=_figure(figures["latencyMs"]),
+        energy_mj=_figure(figures["energyMj"]),
+        peak_power_w=_figure(figures["peakPowerW"]),
+    )
+    return Measures(
+        accuracy=_figure(figures["validationAccuracy"]),
+        hardware=hardware,
+        parameters=int(figures["parameters"]["value"]),
+    )
+
+
+def _figure(told: Mapping[str, Any]) -> Figure:
+    if told["value"] is None:
+        return Figure.missing("", told["source"], "not known")
+    return Figure(told["value"], "", told["source"])
 
 
 class Front:

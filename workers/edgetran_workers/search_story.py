@@ -10,7 +10,7 @@ from edgetran.api import CandidateSummary, CoDesignSearch, CoDesignSearchStatus,
 from edgetran.search import Evaluation, Measures, Objective, front_hypervolume
 from edgetran.search.candidates import Candidate
 from edgetran.space import Architecture
-from edgetran_workers.candidates import Front, candidate, finalist
+from edgetran_workers.candidates import Front, candidate, finalist, measures_of
 
 _COST_SHARE: Final = 0.02
 """Share of the time that the exact hypervolume of a large front may take."""
@@ -51,7 +51,14 @@ class SearchStory:
             best = None if self._best is None else self._best[1]
             for key in ("winner", "baseline"):
                 if record.get(key) is not None:
-                    self._finalists[key] = finalist(record[key], best if key == "winner" else None)
+                    self._finalists[key] = finalist(
+                        record[key],
+                        best if key == "winner" else None,
+                        self._objective_of(record[key]),
+                    )
+
+    def _objective_of(self, row: Mapping[str, Any]) -> float | None:
+        return None if self._objective is None else self._objective.value(measures_of(row))
 
     def _take_trial(self, record: Mapping[str, Any]) -> None:
         number = record["number"]

@@ -3,7 +3,7 @@
 from edgetran_operator.children.access import access
 from edgetran_operator.children.claim import claim
 from edgetran_operator.children.implied import implied_child
-from edgetran_operator.children.job import worker_job
+from edgetran_operator.children.job import made_from, worker_job
 from edgetran_operator.children.network import network_policy
 from edgetran_operator.children.pod import pod_template, worker_pod
 from edgetran_operator.children.ray_job import RAY_API_VERSION, ray_job
@@ -21,6 +21,7 @@ __all__ = [
     "claim",
     "device_problems",
     "implied_child",
+    "made_from",
     "network_policy",
     "new_work",
     "pod_template",

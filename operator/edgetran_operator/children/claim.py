@@ -20,12 +20,15 @@ def claim(run: Run) -> tuple[Child, ...]:
     }
     if wanted.storage_class_name is not None:
         spec["storageClassName"] = wanted.storage_class_name
+    metadata = run.metadata(child_name(run.resource, STORAGE))
+    if wanted.retain:
+        del metadata["ownerReferences"]  # it would be deleted together with its owner
     return (
         Child(
             {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
-                "metadata": run.metadata(child_name(run.resource, STORAGE)),
+                "metadata": metadata,
                 "spec": spec,
             }
         ),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from edgetran.api import ExitCode, child_name
 from edgetran.api.names import WORKER
+from edgetran_operator.children.claims import one_volume_per_claim
 from edgetran_operator.children.pod import worker_pod
-from edgetran_operator.children.run import DISRUPTION, Run
+from edgetran_operator.children.run import DISRUPTION, Inputs, Run
 from edgetran_operator.outcome import Child
 
 FAILURES_ANNOTATION: Final = "edgetran.io/failures-before"
 """Attempts of earlier workers that ended badly, so that they are counted over all of them."""
+MADE_FROM_ANNOTATION: Final = "edgetran.io/made-from"
+"""A hash of the pod, so that a worker that never ran is made anew where it would be another."""
 NODE_ANNOTATION: Final = "edgetran.io/node"
 """The board that a measuring worker is pinned to."""
 
@@ -34,9 +40,15 @@ _NO_FAILURES: Final[tuple[Mapping[str, Any], ...]] = (
 """Ends that say nothing of the work: evictions, drains, and SIGTERM with the state saved."""
 
 
+def made_from(run: Run) -> str:
+    """A hash of the pod that the settings and the spec make, whatever its inputs and its board."""
+    pod = worker_pod(replace(run, inputs=Inputs(), node=""))
+    return hashlib.sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def worker_annotations(run: Run, failures: int) -> dict[str, str]:
     """What a worker's Job or RayJob says about itself."""
-    annotations = {FAILURES_ANNOTATION: str(failures)}
+    annotations = {FAILURES_ANNOTATION: str(failures), MADE_FROM_ANNOTATION: made_from(run)}
     if run.node:
         annotations[NODE_ANNOTATION] = run.node
     return annotations
@@ -54,7 +66,7 @@ def worker_job(run: Run, failures: int) -> Child:
         "completions": 1,
         "parallelism": 1,
         "backoffLimit": run.spec.backoff_limit,
-        "template": worker_pod(run),
+        "template": one_volume_per_claim(worker_pod(run)),
     }
     if run.pod_failure_policy:
         spec["podFailurePolicy"] = {"rules": [dict(rule) for rule in _NO_FAILURES]}

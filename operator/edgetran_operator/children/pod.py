@@ -207,7 +207,7 @@ def _volumes(run: Run) -> list[dict[str, Any]]:
         shared = {"medium": "Memory", "sizeLimit": scratch.shm}
         volumes.append({"name": "shm", "emptyDir": shared})
     search = run.inputs.search
-    if search is not None and _claim_name(search) is not None:
+    if search is not None and claim_name(search) is not None:
         volumes.append({"name": "search", **_storage(search, scratch, read_only=True)})
     for job, parts in run.inputs.profiles.items():
         volumes += (
@@ -229,7 +229,7 @@ def _mounts(run: Run) -> list[dict[str, Any]]:
     if run.component != "profile":
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
     search = run.inputs.search
-    if search is not None and _claim_name(search) is not None:
+    if search is not None and claim_name(search) is not None:
         mounts.append(
             {"name": "search", "mountPath": SEARCH_PATH, "readOnly": True, **_sub_path(search)}
         )
@@ -255,7 +255,8 @@ def _host_sensors(run: Run) -> bool:
     return energy is not None and bool(energy.host_sensors)
 
 
-def _claim_name(resource: Resource) -> str | None:
+def claim_name(resource: Resource) -> str | None:
+    """The claim of a resource's storage; None where it has none."""
     storage = resource.spec.storage  # type: ignore[attr-defined]
     if storage is None or storage.uri is not None:
         return None
@@ -266,7 +267,7 @@ def _claim_name(resource: Resource) -> str | None:
 
 
 def _storage(resource: Resource, scratch: Scratch, *, read_only: bool = False) -> dict[str, Any]:
-    name = _claim_name(resource)
+    name = claim_name(resource)
     if name is None:
         return {"emptyDir": {"sizeLimit": scratch.storage}}
     claim: dict[str, Any] = {"claimName": name}

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from edgetran.api import child_name
 from edgetran.api.names import WORKER
+from edgetran_operator.children.claims import one_volume_per_claim
 from edgetran_operator.children.command import worker_command
 from edgetran_operator.children.job import worker_annotations
 from edgetran_operator.children.pod import worker_pod
@@ -129,7 +130,7 @@ def _submitter(run: Run) -> dict[str, Any]:
 
 def _ray_pod(run: Run) -> dict[str, Any]:
     """The worker's pod as a member of a Ray cluster, which KubeRay starts and restarts itself."""
-    pod = worker_pod(run)
+    pod = one_volume_per_claim(worker_pod(run))
     spec = _without(pod["spec"], ("restartPolicy",))
     worker = _without(_worker_container(pod), _SET_BY_KUBERAY)
     worker["env"] = [*worker["env"], _AUTH]

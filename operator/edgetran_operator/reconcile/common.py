@@ -30,6 +30,8 @@ from edgetran_operator.reconcile.worker import (
     take_over,
 )
 
+CLAIM_SECONDS: Final = 15
+"""How often it is looked why a claim is pending: its events name no resource that waits for it."""
 NOTHING: Final = Outcome(status={})
 
 Work = Callable[[Draft, Run], None]
@@ -142,11 +144,24 @@ def wait_for(draft: Draft, run: Run, obstacle: Obstacle) -> None:
 
 
 def show(draft: Draft, progress: Progress) -> None:
-    """A worker that is not at its end, in conditions."""
-    if progress.stage is Stage.HELD_UP:
+    """A worker that is not at its end, in conditions; only while it runs time counts."""
+    draft.counts_time = progress.stage is Stage.RUNNING
+    draft.waits = progress.reason is not Reason.RUNNING
+    if progress.reason is Reason.CLAIM_PENDING:
+        draft.look_again(CLAIM_SECONDS)
+    if progress.stage is Stage.HELD_UP or (draft.waits and _stalled(draft)):
         draft.held_up(progress.reason, progress.message)
     else:
         draft.going_on(progress.reason, progress.message)
+
+
+def _stalled(draft: Draft) -> bool:
+    """Whether the worker has taken longer to start than is usual."""
+    due = draft.waiting_since() + timedelta(seconds=draft.seen.settings.stalled_after_seconds)
+    if draft.now >= due:
+        return True
+    draft.look_again_at(due)
+    return False
 
 
 def with_stage(draft: Draft, progress: Progress) -> Progress:
@@ -179,8 +194,6 @@ def _late(draft: Draft, resource: Resource) -> bool:
         return True
     if draft.before.active_since is not None:
         draft.look_again(limit - draft.active_seconds())
-    elif draft.seen.worker is None:
-        draft.look_again(limit)
     return False
 
 

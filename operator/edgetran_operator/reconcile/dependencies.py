@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from edgetran.api import ConditionType, Reason, Resource, SpecError, references, resolve
 from edgetran_operator.observation import Dependency, Observation
@@ -28,6 +28,21 @@ class Obstacle:
     wait: bool = False
 
 
+_CAUSES: Final = frozenset(
+    {
+        Reason.DEVICE_BUSY,
+        Reason.UNSCHEDULABLE,
+        Reason.NO_GPU,
+        Reason.CLAIM_PENDING,
+        Reason.FAILED_MOUNT,
+        Reason.FAILED_ATTACH_VOLUME,
+        Reason.ERR_IMAGE_PULL,
+        Reason.CREATE_CONTAINER_ERROR,
+    }
+)
+"""Why another resource waits, told by those that wait for it too."""
+
+
 def condition_of(status: Mapping[str, Any], type_: ConditionType) -> Mapping[str, Any]:
     """A condition of another resource as plain data; empty where it has none."""
     found: Mapping[str, Any] = next(
@@ -45,6 +60,11 @@ def failed(dependency: Dependency) -> bool:
     """Whether it is at its end and failed."""
     status = condition_of(dependency.status, ConditionType.SUCCEEDED).get("status")
     return status == "False" and dependency.status.get("completionTime") is not None
+
+
+def works(dependency: Dependency) -> bool:
+    """Whether its work goes on now, and does not wait."""
+    return dependency.status.get("activeSince") is not None
 
 
 def missing(seen: Observation, resource: Resource) -> Obstacle | None:
@@ -101,6 +121,30 @@ def unfinished(jobs: Mapping[str, Dependency], own: Iterable[str]) -> Obstacle |
     return Obstacle(
         Reason.DEPENDENCY_NOT_READY, f"waits for {_labels(waiting)} to succeed", wait=True
     )
+
+
+def cause(dependencies: Mapping[str, Dependency], obstacle: Obstacle) -> Obstacle:
+    """What keeps the first of those that are waited for, where one of them says so.
+
+    Args:
+        dependencies: those that are waited for, as `KIND/NAME`.
+        obstacle: what is said where none of them is kept from working.
+    """
+    if obstacle.final or not obstacle.wait:
+        return obstacle
+    for label, each in dependencies.items():
+        stalled = condition_of(each.status, ConditionType.STALLED)
+        told = condition_of(each.status, ConditionType.SUCCEEDED)
+        if each.status.get("completionTime") is not None or told.get("status") == "True":
+            continue
+        held = stalled.get("status") == "True"
+        if held or told.get("reason") in _CAUSES:
+            try:
+                reason = Reason(str(told.get("reason")))
+            except ValueError:
+                continue
+            return Obstacle(reason, f"{label}: {told.get('message')}", wait=not held)
+    return obstacle
 
 
 def profiles(jobs: Mapping[str, Dependency]) -> dict[str, tuple[str, ...]]:

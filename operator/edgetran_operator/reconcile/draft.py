@@ -59,7 +59,14 @@ _WARNINGS: Final = frozenset(
         Reason.CHILD_FAILED,
         Reason.WORKER_RETRIED,
         Reason.INSUFFICIENT_QUOTA,
+        Reason.PROFILE_UNUSABLE,
         Reason.UNSCHEDULABLE,
+        Reason.NO_GPU,
+        Reason.CLAIM_PENDING,
+        Reason.FAILED_MOUNT,
+        Reason.FAILED_ATTACH_VOLUME,
+        Reason.ERR_IMAGE_PULL,
+        Reason.CREATE_CONTAINER_ERROR,
         Reason.DEADLINE_EXCEEDED,
         Reason.MAX_FAILED_TRIALS_REACHED,
         Reason.NO_FEASIBLE_CANDIDATE,
@@ -83,6 +90,7 @@ class Draft:
         change: children to change.
         delete: objects to delete.
         counts_time: whether the seconds of work go on being counted.
+        waits: whether a worker is wanted and does not run.
     """
 
     def __init__(self, seen: Observation) -> None:
@@ -94,6 +102,7 @@ class Draft:
         self.change: list[Change] = []
         self.delete: list[Deletion] = []
         self.counts_time = False
+        self.waits = False
         self._events: list[Event] = []
         self._requeue: list[float] = []
 
@@ -112,6 +121,10 @@ class Draft:
         since = self.before.active_since
         going_on = max(0, int((self.now - since).total_seconds())) if since is not None else 0
         return self.before.active_seconds + going_on
+
+    def waiting_since(self) -> datetime:
+        """Since when a worker that is wanted does not run."""
+        return self.before.waiting_since or self.now
 
     def set(self, type_: ConditionType, status: Status, reason: Reason, message: str = "") -> None:
         """Set a condition."""
@@ -164,6 +177,7 @@ class Draft:
     def _end(self) -> None:
         self.fields["completion_time"] = self.now
         self.counts_time = False
+        self.waits = False
 
     def tell(self, reason: Reason, message: str) -> None:
         """Post an event together with the status; only where the status changes too."""
@@ -181,6 +195,7 @@ class Draft:
         """The decision; its status holds only what differs from the status as it is."""
         self.fields["observed_generation"] = self.seen.generation
         self.fields["conditions"] = self.conditions
+        self.fields["waiting_since"] = self.waiting_since() if self.waits else None
         if not self.counts_time:
             self._count(None)
         changed = self._changes()

@@ -17,6 +17,7 @@ from edgetran_operator.reconcile.common import (
 )
 from edgetran_operator.reconcile.dependencies import (
     Obstacle,
+    cause,
     condition_of,
     disagreement,
     failed,
@@ -28,6 +29,7 @@ from edgetran_operator.reconcile.dependencies import (
 )
 from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.search import profiling_jobs
+from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.worker import Stage, advance
 
 
@@ -57,8 +59,6 @@ def _work(draft: Draft, run: Run) -> None:
         draft.set(complete, "False", progress.reason, progress.message)
         fail(draft, run, progress.reason, progress.message)
     else:
-        if draft.seen.worker is not None:
-            draft.counts_time = True
         show(draft, with_stage(draft, progress))
 
 
@@ -84,7 +84,10 @@ def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, 
     mistake = disagreement(seen, refinement, resources(jobs))
     if mistake is not None:
         return Obstacle(Reason.SPEC_INVALID, mistake), Inputs()
-    return unfinished(jobs, ()) or lost_results(jobs), _with_profiles(jobs)
+    obstacle = unfinished(jobs, ())
+    if obstacle is not None:
+        obstacle = cause({f"ProfilingJob/{name}": jobs[name]}, obstacle)
+    return obstacle or lost_results(jobs), _with_profiles(jobs)
 
 
 def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]:
@@ -93,6 +96,7 @@ def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]
     if not isinstance(search, CoDesignSearch):
         message = f"waits for the winner of CoDesignSearch/{name}, whose spec is invalid"
         return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), Inputs()
+    search = with_storage(search, seen.settings)
     if search.spec.storage is None:
         return Obstacle(
             Reason.SPEC_INVALID,
@@ -114,7 +118,8 @@ def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]
         message = f"CoDesignSearch/{name} failed: {said}"
         return Obstacle(Reason.DEPENDENCY_FAILED, message, final=True), inputs
     message = f"waits for the winner of CoDesignSearch/{name}"
-    return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), inputs
+    obstacle = Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True)
+    return cause({f"CoDesignSearch/{name}": found}, obstacle), inputs
 
 
 def _with_profiles(jobs: dict[str, Dependency]) -> Inputs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from edgetran.api import ConditionType, ProfilingJob, Reason
 from edgetran_operator.children import Inputs, Run
 from edgetran_operator.observation import Observation
@@ -25,7 +27,9 @@ from edgetran_operator.reconcile.dependencies import (
     unfinished,
 )
 from edgetran_operator.reconcile.draft import Draft
+from edgetran_operator.reconcile.verdicts import unusable_profile
 from edgetran_operator.reconcile.worker import (
+    Progress,
     Stage,
     advance,
     delete_worker,
@@ -57,18 +61,25 @@ def _work(draft: Draft, run: Run) -> None:
         return
     progress = advance(draft, run)
     if progress.stage is Stage.DONE:
-        draft.set(ConditionType.PROFILING_COMPLETE, "True", progress.reason, progress.message)
-        succeed(draft, run, progress.message or "the device is measured")
+        said = progress.message or "the device is measured"
+        unusable = unusable_profile(draft)
+        if unusable:
+            said = f"{said}; the profile is of no use: {unusable}"
+            draft.set(ConditionType.PROFILING_COMPLETE, "False", Reason.PROFILE_UNUSABLE, said)
+        else:
+            draft.set(ConditionType.PROFILING_COMPLETE, "True", progress.reason, said)
+        succeed(draft, run, said)
     elif progress.stage is Stage.FAILED:
         draft.set(ConditionType.PROFILING_COMPLETE, "False", progress.reason, progress.message)
         fail(draft, run, progress.reason, progress.message)
     else:
-        if draft.seen.worker is not None:
-            draft.counts_time = True
         _lost_board(draft)
         show(draft, with_stage(draft, progress))
         if draft.seen.board is not None and draft.seen.board.lost:
+            draft.counts_time = False
             draft.held_up(Reason.DEVICE_LOST, draft.seen.board.lost)
+        elif draft.waits and draft.seen.board is not None and draft.seen.board.wanted:
+            _make_room(draft, progress)
 
 
 def _warm_starts(seen: Observation, job: ProfilingJob) -> tuple[Obstacle | None, Inputs]:
@@ -112,6 +123,8 @@ def _has_board(draft: Draft, run: Run) -> bool:
     draft.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
     if board.behind is not None:
         message = f"the device {device} is busy: ProfilingJob {board.behind} comes first"
+        if getattr(draft.before, "board_returned", None) is not None:
+            message += "; this one had the device, and its worker did not start there"
         draft.going_on(Reason.DEVICE_BUSY, message)
     else:
         draft.going_on(Reason.PENDING, "the earlier worker ends")
@@ -128,6 +141,21 @@ def _give_up_board(draft: Draft) -> None:
     """The board is another job's, or no node is one any more: the worker there ends."""
     delete_worker(draft)
     draft.fields["node"] = None
+
+
+def _make_room(draft: Draft, progress: Progress) -> None:
+    """A worker that does not start keeps a board that another job waits for only for a while."""
+    patience = draft.seen.settings.board_start_seconds
+    due = draft.waiting_since() + timedelta(seconds=patience)
+    if draft.now < due:
+        draft.look_again_at(due)
+        return
+    _give_up_board(draft)
+    draft.fields["board_returned"] = draft.now
+    draft.waits = False
+    message = f"the worker did not start for {patience} s, and another job gets the device"
+    draft.tell(progress.reason, f"{message}: {progress.message}")
+    draft.going_on(Reason.DEVICE_BUSY, f"{message}: {progress.message}")
 
 
 def _release(draft: Draft, run: Run) -> None:  # noqa: ARG001 - the signature of every kind

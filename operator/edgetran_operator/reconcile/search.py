@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgetran.api import (
@@ -10,6 +11,7 @@ from edgetran.api import (
     DeviceStatus,
     Reason,
     Resource,
+    find_condition,
     implied_profiling_jobs,
     implied_refinement,
 )
@@ -26,6 +28,7 @@ from edgetran_operator.reconcile.common import (
 )
 from edgetran_operator.reconcile.dependencies import (
     Obstacle,
+    cause,
     condition_of,
     disagreement,
     failed,
@@ -35,9 +38,11 @@ from edgetran_operator.reconcile.dependencies import (
     resources,
     succeeded,
     unfinished,
+    works,
 )
 from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.spec import honoured, spec_of
+from edgetran_operator.reconcile.verdicts import loses_to_baseline
 from edgetran_operator.reconcile.worker import Stage, advance, give_work, refusal_of
 
 
@@ -54,10 +59,11 @@ def _work(draft: Draft, run: Run) -> None:
     if not _searched(draft):
         obstacle = _obstacle(draft, run, search, jobs)
         if obstacle is not None:
+            own = [job.name for job in implied_profiling_jobs(search).values()]
+            draft.counts_time = any(works(jobs[name]) for name in own if name in jobs)
             _wait(draft, run, obstacle)
             return
-        message = "every device has its profile"
-        draft.set(ConditionType.PROFILING_COMPLETE, "True", Reason.SUCCEEDED, message)
+        _show_profiles(draft, jobs)
         if not _search(draft, search, jobs):
             return
     _refine(draft, run, search)
@@ -110,13 +116,12 @@ def _obstacle(
         )
     failure = unfinished(jobs, own)
     if failure is not None and (failure.final or obstacle is None):
-        return failure
+        return cause({f"ProfilingJob/{name}": job for name, job in jobs.items()}, failure)
     return obstacle or lost_results(jobs)
 
 
 def _begin(draft: Draft, run: Run) -> None:
-    """From here on the spec is fixed, and time counts."""
-    draft.counts_time = True
+    """From here on the spec is fixed."""
     if draft.before.start_time is None:
         draft.fields["start_time"] = draft.now
     if draft.seen.work is None:
@@ -137,7 +142,6 @@ def _search(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependency]) -
     """Run the search's worker; whether it is done."""
     inputs = Inputs(profiles(jobs), resources(jobs))
     run = make_run(draft.seen, search, inputs)
-    draft.counts_time = True
     progress = advance(draft, run)
     if progress.stage is Stage.DONE:
         draft.set(ConditionType.SEARCH_COMPLETE, "True", progress.reason, progress.message)
@@ -153,9 +157,8 @@ def _search(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependency]) -
 def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
     refinement = implied_refinement(search)
     if refinement is None:
-        succeed(draft, run, "the search is done")
+        succeed(draft, run, _verdict(draft, "the search is done"))
         return
-    draft.counts_time = True
     draft.fields["refinement"] = refinement.name
     foreign = _foreign(draft.seen, [refinement])
     if foreign is not None:
@@ -171,7 +174,8 @@ def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
         condition = condition_of(child.status, ConditionType.SUCCEEDED)
         message = str(condition.get("message", ""))
         draft.set(complete, "True", Reason.SUCCEEDED, message)
-        succeed(draft, run, "the search and the refinement of its winner are done")
+        done = "the search and the refinement of its winner are done"
+        succeed(draft, run, _verdict(draft, done))
         return
     if child is not None and failed(child):
         condition = condition_of(child.status, ConditionType.SUCCEEDED)
@@ -182,7 +186,49 @@ def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
         return
     message = f"GPTranRun/{refinement.name} refines the winner"
     draft.set(complete, "False", Reason.DEPENDENCY_NOT_READY, message)
+    if child is not None:
+        waits = Obstacle(Reason.RUNNING, message, wait=True)
+        known = cause({f"GPTranRun/{refinement.name}": child}, waits)
+        if known is not waits:
+            _wait_for_refinement(draft, known)
+            return
+    draft.counts_time = child is not None and works(child)
     draft.going_on(Reason.RUNNING, message)
+
+
+def _show_profiles(draft: Draft, jobs: dict[str, Dependency]) -> None:
+    """Every device was measured: whether that is of use."""
+    complete = ConditionType.PROFILING_COMPLETE
+    bad = [
+        f"ProfilingJob/{name}: {condition_of(job.status, complete).get('message')}"
+        for name, job in jobs.items()
+        if _unusable(job)
+    ]
+    if bad:
+        draft.set(complete, "False", Reason.PROFILE_UNUSABLE, "; ".join(bad))
+    else:
+        message = "every device has its profile"
+        draft.set(complete, "True", Reason.SUCCEEDED, message)
+
+
+def _unusable(job: Dependency) -> bool:
+    reason = condition_of(job.status, ConditionType.PROFILING_COMPLETE).get("reason")
+    return reason == Reason.PROFILE_UNUSABLE
+
+
+def _verdict(draft: Draft, message: str) -> str:
+    """How the search ended, and what its result is not worth."""
+    words = [message, loses_to_baseline(draft)]
+    profiling = find_condition(draft.conditions, ConditionType.PROFILING_COMPLETE)
+    if profiling is not None and profiling.reason == Reason.PROFILE_UNUSABLE:
+        words.append(f"what devices cost was badly predicted ({profiling.message})")
+    return "; ".join(word for word in words if word)
+
+
+def _wait_for_refinement(draft: Draft, obstacle: Obstacle) -> None:
+    draft.set(ConditionType.REFINEMENT_COMPLETE, "False", obstacle.reason, obstacle.message)
+    tell = draft.going_on if obstacle.wait else draft.held_up
+    tell(obstacle.reason, obstacle.message)
 
 
 def _foreign(seen: Observation, wanted: list[Any]) -> Obstacle | None:
@@ -304,7 +350,7 @@ def _device_status(device: str, name: str, job: Dependency | None) -> DeviceStat
             latency_error=None,
             reason=reason,
         )
-    ready = succeeded(job)
+    ready = succeeded(job) and not _unusable(job)
     condition = condition_of(job.status, ConditionType.SUCCEEDED)
     error = next(
         (
@@ -320,5 +366,11 @@ def _device_status(device: str, name: str, job: Dependency | None) -> DeviceStat
         profiling_job=name,
         ready=ready,
         latency_error=float(error) if isinstance(error, int | float) else None,
-        reason=None if ready else str(condition.get("reason") or Reason.PENDING)[:128],
+        reason=None if ready else _why_not_ready(job, condition),
     )
+
+
+def _why_not_ready(job: Dependency, condition: Mapping[str, Any]) -> str:
+    if _unusable(job):
+        return str(Reason.PROFILE_UNUSABLE)
+    return str(condition.get("reason") or Reason.PENDING)[:128]

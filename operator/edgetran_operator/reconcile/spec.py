@@ -16,6 +16,7 @@ from edgetran.api import (
 )
 from edgetran.api.allowances import MeterAllowance, absolute_paths, meter_problems
 from edgetran.api.base import ApiModel, immutable_fields
+from edgetran.api.common import NewClaim, Storage
 from edgetran.api.errors import path_text
 from edgetran.api.rules import listed
 from edgetran_operator.children import (
@@ -26,9 +27,10 @@ from edgetran_operator.children import (
     worker_pod,
 )
 from edgetran_operator.observation import Observation
-from edgetran_operator.settings import Allowances
+from edgetran_operator.settings import Allowances, Settings
 
 Model = TypeVar("Model", bound=ApiModel)
+ResourceT = TypeVar("ResourceT", bound=Resource)
 
 
 def effective(seen: Observation) -> tuple[Resource | None, str | None]:
@@ -40,6 +42,7 @@ def effective(seen: Observation) -> tuple[Resource | None, str | None]:
     first, newest = seen.first, seen.resource
     if newest is None:
         return first, seen.problem
+    newest = with_storage(newest, seen.settings, first)
     if first is None:
         return newest, None
     refused = refused_changes(first, newest)
@@ -47,6 +50,27 @@ def effective(seen: Observation) -> tuple[Resource | None, str | None]:
         return newest, None
     sentence = "; ".join(f"{problem.path}: {problem.message}" for problem in refused)
     return _with_spec(first, honoured(spec_of(first), spec_of(newest))), sentence
+
+
+def with_storage(
+    resource: ResourceT, settings: Settings, first: Resource | None = None
+) -> ResourceT:
+    """The resource with the settings' new claim as its storage where it has none and needs one.
+
+    Once its work began (`first`), it is the claim that was made then, whatever the settings are.
+    """
+    if spec_of(resource).storage is not None or resource.kind == "ProfilingJob":
+        return resource
+    default = settings.default_storage
+    storage: Storage | None = None
+    if first is not None:
+        before: Storage | None = spec_of(first).storage
+        storage = before if before is not None and before.new_claim is not None else None
+    elif default.storage_class_name:
+        claim = NewClaim(size=default.size, storage_class_name=default.storage_class_name)
+        storage = Storage(new_claim=claim)
+    spec = spec_of(resource).model_copy(update={"storage": storage})
+    return resource.model_copy(update={"spec": spec})
 
 
 def spec_of(resource: Resource) -> Any:
@@ -81,19 +105,15 @@ def forbidden(run: Run) -> str | None:
             "spec.device.simulation: given, but a simulated device is calculated, so there is "
             "nothing to measure; allowed is host: true or nodeSelector"
         )
-    if (
-        isinstance(resource, CoDesignSearch)
-        and resource.spec.refine is not None
-        and resource.spec.storage is None
-    ):
+    if isinstance(resource, CoDesignSearch | GPTranRun) and resource.spec.storage is None:
         return (
-            "spec.refine: given without storage, so the winner's model is not kept for it; allowed "
-            "in a cluster is refine together with spec.storage"
+            "spec.storage: none was given, so the models would be gone with the worker's pod; "
+            "allowed in a cluster is a claim, a newClaim or a uri, or none where the chart's value "
+            "workers.defaultStorage.storageClassName is set"
         )
     if isinstance(resource, CoDesignSearch | GPTranRun) and _needs_a_claim(resource.spec):
-        given = "no storage" if resource.spec.storage is None else "storage.uri"
         return (
-            f"spec.storage: {given} was given with ray.mode {resource.spec.ray.mode}, so Ray's "
+            f"spec.storage: storage.uri was given with ray.mode {resource.spec.ray.mode}, so Ray's "
             "workers would not see the models; allowed with it is a claim or a newClaim that every "
             "Ray worker mounts"
         )
@@ -147,7 +167,7 @@ def _needs_a_claim(spec: CoDesignSearchSpec | GPTranRunSpec) -> bool:
     """Whether trials run in other pods than the one whose folders are its own."""
     ray, storage = spec.ray, spec.storage
     elsewhere = ray.mode == "cluster" or (ray.mode == "kuberay" and ray.workers > 0)
-    return elsewhere and (storage is None or storage.uri is not None)
+    return elsewhere and storage is not None and storage.uri is not None
 
 
 def sentences(error: SpecError) -> str:

@@ -26,6 +26,7 @@ from edgetran_operator.children import (
     Run,
     access,
     claim,
+    made_from,
     network_policy,
     new_work,
     ray_job,
@@ -43,6 +44,7 @@ from edgetran_operator.observation import (
 from edgetran_operator.outcome import Change, Child, Deletion
 from edgetran_operator.reconcile.draft import Draft, cut
 from edgetran_operator.reconcile.spec import pod_problem, spec_of
+from edgetran_operator.reconcile.starting import cause
 
 UNREPORTED_SECONDS: Final = 60
 """How long results of a worker that ended well may take to be seen before it is started again."""
@@ -237,7 +239,6 @@ def _start(draft: Draft, run: Run) -> Progress:
             draft.apply += children
         return refused
     draft.apply += children
-    draft.counts_time = True
     if draft.before.start_time is None:
         draft.fields["start_time"] = draft.now
     return Progress(Stage.WAITING, Reason.PENDING, STARTING)
@@ -284,7 +285,18 @@ def _outdated(draft: Draft, run: Run, worker: WorkerView) -> bool:
     if run.node and worker.node and worker.node != run.node:
         return True
     given = draft.seen.first
-    return given is not None and _essence(given) != _essence(run.resource)
+    if given is not None and _essence(given) != _essence(run.resource):
+        return True
+    other = worker.made_from and worker.made_from != made_from(run)
+    return bool(other) and _never_ran(draft.seen, worker)
+
+
+def _never_ran(seen: Observation, worker: WorkerView) -> bool:
+    """Whether no pod of a worker did anything yet, so that nothing is lost with it."""
+    pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
+    return worker.failed_pods == 0 and all(
+        pod.phase == "Pending" and pod.exit_code is None for pod in pods
+    )
 
 
 def _essence(resource: Resource) -> Any:
@@ -442,13 +454,9 @@ def _under_way(seen: Observation, worker: WorkerView) -> Progress:
             return Progress(Stage.HELD_UP, reason, message)
         return Progress(Stage.WAITING, Reason.PENDING, STARTING)
     pod = max(live, key=lambda each: (each.created, each.name))
-    if pod.unschedulable:
-        message = f"no node has room for pod {pod.name}: {pod.unschedulable}"
-        return Progress(Stage.WAITING, Reason.UNSCHEDULABLE, message)
-    if pod.waiting:
-        return Progress(
-            Stage.WAITING, Reason.PENDING, f"pod {pod.name} does not start: {pod.waiting}"
-        )
+    known = cause(seen, pod)
+    if known is not None:
+        return Progress(Stage.WAITING, *known)
     if pod.phase == "Running":
         return Progress(Stage.RUNNING, Reason.RUNNING, f"the worker runs on node {pod.node}")
     if pod.node:

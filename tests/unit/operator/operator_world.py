@@ -42,7 +42,7 @@ def spec_of(kind: str, **changes: Any) -> dict[str, Any]:
             ],
             "storage": {"newClaim": {"size": "1Gi"}},
         },
-        "GPTranRun": {"searchRef": {"name": "s"}},
+        "GPTranRun": {"searchRef": {"name": "s"}, "storage": {"newClaim": {"size": "1Gi"}}},
     }
     return {**specs[kind], **changes}
 

@@ -66,7 +66,8 @@ def every_child(run):
 
 @pytest.mark.parametrize("kind", ["ProfilingJob", "CoDesignSearch", "GPTranRun"])
 def test_every_child_has_its_owner_and_labels(kind):
-    for child in every_child(run_of(kind)):
+    storage = {"newClaim": {"size": "1Gi", "retain": False}}
+    for child in every_child(run_of(kind, storage=storage)):
         metadata = child.body["metadata"]
         (owner,) = metadata["ownerReferences"]
         assert (owner["kind"], owner["name"], owner["uid"]) == (kind, "x", UID)
@@ -212,6 +213,14 @@ def test_a_new_claim_is_made():
         "resources": {"requests": {"storage": "5Gi"}},
         "storageClassName": "fast",
     }
+
+
+def test_a_new_claim_outlives_its_resource_unless_that_is_not_wanted():
+    (kept,) = claim(run_of(storage={"newClaim": {"size": "5Gi"}}))
+    assert "ownerReferences" not in kept.body["metadata"]
+    assert kept.body["metadata"]["labels"]["edgetran.io/name"] == "x"
+    (other,) = claim(run_of(storage={"newClaim": {"size": "5Gi", "retain": False}}))
+    assert other.body["metadata"]["ownerReferences"][0]["uid"] == UID
 
 
 def test_the_work_is_what_the_worker_reads():

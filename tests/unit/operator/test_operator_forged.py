@@ -319,15 +319,34 @@ class Claims:
         return body
 
 
-@pytest.mark.parametrize(("there", "made"), [("nobodys", False), ("own", True), ("none", True)])
-def test_a_claim_that_nobody_made_for_a_run_is_not_taken_over(world, there, made):
-    """Owned by the run, it would be deleted together with it."""
+@pytest.mark.parametrize(
+    ("there", "retain", "made"),
+    [
+        ("nobodys", True, False),
+        ("nobodys", False, False),
+        ("own", True, True),
+        ("own", False, True),
+        ("none", True, True),
+        ("none", False, True),
+        ("kept", True, True),
+        ("kept", False, False),
+        ("another's", True, False),
+    ],
+)
+def test_a_claim_that_was_not_made_for_a_run_is_not_taken_over(world, there, retain, made):
+    """Owned by the run, it would be deleted with it; what an earlier run left may be used again."""
     devices = [{"name": "sim", "simulation": "intel-ncs2"}]
-    key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", devices=devices))
+    storage = {"newClaim": {"size": "1Gi", "retain": retain}}
+    spec = spec_of("CoDesignSearch", devices=devices, storage=storage)
+    key = world.apply("CoDesignSearch", "s", spec)
     seen = world.seen(key)
     decided = replace(reconcile(seen), status={}, events=())
     assert "PersistentVolumeClaim/s-cds-storage" in [child.label for child in decided.apply]
-    client = Claims(*([{"uid": seen.uid, "controller": True}] if there == "own" else []))
+    owner = {"own": seen.uid, "another's": "else"}.get(there)
+    client = Claims(*([{"uid": owner, "controller": True}] if owner else []))
+    if there == "kept":
+        labels = {"edgetran.io/kind": "CoDesignSearch", "edgetran.io/name": "s"}
+        client.claim["metadata"]["labels"] = labels
     client.claim = client.claim if there != "none" else {}
     carrier = Carrier(client, Cache())
     asyncio.run(carrier.carry_out(key, seen, replace(decided, apply=only_claims(decided))))

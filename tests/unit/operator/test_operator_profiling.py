@@ -125,6 +125,8 @@ def test_suspending_ends_the_worker_and_gives_the_board_back_and_resuming_goes_o
     world.settle()
     assert world.says(key, "Suspended") == ("False", "Resumed")
     assert world.job_of(key) is not None
+    world.start_pods()
+    world.settle()
     world.wait(11)
     world.finish(key)
     assert world.status(key)["activeSeconds"] == 111
@@ -132,13 +134,18 @@ def test_suspending_ends_the_worker_and_gives_the_board_back_and_resuming_goes_o
     assert "Resumed" in world.told(key)
 
 
-def test_the_deadline_counts_work_and_not_suspension(world):
+def test_the_deadline_counts_work_and_neither_suspension_nor_a_pod_that_does_not_start(world):
     key = run(world, activeDeadlineSeconds=100)
     world.wait(60)
     world.change(key, suspend=True)
     world.settle()
     world.wait(10_000)
     world.change(key, suspend=False)
+    world.settle()
+    world.wait(10_000)
+    world.settle()
+    assert world.status(key)["activeSeconds"] == 60
+    world.start_pods()
     world.settle()
     outcome = world.reconcile(key)
     assert outcome.requeue_after == 40
@@ -158,6 +165,8 @@ def test_time_in_the_queue_does_not_count(world):
     first = world.apply("ProfilingJob", "a")
     world.wait(1)
     second = world.apply("ProfilingJob", "b", spec_of("ProfilingJob", activeDeadlineSeconds=10))
+    world.settle()
+    world.start_pods()
     world.settle()
     world.wait(1000)
     world.settle()

@@ -92,13 +92,18 @@ def test_a_refinement_that_is_refused_holds_its_search_up(world):
     assert world.says(key, "SearchComplete")[0] == "True"
 
 
-def test_a_search_that_is_to_refine_needs_storage(world):
-    spec = spec_of("CoDesignSearch", refine={})
+@pytest.mark.parametrize("kind", ["CoDesignSearch", "GPTranRun"])
+def test_work_whose_models_nothing_keeps_is_refused_before_it_starts(world, kind):
+    spec = spec_of(kind)
     del spec["storage"]
-    key = world.apply("CoDesignSearch", "s", spec)
+    key = world.apply(kind, "s", spec)
     world.settle()
+    assert world.says(key, "Succeeded") == ("False", "SpecInvalid")
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
-    assert world.condition(key, "Stalled")["message"].startswith("spec.refine: given without")
+    message = world.condition(key, "Stalled")["message"]
+    assert message.startswith("spec.storage: none was given")
+    assert "workers.defaultStorage" in message
+    assert not [kind for kind, _, _ in world.objects if kind in ("Job", "ProfilingJob")]
 
 
 CLUSTER = {"mode": "cluster", "address": "ray://ray-head:10001"}
@@ -108,17 +113,17 @@ CLUSTER = {"mode": "cluster", "address": "ray://ray-head:10001"}
 @pytest.mark.parametrize(
     ("ray", "storage", "given"),
     [
-        (CLUSTER, None, "no storage was given with ray.mode cluster"),
         (CLUSTER, {"uri": "s3://bucket/folder"}, "storage.uri was given with ray.mode cluster"),
-        ({"mode": "kuberay", "workers": 1}, None, "no storage was given with ray.mode kuberay"),
+        (
+            {"mode": "kuberay", "workers": 1},
+            {"uri": "s3://bucket/folder"},
+            "storage.uri was given with ray.mode kuberay",
+        ),
     ],
-    ids=["cluster", "cluster-uri", "kuberay"],
+    ids=["cluster", "kuberay"],
 )
 def test_ray_workers_elsewhere_need_a_claim(world, kind, ray, storage, given):
-    spec = spec_of(kind, ray=ray, storage=storage)
-    if storage is None:
-        del spec["storage"]
-    key = world.apply(kind, "r", spec)
+    key = world.apply(kind, "r", spec_of(kind, ray=ray, storage=storage))
     world.settle()
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
     message = world.condition(key, "Stalled")["message"]
@@ -130,9 +135,8 @@ def test_ray_workers_elsewhere_need_a_claim(world, kind, ray, storage, given):
 @pytest.mark.parametrize(
     "ray", [{"mode": "local"}, {"mode": "kuberay", "workers": 0}], ids=["local", "head-alone"]
 )
-def test_ray_in_one_pod_needs_no_storage(world, ray):
-    spec = spec_of("CoDesignSearch", ray=ray)
-    del spec["storage"]
+def test_ray_in_one_pod_needs_no_claim(world, ray):
+    spec = spec_of("CoDesignSearch", ray=ray, storage={"uri": "s3://bucket/folder"})
     key = world.apply("CoDesignSearch", "r", spec)
     world.settle()
     assert world.says(key, "Stalled")[0] != "True"

@@ -183,7 +183,11 @@ def test_suspending_a_search_suspends_what_runs_for_it(world):
 def test_nothing_runs_on_for_a_search_that_ran_out_of_time(world):
     key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", activeDeadlineSeconds=60))
     world.settle()
+    world.wait(1000)
+    world.settle()
+    assert world.status(key)["activeSeconds"] == 0, "its ProfilingJob waits for its pod"
     world.start_pods()
+    world.settle()
     world.wait(60)
     world.settle()
     assert world.says(key, "Succeeded") == ("False", "DeadlineExceeded")
@@ -233,7 +237,7 @@ def test_a_search_without_a_feasible_candidate_fails_with_its_reason(world):
 def test_a_refinement_needs_a_search_with_storage(world):
     spec = spec_of("CoDesignSearch")
     del spec["storage"]
-    world.apply("CoDesignSearch", "s", spec)
+    search = world.apply("CoDesignSearch", "s", spec)
     key = world.apply("GPTranRun", "r")
     world.settle()
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
@@ -241,6 +245,8 @@ def test_a_refinement_needs_a_search_with_storage(world):
         "spec.searchRef: CoDesignSearch/s has no storage, so its model is not kept; "
         "allowed is a search with spec.storage"
     )
+    assert world.says(search, "Stalled") == ("True", "SpecInvalid")
+    assert world.condition(search, "Stalled")["message"].startswith("spec.storage: none was given")
 
 
 def test_a_refinement_waits_for_its_search_and_fails_with_it(world):
@@ -268,6 +274,7 @@ def test_a_model_on_a_device_of_the_cluster_needs_its_profile(world):
         "model": "models/mine",
         "task": {"name": "movie-reviews"},
         "device": {"name": "pi", "nodeSelector": {"edgetran.io/device": "pi"}},
+        "storage": {"newClaim": {"size": "1Gi"}},
     }
     key = world.apply("GPTranRun", "r", spec)
     world.settle()

@@ -128,13 +128,14 @@ def test_records_told_twice_count_once():
 def test_a_search_that_ended_tells_of_its_finalists():
     story = SearchStory(SEARCH)
     summary = summary_of(SEARCH, story)
+    tell(summary, "proposals.jsonl", HEADER)
     tell(summary, "trials.jsonl", trial(0, 0.7, objective=0.4))
     figures = {
         "accuracy": {"value": 0.65, "source": "measured"},
         "validationAccuracy": {"value": 0.7, "source": "measured"},
         "latencyMs": {"value": 9.0, "source": "predicted"},
-        "energyMj": {"value": None, "source": "predicted"},
-        "peakPowerW": {"value": None, "source": "predicted"},
+        "energyMj": {"value": 5.0, "source": "predicted"},
+        "peakPowerW": {"value": 3.0, "source": "predicted"},
         "parameters": {"value": 1000.0, "source": "counted"},
     }
     artifact = {"engine": "onnxruntime", "precision": "int8", "sha256": "cd" * 32}
@@ -151,6 +152,7 @@ def test_a_search_that_ended_tells_of_its_finalists():
     assert (status.best.test_accuracy, status.best.objective) == (0.65, 0.4)
     assert (status.best.made_for, status.best.artifact) == ("onnxruntime int8", "cd" * 32)
     assert status.baseline.accuracy == 0.7
+    assert status.baseline.objective is not None, "it can be compared with the winner's"
 
 
 def test_a_stopped_worker_runs_no_trials():

@@ -1,0 +1,47 @@
+"""Why a pod does not start, in the words of the scheduler, the kubelet or a volume controller."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edgetran.api import Reason
+from edgetran_operator.observation import Observation, PodView
+
+_IMAGE: Final = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "ImageInspectError",
+        "RegistryUnavailable",
+    }
+)
+_CLAIM: Final = "persistentvolumeclaim"
+_NO_GPU: Final = "Insufficient nvidia.com/gpu"
+
+
+def cause(seen: Observation, pod: PodView) -> tuple[Reason, str] | None:
+    """What keeps a pod from starting; None where nothing is known to."""
+    if pod.unschedulable:
+        return _unscheduled(seen, pod)
+    if pod.waiting:
+        image = pod.waiting.partition(":")[0] in _IMAGE
+        reason = Reason.ERR_IMAGE_PULL if image else Reason.CREATE_CONTAINER_ERROR
+        return reason, f"pod {pod.name} does not start: {pod.waiting}"
+    word, said = seen.pod_trouble
+    if pod.phase == "Pending" and pod.node and said:
+        message = f"pod {pod.name} waits on node {pod.node} for a volume: {said}"
+        return Reason(word), message
+    return None
+
+
+def _unscheduled(seen: Observation, pod: PodView) -> tuple[Reason, str]:
+    text = pod.unschedulable
+    if _CLAIM in text.lower():
+        _, said = seen.claim_trouble
+        known = said if said and "not found" not in text else text
+        return Reason.CLAIM_PENDING, f"pod {pod.name} waits for its claim: {known}"
+    if _NO_GPU in text:
+        return Reason.NO_GPU, f"no node has as many free GPUs as pod {pod.name} asks for: {text}"
+    return Reason.UNSCHEDULABLE, f"no node has room for pod {pod.name}: {text}"

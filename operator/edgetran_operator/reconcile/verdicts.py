@@ -1,0 +1,47 @@
+"""What a result is worth: profiles that predict nothing, winners that lose to their baseline."""
+
+from __future__ import annotations
+
+from edgetran.api.codesign_search import CoDesignSearchStatus
+from edgetran.api.profiling_job import ProfilingJobStatus
+from edgetran_operator.reconcile.draft import Draft
+
+_WHAT_TO_DO = (
+    "more measurements (sampling.maxMeasurements), longer ones (measurement.mode), or a board that "
+    "nothing else disturbs and that does not throttle help"
+)
+
+
+def unusable_profile(draft: Draft) -> str:
+    """Why what was measured predicts too little, and what to do; empty where it does well."""
+    status = draft.before.model_copy(update=draft.fields)
+    assert isinstance(status, ProfilingJobStatus)  # noqa: S101 - the kind decides
+    most = draft.seen.settings.max_profile_error
+    bad = [
+        f"{each.measure} is predicted with an error of {each.error:.0%}"
+        for each in status.errors
+        if each.error is not None and each.error > most
+    ]
+    bad += [
+        f"{each.measure} is not predictable ({each.reason or 'no surrogate beats a constant'})"
+        for each in status.errors
+        if each.error is None and each.measure == "latencyMs"
+    ]
+    if not bad:
+        return ""
+    return f"{' and '.join(bad)}, and up to {most:.0%} is of use; {_WHAT_TO_DO}"
+
+
+def loses_to_baseline(draft: Draft) -> str:
+    """That a search's winner is worse than its baseline; empty where it is not known to be."""
+    status = draft.before.model_copy(update=draft.fields)
+    assert isinstance(status, CoDesignSearchStatus)  # noqa: S101 - the kind decides
+    best, baseline = status.best, status.baseline
+    if best is None or baseline is None or best.objective is None or baseline.objective is None:
+        return ""
+    if best.objective >= baseline.objective:
+        return ""
+    return (
+        f"its winner is worse than the baseline: objective {best.objective:.3g} against "
+        f"{baseline.objective:.3g}"
+    )
