@@ -129,6 +129,10 @@ def test_a_namespaced_operator_leaves_other_namespaces_alone(control_plane, play
 def test_a_resource_is_deleted_when_its_time_to_live_is_over(played):
     spec = {"device": HOST, "designSpace": {"preset": "tiny"}, "activeDeadlineSeconds": 1}
     played.apply("ProfilingJob", "p", {**spec, "ttlSecondsAfterFinished": 2})
+    wait_until(lambda: played.pods(), "the pod is made")
+    assert played.says("ProfilingJob", "p", "Succeeded")[0] == "Unknown", "waiting does not count"
+    (pod,) = played.pods()
+    played._pod_status(pod["metadata"]["name"], "Running", {"running": {}})
     played.wait_for("ProfilingJob", "p", "Succeeded", "False", "DeadlineExceeded")
     path = played.path("ProfilingJob", "p")
     wait_until(lambda: played.server.find(path) is None, "the resource is deleted")

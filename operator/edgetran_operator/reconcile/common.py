@@ -88,6 +88,8 @@ def reconcile_work(
     else:
         _resume(draft)
         work(draft, run)
+        if draft.counts_time and spec.active_deadline_seconds is not None:
+            draft.look_again(spec.active_deadline_seconds - draft.active_seconds())
     if not draft.fields.get("completion_time"):
         _note_refusal(draft, problem)
     return draft.outcome()
@@ -188,13 +190,7 @@ def _invalid(draft: Draft, message: str) -> None:
 
 def _late(draft: Draft, resource: Resource) -> bool:
     limit = spec_of(resource).active_deadline_seconds
-    if limit is None:
-        return False
-    if draft.active_seconds() >= limit:
-        return True
-    if draft.before.active_since is not None:
-        draft.look_again(limit - draft.active_seconds())
-    return False
+    return limit is not None and draft.active_seconds() >= limit
 
 
 def _suspend(draft: Draft, run: Run, rest: Work | None) -> None:

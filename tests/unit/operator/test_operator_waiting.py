@@ -108,6 +108,14 @@ def test_a_worker_that_does_not_start_is_stalled_after_the_stated_time(world):
     assert "waitingSince" not in world.status(key)
 
 
+def test_the_deadline_is_looked_at_from_the_moment_that_the_pod_runs(world):
+    key = world.apply("ProfilingJob", "p", spec_of("ProfilingJob", activeDeadlineSeconds=45))
+    world.settle()
+    world.start_pods()
+    outcome = world.reconcile(key)
+    assert outcome.requeue_after == 45, "the answer to its own status wakes nobody"
+
+
 def test_time_that_a_search_waits_for_a_board_does_not_count_against_its_deadline(world):
     world.apply("ProfilingJob", "other")
     world.settle()
