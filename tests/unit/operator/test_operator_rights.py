@@ -1,9 +1,16 @@
 """A spec leads nowhere that the administrator does not allow."""
 
+from pathlib import Path
+
 import pytest
 from operator_world import World, spec_of
 
+from edgetran.api import load_resources
+from edgetran_operator.children import Run
+from edgetran_operator.reconcile.spec import forbidden
 from edgetran_operator.settings import Allowances, Settings
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "search.yaml"
 
 SECRET = "hunter2"  # noqa: S105 - made up
 NODES = {"edgetran.io/device": "pi"}
@@ -154,3 +161,8 @@ def test_a_password_in_an_address_never_gets_into_a_condition():
     assert SECRET not in str(world.objects[key]["status"])
     assert "belong in the Secret" in world.condition(key, "Stalled")["message"]
     assert not [event for _, event in world.events if SECRET in event.message]
+
+
+def test_the_example_for_a_cluster_is_allowed_where_the_administrator_set_nothing():
+    for resource in load_resources(EXAMPLE):
+        assert forbidden(Run(resource, "ns", "0" * 36, Settings(), node="board-a")) is None

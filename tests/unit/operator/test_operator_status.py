@@ -94,7 +94,7 @@ reports = st.fixed_dictionaries(
         "baseline": candidates,
         "paretoFront": st.lists(candidates, max_size=14),
         "hypervolume": st.floats(0, 1e6) | words,
-        "succeeded": st.integers() | words,
+        "succeeded": st.integers(-(2**62), 2**62) | words,
         "devices": st.just([{"name": "not the worker's to say"}]),
         "unknown": words,
     }
