@@ -34,7 +34,7 @@ from cluster_fixtures import Cluster, apply_crds, wait_until
 from helm_python import Config
 from operator_process import OperatorProcess, operator
 
-CHAIN_SECONDS = 900
+CHAIN_SECONDS = 1800
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 

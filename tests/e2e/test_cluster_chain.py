@@ -30,7 +30,7 @@ from cluster_fixtures import wait_until
 
 from edgetran.api import parse_resource
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(4800)]
 
 
 @pytest.fixture(scope="module")
