@@ -47,10 +47,12 @@ def chart_values(cache: Path) -> dict[str, Any]:
         "extraVolumeMounts": worker["volumeMounts"],
         "resources": {"requests": {"cpu": "50m"}, "limits": {"memory": "256Mi"}},
         "tests": {"python": str(folder / "python")},
+        "operator": {"maxProfileError": settings["maxProfileError"]},
         "workers": {
             "images": dict.fromkeys(settings["images"], IMAGE),
             "imagePullPolicy": "Never",
             "resources": settings["resources"],
+            "allow": settings["allow"],
             "terminationGraceSeconds": settings["terminationGraceSeconds"],
             "podPatch": settings["workerPodPatch"],
         },

@@ -219,7 +219,8 @@ def chain(cluster: Cluster, there: Installed, documents: Sequence[Mapping[str, A
         running = partial(search_runs, cluster, story.namespace)
         wait_until(running, "the search's worker runs", CHAIN_SECONDS)
         story.workers_before = worker_pods(cluster, story.namespace, "search")
-        there.helm.upgrade(CHART, RELEASE, {**there.values, "operator": {"logLevel": "debug"}})
+        debug = {**there.values["operator"], "logLevel": "debug"}
+        there.helm.upgrade(CHART, RELEASE, {**there.values, "operator": debug})
         wait_for_operator(cluster)
         story.aliases.append(short_names(cluster))
     story.ended = wait_for_the_end(cluster, story.namespace, documents, CHAIN_SECONDS)
