@@ -231,12 +231,22 @@ def test_the_operator_saw_no_error_and_rests_at_the_end(cluster, there, ended):
     assert mine == []
 
 
-def test_everything_goes_away_with_the_resources(cluster, namespace, ended):
+def test_all_but_the_kept_volumes_goes_away_with_the_resources(cluster, namespace, ended):
+    kept = {
+        name
+        for name, child in children(cluster, namespace).items()
+        if name.startswith("persistentvolumeclaims/")
+        and not child["metadata"].get("ownerReferences")
+    }
+    assert kept == {
+        "persistentvolumeclaims/search-cds-storage",
+        "persistentvolumeclaims/search-refined-gpt-storage",
+    }
     for kind, resource in ended.items():
         cluster.call("DELETE", address(kind, namespace, resource["metadata"]["name"]))
     wait_until(
-        lambda: children(cluster, namespace) == {},
-        lambda: f"children are gone: {sorted(children(cluster, namespace))}",
+        lambda: set(children(cluster, namespace)) == kept,
+        lambda: f"all but {sorted(kept)} is gone: {sorted(children(cluster, namespace))}",
         90,
     )
     assert cluster.find(address("ProfilingJob", namespace, "search-jetson")) is None
