@@ -130,6 +130,17 @@ def wait_for_reason(cluster, namespace, name, reason, word):
     )
 
 
+def withdraw(cluster, namespace, documents):
+    """Delete the resources, so that operators of later tests find none that waits for ever."""
+    for document in documents:
+        cluster.call("DELETE", address(document["kind"], namespace, document["metadata"]["name"]))
+    wait_until(
+        lambda: not any(name.startswith("pods/") for name in children(cluster, namespace)),
+        lambda: f"all pods are gone: {sorted(children(cluster, namespace))}",
+        120,
+    )
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return shared_cache(tmp_path_factory.mktemp("cache"))
@@ -185,7 +196,8 @@ def chain(cluster, running, tmp_path_factory):
         resource("GPTranRun", "tickets-refined", refinement),
     ]
     apply(cluster, namespace, documents)
-    return namespace, documents, server, folder
+    yield namespace, documents, server, folder
+    withdraw(cluster, namespace, documents)
 
 
 @pytest.fixture(scope="module")
@@ -195,18 +207,16 @@ def mistaken(cluster, chain, tmp_path_factory):
     claim_on_one_node(cluster, namespace, tmp_path_factory.mktemp("mistakes") / "data")
     absent = {"name": "z", "nodeSelector": {BOARD: "no-such-board"}}
     no_class = {"newClaim": {"size": "1Gi", "storageClassName": "longhorn"}}
-    apply(
-        cluster,
-        namespace,
-        [
-            search("gpu", ray={"cpusPerTrial": 1, "gpusPerTrial": 1}),
-            search("no-class", storage=no_class),
-            search("no-claim", storage={"claim": {"name": "does-not-exist"}}),
-            search("no-storage", storage=None),
-            search("no-board", devices=[absent], activeDeadlineSeconds=5),
-        ],
-    )
-    return namespace
+    documents = [
+        search("gpu", ray={"cpusPerTrial": 1, "gpusPerTrial": 1}),
+        search("no-class", storage=no_class),
+        search("no-claim", storage={"claim": {"name": "does-not-exist"}}),
+        search("no-storage", storage=None),
+        search("no-board", devices=[absent], activeDeadlineSeconds=5),
+    ]
+    apply(cluster, namespace, documents)
+    yield namespace
+    withdraw(cluster, namespace, documents)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +251,7 @@ def test_a_deadline_does_not_run_while_there_is_no_board(cluster, mistaken):
 
 
 def test_a_wrong_image_is_told_and_the_worker_made_anew_with_the_right_one(
-    cluster, settings, running, tmp_path
+    cluster, running, tmp_path
 ):
     namespace = cluster.namespace("image")
     claim_on_one_node(cluster, namespace, tmp_path / "data")
@@ -250,7 +260,8 @@ def test_a_wrong_image_is_told_and_the_worker_made_anew_with_the_right_one(
     running.kill()
     config.write_text(right.replace("edgetran.local/host:latest", "edgetran.local/host:nosuch"))
     running.restart()
-    apply(cluster, namespace, [search("img", search={"maxTrials": 2, "initialTrials": 2})])
+    documents = [search("img")]
+    apply(cluster, namespace, documents)
     wait_for_reason(cluster, namespace, "img", "ErrImagePull", "nosuch")
     running.kill()
     config.write_text(right)
@@ -269,7 +280,7 @@ def test_a_wrong_image_is_told_and_the_worker_made_anew_with_the_right_one(
     wait_until(
         works, lambda: f"it works: {headline(cluster, namespace, 'CoDesignSearch', 'img')}", 120
     )
-    cluster.call("DELETE", address("CoDesignSearch", namespace, "img"))
+    withdraw(cluster, namespace, documents)
 
 
 def test_own_data_on_one_nodes_volume_gives_a_refined_model_with_boards_of_others(cluster, chain):
