@@ -373,7 +373,7 @@ def used(requests: Sequence[Mapping[str, Any]], user: str) -> set[Permission]:
     for each in requests:
         target = each.get("objectRef", {})
         status = each.get("responseStatus", {}).get("code", 0)
-        if each["user"]["username"] != user or "resource" not in target or status >= 400:
+        if each["user"].get("username") != user or "resource" not in target or status >= 400:
             continue
         part = target.get("subresource")
         resource = f"{target['resource']}/{part}" if part else target["resource"]
@@ -389,7 +389,7 @@ def forbidden(requests: Sequence[Mapping[str, Any]], user: str) -> list[str]:
     return [
         f"{each['verb']} {each['requestURI']}"
         for each in requests
-        if each["user"]["username"] == user
+        if each["user"].get("username") == user
         and each.get("responseStatus", {}).get("code") == 403
         and "exceeded quota" not in each.get("responseStatus", {}).get("message", "")
     ]

@@ -39,7 +39,7 @@ class Installed:
 
     def requests(self) -> list[dict[str, Any]]:
         """Requests of the operator."""
-        return [each for each in self.server.audited() if each["user"]["username"] == self.user]
+        return [each for each in self.server.audited() if each["user"].get("username") == self.user]
 
 
 @pytest.fixture(params=["Cluster", "Namespaced"])

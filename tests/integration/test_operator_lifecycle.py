@@ -47,7 +47,7 @@ def calls_of_the_operator(api_server, since=0):
     return [
         event
         for event in api_server.audited()[since:]
-        if event["user"]["username"] == USER and event["verb"] != "watch"
+        if event["user"].get("username") == USER and event["verb"] != "watch"
     ]
 
 
