@@ -2,6 +2,8 @@
 
 import csv
 import random
+import subprocess
+import sys
 import time
 
 import pytest
@@ -16,6 +18,8 @@ from cluster_chain import (
 )
 from cluster_fixtures import BOARD, wait_until
 from operator_process import operator
+
+from edgetran.models import FlexiBertConfig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -298,3 +302,40 @@ def test_own_data_on_one_nodes_volume_gives_a_refined_model_with_boards_of_other
     }
     models = {each.parent for each in folder.rglob("model.safetensors")}
     assert len(models) >= 2, models
+
+
+def plugin(cluster, namespace, *words):
+    place = ["-n", namespace, "--kubeconfig", str(cluster.kubeconfig)]
+    command = [sys.executable, "-m", "edgetran.kubectl", *map(str, words), *place]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_model_is_brought_here_and_data_there(cluster, chain, tmp_path):
+    namespace, documents, _, folder = chain
+    wait_for_the_end(cluster, namespace, documents, 900)
+    got = plugin(cluster, namespace, "get", "gpt/tickets-refined", "-o", tmp_path / "refined")
+    assert got.returncode == 0, got.stderr
+    here = {
+        file.relative_to(tmp_path / "refined"): file
+        for file in (tmp_path / "refined").rglob("*")
+        if file.is_file()
+    }
+    (there,) = (folder / namespace).glob("gpt-tickets-refined-*")
+    assert {"report.html", "result.json", "log.jsonl"} <= {str(path) for path in here}
+    for path, file in here.items():
+        assert file.read_bytes() == (there / path).read_bytes(), path
+    labels = FlexiBertConfig.from_pretrained(tmp_path / "refined" / "model").id2label
+    assert set(labels.values()) == {"billing", "network"}
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "new tickets.csv").write_text("text,label\nno wifi,network\n")
+    put = plugin(cluster, namespace, "put", more, "--claim", "data", "--folder", "in")
+    assert put.returncode == 0, put.stderr
+    arrived = folder / "in" / "more" / "new tickets.csv"
+    assert arrived.read_text() == "text,label\nno wifi,network\n"
+    pods = cluster.call(
+        "GET",
+        f"/api/v1/namespaces/{namespace}/pods",
+        labelSelector="app.kubernetes.io/name=edgetran-transfer",
+    )
+    assert pods["items"] == []
