@@ -1,5 +1,5 @@
 # Each target does its own set-up; everything is installed into .venv/.
-.PHONY: help quickstart test soak lint crds chart generate format unit integration e2e setup clean
+.PHONY: help quickstart test soak lint crds chart generate format unit integration e2e coverage docs setup clean
 
 # Tests that share what is costly stay together, and the longest begin (tests/conftest.py).
 BESIDE := --dist loadgroup --no-loadscope-reorder
@@ -49,6 +49,13 @@ integration: setup ## Several real parts together: an API server, workers, a bro
 
 e2e: setup ## The whole of it, as a user runs it and on a cluster of three nodes
 	.venv/bin/pytest -n 2 $(BESIDE) -m "e2e and not soak"
+
+coverage: setup ## What the quick tests do not reach: a table, and runs/coverage/index.html
+	.venv/bin/pytest -n 2 $(BESIDE) -m "not integration and not soak" --cov --cov-report=term --cov-report=html tests/unit
+
+docs: ## Build the documentation's site (runs/site), which has no warning
+	@hack/setup docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
 
 format: setup ## Rewrite the code in the project's format
 	.venv/bin/ruff format .
