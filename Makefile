@@ -13,7 +13,7 @@ quickstart: ## Profile, search and refine on this machine (runs/quickstart)
 
 # The tests on the cluster share one process, which mostly waits for pods: two others work beside it.
 test: lint ## Lint and every test
-	.venv/bin/pytest -n 3 $(BESIDE) -m "not soak"
+	.venv/bin/pytest -n 3 $(BESIDE) --durations=20 -m "not soak"
 
 soak: setup ## Long series, and a current Kubernetes' server of custom resources
 	.venv/bin/pytest -m "soak" tests
@@ -65,4 +65,4 @@ setup: ## Install what developers need
 	@hack/setup test
 
 clean: ## Remove what was installed and made here, runs included
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
