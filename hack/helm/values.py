@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from edgetran_operator.settings import OBJECT_STORES
+from edgetran_operator.settings import Allowances, DefaultStorage, DnsName
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 OptionalLabel = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)]
 OptionalName = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)]
 LabelKey = Annotated[
@@ -33,14 +32,6 @@ Registry = Annotated[
 ]
 Tag = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")]
 Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
-AllowedAnnotation = Annotated[
-    str,
-    Field(
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
-        min_length=1,
-    ),
-]
-AllowedVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*[*]?$|^[*]$")]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 Quantity = Annotated[
     str | int | float,
@@ -55,14 +46,6 @@ Quantity = Annotated[
 Duration = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://\S+$")]
-MeterBeginning = Annotated[
-    str,
-    Field(
-        pattern=r"^(https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?|serial:/dev/[A-Za-z0-9._/-]*)$"
-    ),
-]
-StorageBeginning = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[A-Za-z0-9._:/-]*$")]
-HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$")]
 KubernetesObject = dict[str, Any]
 """A part of Kubernetes' own API, which the API server checks."""
 KubernetesObjects = list[KubernetesObject]
@@ -132,80 +115,6 @@ class WorkerResources(Part):
     )
 
 
-class Allowances(Part):
-    """What users may ask for beyond what is harmless; see docs/security.md."""
-
-    images: bool = Field(
-        False, description="Run programs of their own: images, commands, containers, any variable."
-    )
-    secrets: bool = Field(
-        False, description="Take variables and volumes from any Secret of the namespace."
-    )
-    volumes: bool = Field(
-        False, description="Mount volumes of any type but hostPath: NFS, CSI, images."
-    )
-    host_sensors: bool = Field(
-        False, description="Give measuring pods the node's /sys, read-only (`energy.hostSensors`)."
-    )
-    host_path: bool = Field(False, description="Mount folders of the node.")
-    host_namespaces: bool = Field(
-        False, description="Use the node's network, processes, IPC or ports."
-    )
-    identities: bool = Field(
-        False, description="Run as other users and groups than 65532, but for root."
-    )
-    privileged: bool = Field(
-        False, description="Weaken security contexts: privileged, root, capabilities."
-    )
-    service_accounts: bool = Field(
-        False,
-        description="Run under another ServiceAccount than the run's own, or with tokens for "
-        "others.",
-    )
-    scheduling: bool = Field(
-        False,
-        description="Tolerate every taint, keep pods of others away, use another scheduler.",
-    )
-    annotations: list[AllowedAnnotation] = Field(
-        ["prometheus.io/"],
-        description="Annotations that pods may have besides those without a domain; a domain ends "
-        "in `/`.",
-    )
-    env: list[AllowedVariable] = Field(
-        [
-            *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
-            *("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"),
-            *("HF_ENDPOINT", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM"),
-            *("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-            *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
-            *("LANG", "LC_ALL", "TZ"),
-        ],
-        description="Variables that containers may have; `*` at the end stands for any end.",
-    )
-    priority_classes: list[DnsName] = Field([], description="Priority classes that pods may have.")
-    runtime_classes: list[DnsName] = Field(
-        ["nvidia"], description="Runtime classes that pods may have."
-    )
-    commands: bool = Field(
-        False, description="Read meters that are programs, `energy.meter: command:…`."
-    )
-    meters: list[MeterBeginning] = Field(
-        [],
-        description="What addresses of other meters begin with, such as `http://meters.lan/`: host "
-        "and port as they are, and paths below; none where empty.",
-    )
-    storage: list[StorageBeginning] = Field(
-        list(OBJECT_STORES),
-        description="What `spec.storage.uri` begins with: stores whose addresses name a bucket and "
-        "no host.",
-    )
-    ray_addresses: list[HostPort] = Field(
-        [],
-        description="HOST or HOST:PORT of Ray clusters that `spec.ray.address` may name; none "
-        "where empty.",
-    )
-
-
 class Scratch(Part):
     """How large the folders of a worker may grow that go away with its pod."""
 
@@ -218,17 +127,6 @@ class Scratch(Part):
         "4Gi", description="Shared memory, where Ray keeps its objects; it counts as memory."
     )
     other: Quantity = Field("10Gi", description="An emptyDir that `spec.podTemplate` adds, each.")
-
-
-class DefaultStorage(Part):
-    """The claim that a search or refinement without spec.storage gets."""
-
-    storage_class_name: Annotated[str, Field(max_length=253)] = Field(
-        "", description="Its storage class; such work is refused where empty."
-    )
-    size: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")] = (
-        Field("10Gi", description="Its size.")
-    )
 
 
 class Workers(Part):

@@ -1,4 +1,7 @@
-"""values.yaml, values.schema.json and the README's table, from the models of the values."""
+"""values.yaml, values.schema.json and the README's table, from the models of the values.
+
+Parts that are the operator's settings as they are stand in its code, as dataclasses of pydantic.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +27,33 @@ def values_yaml() -> str:
     return _HEADER + "\n".join(_yaml_lines(Values, Values(), 0)) + "\n"
 
 
-def _yaml_lines(model: type[BaseModel], defaults: BaseModel, depth: int) -> Iterator[str]:
+def fields(model: Any) -> Mapping[str, FieldInfo]:
+    """The fields of a part by name."""
+    found: Mapping[str, FieldInfo] = model.__pydantic_fields__
+    return found
+
+
+def is_part(value: Any) -> bool:
+    """Whether a value has values of its own with descriptions."""
+    return hasattr(type(value), "__pydantic_fields__")
+
+
+def _yaml_lines(model: type, defaults: Any, depth: int) -> Iterator[str]:
     indent = "  " * depth
-    for name, field in model.model_fields.items():
+    for name, field in fields(model).items():
         if depth == 0:
             yield ""
         for line in textwrap.wrap(_description(field), _WIDTH - len(indent) - 2):
             yield f"{indent}# {line}"
         value = getattr(defaults, name)
-        if isinstance(value, BaseModel) and not isinstance(value, _flat(value)):
+        if is_part(value) and not isinstance(value, _flat(value)):
             yield f"{indent}{field.alias}:"
             yield from _yaml_lines(type(value), value, depth + 1)
         else:
             yield textwrap.indent(_entry(str(field.alias), _plain(value)), indent)
 
 
-def _flat(value: BaseModel) -> type | tuple[()]:
+def _flat(value: Any) -> type | tuple[()]:
     """The model's own type where it is written as plain data, without descriptions within."""
     from helm.values import Resources
 
@@ -55,6 +69,8 @@ def _entry(key: str, value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(by_alias=True, exclude_defaults=True)
+    if isinstance(value, tuple):
+        return list(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -88,6 +104,8 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     for key, part in schema.items():
         if key in ("$defs", "title", "default"):  # defaults stand in values.yaml
             continue
+        if key == "description":
+            part = " ".join(part.split())
         if key == "properties":
             kept[key] = {name: _inlined(each, definitions) for name, each in part.items()}
         else:
@@ -104,11 +122,11 @@ def values_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(model: type[BaseModel], defaults: BaseModel, path: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
+def _rows(model: type, defaults: Any, path: str) -> Iterator[str]:
+    for name, field in fields(model).items():
         value = getattr(defaults, name)
         key = f"{path}{field.alias}"
-        if isinstance(value, BaseModel):
+        if is_part(value):
             yield from _rows(type(value), value, f"{key}.")
             continue
         default = json.dumps(_plain(value), ensure_ascii=False)
@@ -118,7 +136,7 @@ def _rows(model: type[BaseModel], defaults: BaseModel, path: str) -> Iterator[st
 
 def _type(annotation: Any) -> str:
     origin = get_origin(annotation)
-    if origin is list or annotation is list:
+    if origin in (list, tuple) or annotation is list:
         return "list"
     if origin is dict or annotation is dict:
         return "object"
@@ -130,4 +148,4 @@ def _type(annotation: Any) -> str:
 
 
 def _description(field: FieldInfo) -> str:
-    return field.description or ""
+    return " ".join((field.description or "").split())

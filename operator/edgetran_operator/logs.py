@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from datetime import UTC, datetime
 from typing import Any, Final
 
-_FIELDS: Final = ("kind", "namespace", "resource")
+from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
+
+_NAMES: Final = {"levelname": "level", "name": "logger", "exc_info": "exception"}
+_SHOWN: Final = ("time", "level", "logger", "message", "kind", "namespace", "resource", "exception")
+"""Of what libraries add to their records nothing else: it may be a whole object."""
 
 
-class JsonFormatter(logging.Formatter):
-    """A log record as one line of JSON."""
+class JsonFormatter(_JsonFormatter):
+    """A log record as one line of JSON: time, level, logger, message, resource, exception."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The record's time, level, logger, message and resource."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {field: getattr(record, field) for field in _FIELDS if hasattr(record, field)}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+    def __init__(self) -> None:
+        super().__init__(
+            ["levelname", "name", "message"],
+            rename_fields=_NAMES,
+            timestamp="time",
+            json_ensure_ascii=False,
+        )
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """What is shown of the record, in one order."""
+        line = {name: log_data[name] for name in _SHOWN if log_data.get(name) is not None}
+        line["time"] = log_data["time"].isoformat(timespec="milliseconds")
+        line["level"] = log_data["level"].lower()
+        return line
 
 
 def set_up_logs(level: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_origin, get_type_hints
 
 import yaml
+from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 from edgetran import __version__
 
@@ -18,6 +21,33 @@ ENVIRONMENT: Final = "EDGETRAN_"
 
 ImageClass = Literal["cpu", "cuda", "jetson", "openvino"]
 
+_CHECKED: Final = ConfigDict(
+    alias_generator=to_camel,
+    extra="forbid",
+    populate_by_name=True,
+    use_attribute_docstrings=True,
+)
+Flag = Annotated[bool, Strict()]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+
+DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+AllowedAnnotation = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        min_length=1,
+    ),
+]
+AllowedVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*[*]?$|^[*]$")]
+MeterBeginning = Annotated[
+    str,
+    Field(
+        pattern=r"^(https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?|serial:/dev/[A-Za-z0-9._/-]*)$"
+    ),
+]
+StorageBeginning = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[A-Za-z0-9._:/-]*$")]
+HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$")]
 
 HARMLESS_VARIABLES: Final = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
@@ -41,53 +71,54 @@ OBJECT_STORES: Final = (
 """Storage whose addresses name a bucket and no host."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Allowances:
-    """What users may ask for beyond what is harmless; nothing of this unless it is set."""
+    """What users may ask for beyond what is harmless; see docs/security.md."""
 
-    images: bool = False
-    """Run programs of their own: images, commands, further containers, any variable."""
-    secrets: bool = False
+    images: Flag = False
+    """Run programs of their own: images, commands, containers, any variable."""
+    secrets: Flag = False
     """Take variables and volumes from any Secret of the namespace."""
-    volumes: bool = False
-    """Mount volumes of any type but hostPath: NFS, CSI, images, block devices."""
-    host_sensors: bool = False
+    volumes: Flag = False
+    """Mount volumes of any type but hostPath: NFS, CSI, images."""
+    host_sensors: Flag = False
     """Give measuring pods the node's /sys, read-only (`energy.hostSensors`)."""
-    host_path: bool = False
+    host_path: Flag = False
     """Mount folders of the node."""
-    host_namespaces: bool = False
+    host_namespaces: Flag = False
     """Use the node's network, processes, IPC or ports."""
-    identities: bool = False
+    identities: Flag = False
     """Run as other users and groups than 65532, but for root."""
-    privileged: bool = False
-    """Weaken a security context: privileged, root, capabilities, host profiles."""
-    service_accounts: bool = False
+    privileged: Flag = False
+    """Weaken security contexts: privileged, root, capabilities."""
+    service_accounts: Flag = False
     """Run under another ServiceAccount than the run's own, or with tokens for others."""
-    scheduling: bool = False
+    scheduling: Flag = False
     """Tolerate every taint, keep pods of others away, use another scheduler."""
-    annotations: tuple[str, ...] = ("prometheus.io/",)
-    """Annotations that pods may have besides those without a domain; a domain ends in a slash."""
-    env: tuple[str, ...] = HARMLESS_VARIABLES
-    """Variables that containers may have; a star at the end stands for any end."""
-    priority_classes: tuple[str, ...] = ()
+    annotations: tuple[AllowedAnnotation, ...] = ("prometheus.io/",)
+    """Annotations that pods may have besides those without a domain; a domain ends in `/`."""
+    env: tuple[AllowedVariable, ...] = HARMLESS_VARIABLES
+    """Variables that containers may have; `*` at the end stands for any end."""
+    priority_classes: tuple[DnsName, ...] = ()
     """Priority classes that pods may have."""
-    runtime_classes: tuple[str, ...] = ("nvidia",)
+    runtime_classes: tuple[DnsName, ...] = ("nvidia",)
     """Runtime classes that pods may have."""
-    commands: bool = False
-    """Read a meter that is a program: `energy.meter: command:…`."""
-    meters: tuple[str, ...] = ()
-    """What the address of any other meter begins with, such as `http://meters.lan/`."""
-    storage: tuple[str, ...] = OBJECT_STORES
-    """What `spec.storage.uri` begins with."""
-    ray_addresses: tuple[str, ...] = ()
-    """HOST or HOST:PORT of Ray clusters that `spec.ray.address` may name."""
+    commands: Flag = False
+    """Read meters that are programs, `energy.meter: command:…`."""
+    meters: tuple[MeterBeginning, ...] = ()
+    """What addresses of other meters begin with, such as `http://meters.lan/`: host and port as
+    they are, and paths below; none where empty."""
+    storage: tuple[StorageBeginning, ...] = OBJECT_STORES
+    """What `spec.storage.uri` begins with: stores whose addresses name a bucket and no host."""
+    ray_addresses: tuple[HostPort, ...] = ()
+    """HOST or HOST:PORT of Ray clusters that `spec.ray.address` may name; none where empty."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class NetworkPolicies:
     """Who may talk to pods of runs whose Ray cluster listens on the network."""
 
-    enabled: bool = True
+    enabled: Flag = True
     """Make a NetworkPolicy for each of them."""
     kube_ray_from: tuple[Mapping[str, Any], ...] = (
         {
@@ -100,7 +131,7 @@ class NetworkPolicies:
     """NetworkPolicyPeers that may scrape; everyone where empty."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Images:
     """The workers' images by what they run on."""
 
@@ -114,7 +145,7 @@ class Images:
     """Engine openvino."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Resources:
     """Container resources (`requests`, `limits`) of workers by what they do."""
 
@@ -135,17 +166,19 @@ class Resources:
     """Refinements; CPUs and GPUs are what `spec.ray` asks for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class DefaultStorage:
     """The claim that a search or refinement without `spec.storage` gets."""
 
-    storage_class_name: str = ""
-    """Its storage class; no claim is made, and such work is refused, where empty."""
-    size: str = "10Gi"
+    storage_class_name: Annotated[str, Field(max_length=253)] = ""
+    """Its storage class; such work is refused where empty."""
+    size: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")] = (
+        "10Gi"
+    )
     """Its size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Scratch:
     """How large the folders of a worker may grow that go away with its pod."""
 
@@ -170,7 +203,7 @@ class Scratch:
         return size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Settings:
     """How the operator runs, and what its workers' pods are like."""
 
@@ -186,7 +219,7 @@ class Settings:
     """Container resources of workers."""
     scratch: Scratch = field(default_factory=Scratch)
     """Sizes of folders that go away with the pod."""
-    termination_grace_seconds: int = 60
+    termination_grace_seconds: Whole = 60
     """Time that a worker has to save its state when it is stopped."""
     default_storage: DefaultStorage = field(default_factory=DefaultStorage)
     """Where work without `spec.storage` is kept."""
@@ -197,25 +230,25 @@ class Settings:
     worker_pod_patch: Mapping[str, Any] = field(default_factory=dict)
     """A strategic merge patch (metadata, spec) over all workers' pods; `spec.podTemplate` is merged
     over that."""
-    board_start_seconds: int = 300
+    board_start_seconds: Whole = 300
     """How long a ProfilingJob whose worker does not start keeps a board that another one waits
     for."""
-    stalled_after_seconds: int = 600
+    stalled_after_seconds: Whole = 600
     """How long a worker may take to start before its resource is Stalled."""
-    max_profile_error: float = 0.3
+    max_profile_error: Number = 0.3
     """Mean cross-validated relative error of a predicted measure above which a profile is of no
     use."""
-    reconcilers: int = 16
+    reconcilers: Whole = 16
     """Resources that are reconciled at the same time."""
-    metrics_port: int = 9090
+    metrics_port: Whole = 9090
     """Port of /metrics; 0 takes a free one, -1 serves none."""
-    probe_port: int = 8080
+    probe_port: Whole = 8080
     """Port of /healthz and /readyz; 0 takes a free one, -1 serves none."""
-    max_loop_lag_seconds: float = 10.0
+    max_loop_lag_seconds: Number = 10.0
     """Lag of the event loop above which /healthz fails."""
-    max_watch_silence_seconds: float = 300.0
+    max_watch_silence_seconds: Number = 300.0
     """Time without any word of a watch, bookmarks included, above which /healthz fails."""
-    watch_timeout_seconds: int = 240
+    watch_timeout_seconds: Whole = 240
     """How long the API server keeps one watch open."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged."""
@@ -233,82 +266,76 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
             data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise SettingsError(f"{path}: {error}; allowed is a YAML file of settings") from None
-    settings: Settings = _build(Settings, data, "")
-    return dataclasses.replace(settings, **_from_environment(environ))
+    if not isinstance(data, Mapping):
+        raise SettingsError(f"settings: {data!r} was given; allowed is a mapping")
+    variables = _from_environment(environ)
+    try:
+        return TypeAdapter(Settings).validate_python(
+            {**data, **{camel(name): value for name, value in variables.items()}}
+        )
+    except ValidationError as error:
+        raise SettingsError(_sentence(error.errors()[0], data, variables)) from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What plain settings are set to, by their names."""
     found: dict[str, Any] = {}
     hints = get_type_hints(Settings)
     for each in dataclasses.fields(Settings):
-        text = environ.get(ENVIRONMENT + each.name.upper())
-        if text is None:
+        text, hint = environ.get(ENVIRONMENT + each.name.upper()), hints[each.name]
+        if text is None or dataclasses.is_dataclass(hint) or get_origin(hint) is Mapping:
             continue
-        hint = hints[each.name]
-        value: Any = text
         if get_origin(hint) is tuple:
-            value = [part for part in text.split(",") if part]
-        elif hint in (int, float):
-            value = yaml.safe_load(text)
-        elif dataclasses.is_dataclass(hint) or get_origin(hint) is Mapping:
-            continue
-        found[each.name] = _value(hint, value, ENVIRONMENT + each.name.upper())
+            found[each.name] = [part for part in text.split(",") if part]
+        else:
+            found[each.name] = yaml.safe_load(text) if hint in (int, float) else text
     return found
 
 
 def camel(name: str) -> str:
     """A field's name as it is written in YAML."""
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)
+    return to_camel(name)
 
 
-def _build(kind: type, data: Any, where: str) -> Any:
-    if not isinstance(data, Mapping):
-        raise SettingsError(f"{where or 'settings'}: {data!r} was given; allowed is a mapping")
-    hints = get_type_hints(kind)
-    names = {camel(each.name): each.name for each in dataclasses.fields(kind)}
-    values = {}
-    for key, value in data.items():
-        place = f"{where}.{key}" if where else str(key)
-        if key not in names:
-            raise SettingsError(f"{place}: unknown; allowed is one of {', '.join(sorted(names))}")
-        values[names[key]] = _value(hints[names[key]], value, place)
-    return kind(**values)
+_ALLOWED: Final = {
+    "bool_type": "true or false",
+    "dataclass_type": "a mapping",
+    "dict_type": "a mapping",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "string_type": "text",
+    "tuple_type": "a list of names",
+}
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint if isinstance(hint, type) else type(hint), value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise _refused(where, value, f"one of {', '.join(arguments)}")
-        return value
-    if origin in (Union, UnionType):
-        return None if value is None else _value(arguments[0], value, where)
-    if origin is tuple and arguments[0] is not str:
-        if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
-            raise _refused(where, value, "a list of mappings")
-        return tuple(dict(entry) for entry in value)
-    if origin is tuple:
-        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            raise _refused(where, value, "a list of names")
-        return tuple(value)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise _refused(where, value, "a mapping")
-        return dict(value)
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise _refused(
-            where,
-            value,
-            {int: "a whole number", float: "a number"}.get(hint, "text")
-            if hint is not bool
-            else "true or false",
-        )
-    return value
+def _sentence(error: ErrorDetails, data: Any, variables: Mapping[str, Any]) -> str:
+    """Where it is wrong, what was given and what is allowed."""
+    place, given = error["loc"], error["input"]
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{_path(place)}: unknown; allowed is one of {', '.join(_names(place[:-1]))}"
+    allowed = _ALLOWED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
+    if error["type"] == "string_pattern_mismatch":
+        allowed = f"text like {error['ctx']['pattern']}"
+    if error["type"] == "literal_error":
+        allowed = "one of " + error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+    if isinstance(place[-1], int) and error["type"] in ("string_type", "dict_type"):
+        allowed = "a list of " + ("names" if error["type"] == "string_type" else "mappings")
+        place = place[:-1]
+        given = {**data, **{camel(name): value for name, value in variables.items()}}
+        for part in place:
+            given = given[part]
+    variable = {camel(name): ENVIRONMENT + name.upper() for name in variables}.get(str(place[0]))
+    return f"{variable or _path(place)}: {given!r} was given; allowed is {allowed}"
 
 
-def _refused(where: str, value: Any, allowed: str) -> SettingsError:
-    return SettingsError(f"{where}: {value!r} was given; allowed is {allowed}")
+def _path(place: tuple[int | str, ...]) -> str:
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
+
+
+def _names(place: tuple[int | str, ...]) -> list[str]:
+    """Settings that stand at a place, as they are written."""
+    kind: Any = Settings
+    for part in place:
+        hints = {camel(name): hint for name, hint in get_type_hints(kind).items()}
+        kind = hints[str(part)]
+    return sorted(camel(each.name) for each in dataclasses.fields(kind))

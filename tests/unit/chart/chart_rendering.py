@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from helm.values import Values
+from helm.values_files import fields, is_part
 from helm_python import Chart
-from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "charts" / "edgetran"
@@ -69,12 +69,12 @@ def switched() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _choices(
-    model: type[BaseModel], defaults: BaseModel, path: tuple[str, ...] = ()
+    model: type, defaults: Any, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, field in model.model_fields.items():
+    for name, field in fields(model).items():
         here = (*path, str(field.alias))
         value = getattr(defaults, name)
-        if isinstance(value, BaseModel):
+        if is_part(value):
             yield from _choices(type(value), value, here)
         elif isinstance(value, bool):
             yield here, not value

@@ -14,7 +14,7 @@ SENSORS = {
     "nodeSelector": {"edgetran.io/device": "pi"},
     "energy": {"hostSensors": True},
 }
-FLAGS = [each.name for each in dataclasses.fields(Allowances) if each.type == "bool"]
+FLAGS = [each.name for each in dataclasses.fields(Allowances) if each.default is False]
 EVERYTHING = Settings(
     allow=Allowances(
         **dict.fromkeys(FLAGS, True),

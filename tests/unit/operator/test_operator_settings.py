@@ -61,6 +61,15 @@ def test_the_environment_counts_more_than_the_file(tmp_path):
         ("namespaces: default", "namespaces: 'default' was given; allowed is a list of names"),
         ("allow: {images: 'yes'}", "allow.images: 'yes' was given; allowed is true or false"),
         ("allow: [images]", "allow: ['images'] was given; allowed is a mapping"),
+        (
+            "allow: {meters: [http://a/b c]}",
+            "allow.meters[0]: 'http://a/b c' was given; allowed is text like ^(https?://",
+        ),
+        (
+            "allow: {rayAddresses: [head, 'head:10001/x']}",
+            "allow.rayAddresses[1]: 'head:10001/x' was given; allowed is text like ^[A-Za-z0-9",
+        ),
+        ("defaultStorage: {size: much}", "defaultStorage.size: 'much' was given; allowed is text "),
         ("allow: {meters: [1]}", "allow.meters: [1] was given; allowed is a list of names"),
         (
             "networkPolicy: {metricsFrom: [a]}",
