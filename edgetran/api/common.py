@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgetran.api.addresses import STORAGE_CHECKS, address_rules
 from edgetran.api.base import ApiModel
+from edgetran.api.measures import COSTS, HARDWARE, Measure, with_fields
 from edgetran.api.meta import ONE_CONDITION_PER_TYPE, Conditions
 from edgetran.api.rules import Path, Rule, at_least_one, exactly_one, ordered
 from edgetran.api.scalars import (
@@ -281,13 +282,20 @@ class CountBound(ApiModel):
     RULES = (at_least_one("min", "max"), ordered("min", "max"))
 
 
+def _budget(measure: Measure) -> tuple[str, Any, Any]:
+    if measure.kind == "size":
+        return (
+            measure.name,
+            CountBound | None,
+            Field(None, description=f"Number of {measure.words}."),
+        )
+    words = f"{measure.description} in {measure.unit_words}."
+    return measure.name, Bound | None, Field(None, description=words)
+
+
+@with_fields(COSTS, _budget)
 class Budgets(ApiModel):
     """Bounds on what a model may cost on its device."""
-
-    latency_ms: Bound | None = Field(None, description="Latency per sequence in milliseconds.")
-    energy_mj: Bound | None = Field(None, description="Energy per sequence in millijoules.")
-    peak_power_w: Bound | None = Field(None, description="Peak power in watts.")
-    parameters: CountBound | None = Field(None, description="Number of parameters.")
 
 
 class Constraints(Budgets):
@@ -307,6 +315,14 @@ class MeasureValue(ApiModel):
     )
 
 
+@with_fields(
+    HARDWARE,
+    lambda measure: (
+        measure.name,
+        MeasureValue | None,
+        Field(None, description=f"{measure.description}."),
+    ),
+)
 class CandidateSummary(ApiModel):
     """An architecture on a device, and how good it is."""
 
@@ -319,9 +335,6 @@ class CandidateSummary(ApiModel):
     device: Annotated[str, Field(max_length=20)] = Field(description="Name of the device.")
     accuracy: Figure | None = Field(None, description="Selection metric on validation data.")
     test_accuracy: Figure | None = Field(None, description="The metric on test data, at the end.")
-    latency_ms: MeasureValue | None = Field(None, description="Latency per sequence.")
-    energy_mj: MeasureValue | None = Field(None, description="Energy per sequence.")
-    peak_power_w: MeasureValue | None = Field(None, description="Peak power.")
     parameters: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Number of parameters."
     )
@@ -332,6 +345,16 @@ class CandidateSummary(ApiModel):
     artifact: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] | None = Field(
         None, description="SHA-256 of that artefact."
     )
+
+    def hardware(self, measure: str) -> MeasureValue | None:
+        """What it costs by the measure of that name; None where nothing was said of it."""
+        value: MeasureValue | None = getattr(self, measure)
+        return value
+
+    def value_of(self, measure: str) -> float | None:
+        """The number of `hardware`; None where it is not known."""
+        told = self.hardware(measure)
+        return None if told is None else told.value
 
 
 ParetoFront = Annotated[tuple[CandidateSummary, ...], Field(strict=False, max_length=10)]

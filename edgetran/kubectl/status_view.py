@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgetran.api import ConditionType
+from edgetran.api.measures import COSTS, HARDWARE
 from edgetran.kubectl.reading import Data, age, condition, label, moment, status_of
 
 _STYLES: Final = {"True": "green", "False": "red", "Unknown": "yellow"}
@@ -21,10 +22,7 @@ _BAR_WIDTH: Final = 30
 _MEASURES: Final = {
     "accuracy": ("Accuracy", ""),
     "testAccuracy": ("Test accuracy", ""),
-    "latencyMs": ("Latency", "ms"),
-    "energyMj": ("Energy", "mJ"),
-    "peakPowerW": ("Peak power", "W"),
-    "parameters": ("Parameters", ""),
+    **{each.alias: (each.title, each.unit) for each in COSTS},
     "objective": ("Objective", ""),
 }
 _COUNTS: Final = {
@@ -53,6 +51,7 @@ def status_view(data: Data, summary: Data | None, now: datetime) -> RenderableTy
     ]
     parts += _conditions(status, now)
     parts += _devices(status)
+    parts += _costs(status)
     parts += _errors(status)
     parts += _candidates(status)
     parts += _places(data, status)
@@ -172,9 +171,20 @@ def _errors(status: Data) -> Iterator[RenderableType]:
             Text(str(each.get("reason") or ""), "dim"),
         )
     yield table
-    median = status.get("medianLatencyMs")
-    if median is not None:
-        yield Text(f"Median latency {_number(median)} ms.", "dim")
+
+
+def _costs(status: Data) -> Iterator[RenderableType]:
+    """What the architectures measured cost."""
+    costs = status.get("costs") or {}
+    titles = ("Least", "Median", "Most")
+    table = _table("Measured", *titles, right=titles)
+    for each in HARDWARE:
+        found = costs.get(each.alias)
+        if found:
+            values = (found["min"], found["median"], found["max"])
+            table.add_row(each.description, *(f"{_number(value)} {each.unit}" for value in values))
+    if table.row_count:
+        yield table
 
 
 def _candidates(status: Data) -> Iterator[RenderableType]:

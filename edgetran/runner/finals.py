@@ -213,9 +213,5 @@ class Finals:
 
 
 def _hardware(figures: HardwareFigures, artifact: Artifact) -> dict[str, Any]:
-    named = {
-        "latencyMs": figures.latency_ms,
-        "energyMj": figures.energy_mj,
-        "peakPowerW": figures.peak_power_w,
-    }
+    named = figures.by_alias()
     return {name: of_artifact(figure, artifact) for name, figure in named.items()}

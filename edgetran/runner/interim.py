@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetran.api import CoDesignSearch, Device, GPTranRun, ProfilingJob, Resource, Workload
-from edgetran.devices import Figure, HardwareFigures
+from edgetran.devices import Figure
 from edgetran.gptran import GPTranError, Node, Tree, read_tree
 from edgetran.profiling import Profile, ProfilingError
 from edgetran.runner.devices import describe_device
@@ -141,13 +141,10 @@ def _row(
     simulated: set[str],
     workload: Workload,
 ) -> dict[str, Any]:
-    hardware: HardwareFigures = measures.hardware
     length = workload.sequence_length
     figures = {
         "validationAccuracy": measures.accuracy,
-        "latencyMs": hardware.latency_ms,
-        "energyMj": hardware.energy_mj,
-        "peakPowerW": hardware.peak_power_w,
+        **measures.hardware.by_alias(),
         "parameters": Figure(float(measures.parameters), "", "counted"),
         "macs": Figure(float(macs(architecture, length)), "", "counted"),
     }

@@ -12,12 +12,18 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edgetran import __version__
+from edgetran.api.measures import HARDWARE, MEASURES
 from edgetran_workers.publish import PublisherState
 
-_MILLI: Final = 1e-3
 _MEASURES: Final = {
-    "last_latency_ms": ("last_latency_seconds", "Latency per sequence measured last.", _MILLI),
-    "last_energy_mj": ("last_energy_joules", "Energy per sequence measured last.", _MILLI),
+    **{
+        f"last_{each.name}": (
+            f"last_{each.metric}",
+            f"{each.description} measured last.",
+            each.base_factor,
+        )
+        for each in HARDWARE
+    },
     "trial_accuracy": ("trial_accuracy_ratio", "Validation metric of the last trial.", 1),
     "trial_predicted_accuracy": (
         "trial_predicted_accuracy_ratio",
@@ -33,13 +39,16 @@ _MEASURES: Final = {
     "training_seconds": ("training_seconds", "Time spent on training, all trials together.", 1),
     "hypervolume": ("hypervolume", "Hypervolume of the Pareto front.", 1),
     "best_objective": ("best_objective", "Objective of the best candidate.", 1),
-    "best_accuracy": ("best_accuracy_ratio", "Validation metric of the best candidate.", 1),
-    "best_latency_ms": ("best_latency_seconds", "Latency of the best candidate.", _MILLI),
-    "best_energy_mj": ("best_energy_joules", "Energy per sequence of the best one.", _MILLI),
-    "best_peak_power_w": ("best_peak_power_watts", "Peak power of the best candidate.", 1),
-    "best_parameters": ("best_parameters", "Parameters of the best candidate.", 1),
+    **{
+        f"best_{each.name}": (
+            f"best_{each.metric}",
+            f"{each.description} of the best candidate.",
+            each.base_factor,
+        )
+        for each in MEASURES
+    },
 }
-_ERRORS: Final = ("latency_ms", "energy_mj", "peak_power_w")
+_ERRORS: Final = tuple(each.name for each in HARDWARE)
 _COUNTS: Final = ("running", "succeeded", "failed", "infeasible", "measured", "unstable", "trained")
 
 

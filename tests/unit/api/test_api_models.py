@@ -41,7 +41,9 @@ def leaves(schema):
 
 # Set by the API server, or numbers of a status that the operator alone writes.
 UNBOUNDED_MODELS = {"ObjectMeta", "OwnerReference"}
-OF_A_STATUS = re.compile(r"Status$|^CandidateSummary$|^MeasureValue$|^SurrogateError$|^Condition$")
+OF_A_STATUS = re.compile(
+    r"Status$|^CandidateSummary$|^MeasureValue$|^CostRange$|^SurrogateError$|^Condition$"
+)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

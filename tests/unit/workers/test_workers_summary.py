@@ -252,12 +252,13 @@ spec: {searchRef: {name: s}}
     assert summary.summary()["reason"] == "NoFurtherGain"
 
 
-def measurement(number, latency, stable=True):
+def measurement(number, latency, stable=True, energy=None, power=None):
     return {
         "kind": "measurement",
         "graph_hash": f"{number:x}",
         "latency_ms": None if latency is None else {"median": latency},
-        "energy_mj": {"value": None},
+        "energy_mj": {"value": energy},
+        "peak_power_w": {"value": power},
         "duration_s": 1.5,
         "failure": "out of memory" if latency is None else None,
         "stable": stable,
@@ -282,7 +283,35 @@ def test_a_profile_of_several_passes_counts_architectures():
     said = summary.summary()
     assert said["progress"] == "3/6"
     assert said["status"].get("unstable", 0) == 0
-    assert said["status"]["medianLatencyMs"] == (3.5 + 5.0) / 2
+    assert said["status"]["costs"] == {
+        "latencyMs": {"min": 3.5, "median": (3.5 + 5.0) / 2, "max": 5.0}
+    }
+
+
+def test_a_profile_tells_what_was_measured_of_every_measure_that_was_sensed():
+    from edgetran_workers.profiling_story import ProfilingStory
+
+    summary = summary_of(JOB, ProfilingStory(JOB))
+    log = "profiles/board.jsonl"
+    tell(
+        summary,
+        log,
+        measurement(1, 3.0, energy=30.0, power=4.0),
+        measurement(2, 9.0, energy=90.0, power=6.0),
+        measurement(3, 5.0, energy=40.0),
+        measurement(4, None),
+    )
+    said = summary.summary()
+    assert said["status"]["costs"] == {
+        "latencyMs": {"min": 3.0, "median": 5.0, "max": 9.0},
+        "energyMj": {"min": 30.0, "median": 40.0, "max": 90.0},
+        "peakPowerW": {"min": 4.0, "median": 5.0, "max": 6.0},
+    }
+    assert not [name for name in said["metrics"] if name.startswith("last_")]
+    tell(summary, log, measurement(5, 2.0, power=3.5))
+    assert said["metrics"] | {"last_latency_ms": 2.0, "last_peak_power_w": 3.5} == {
+        **summary.summary()["metrics"], "measuring_seconds": said["metrics"]["measuring_seconds"],
+    }  # fmt: skip
 
 
 def test_a_profile_tells_errors_and_why_it_stopped():
@@ -303,7 +332,8 @@ def test_a_profile_tells_errors_and_why_it_stopped():
     said = summary.summary()
     status = ProfilingJobStatus.model_validate(said["status"])
     assert (status.measured, status.failed, status.unstable) == (3, 1, 1)
-    assert (status.median_latency_ms, said["progress"]) == (5.0, "4/6")
+    assert (status.costs.latency_ms.median, said["progress"]) == (5.0, "4/6")
+    assert status.costs.energy_mj is None
     tell(
         summary,
         "profiles/board.jsonl",
