@@ -17,9 +17,7 @@ from typing import Any, Final
 import yaml
 
 from edgetran.api import GROUP, KINDS, VERSION
-
-BOARD_LABEL: Final = "edgetran.io/device"
-"""Says on a node which device it is."""
+from edgetran.api.wire import DEVICE_LABEL
 
 _TIMEOUT_S: Final = (5.0, 30.0)  # to connect, and between two parts of an answer
 _FOLLOWING_TIMEOUT_S: Final = (5.0, 7 * 86_400.0)  # a log may be silent for long
@@ -159,7 +157,7 @@ class Cluster:
     def boards(self) -> list[dict[str, Any]]:
         """The nodes that are devices, by name."""
         with self._answers():
-            nodes = self._json(self._core.list_node, label_selector=BOARD_LABEL)["items"]
+            nodes = self._json(self._core.list_node, label_selector=DEVICE_LABEL)["items"]
         return sorted(nodes, key=lambda node: str(node["metadata"]["name"]))
 
     def log(

@@ -68,7 +68,7 @@ def _write(cluster: Cluster, data: Data, folder: Path) -> bool:
 
 def _parts(cluster: Cluster, data: Data) -> Iterator[bytes]:
     """The parts' bytes in order, until the first that is not there."""
-    from edgetran.runner.published import PART_KEY
+    from edgetran.api.wire import PART_KEY
 
     number = 0
     while (part := cluster.config_map(results_name(data, number))) is not None:

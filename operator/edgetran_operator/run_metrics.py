@@ -11,13 +11,11 @@ from prometheus_client.metrics_core import Metric
 
 from edgetran.api import ConditionType, Reason
 from edgetran.api.measures import HARDWARE, WEIGHED, Measure
+from edgetran.api.wire import DEVICE_LABEL, Steps
 from edgetran_operator.observation import NodeView, PartView
 
 if TYPE_CHECKING:
     from edgetran_operator.cache import Entry, Family, Key
-
-DEVICE_LABEL: Final = "edgetran.io/device"
-"""The label that says which device a node is."""
 
 _RUN: Final = ("kind", "namespace", "name")
 
@@ -72,10 +70,10 @@ def run_metrics(resources: Resources, families: Mapping[Key, Family]) -> Iterato
     for key, entry in resources:
         status = entry.status
         state.add_metric((*key, *state_of(status)), 1)
-        steps = _steps(status)
+        steps = Steps.read(status.get("progress"))
         if steps is not None:
-            done.add_metric(key, steps[0])
-            total.add_metric(key, steps[1])
+            done.add_metric(key, steps.done)
+            total.add_metric(key, steps.total)
         failures.add_metric(key, status.get("failures") or 0)
         family = families.get(key)
         if family is not None:
@@ -142,11 +140,6 @@ def value_of(candidate: Mapping[str, Any], field: str) -> float | None:
     found = candidate.get(field)
     found = found.get("value") if isinstance(found, Mapping) else found
     return float(found) if isinstance(found, int | float) else None
-
-
-def _steps(status: Mapping[str, Any]) -> tuple[float, float] | None:
-    done, slash, total = str(status.get("progress") or "").partition("/")
-    return (float(done), float(total)) if slash else None
 
 
 def _device(entry: Entry) -> str:

@@ -27,8 +27,9 @@ from workers_lab import (
 )
 
 from edgetran.api import CoDesignSearchStatus, GPTranRunStatus, ProfilingJobStatus
+from edgetran.api.wire import PART_KEY
 from edgetran.records import read_records
-from edgetran.runner.published import PART_KEY, write_folder
+from edgetran.runner.published import write_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from edgetran.api import ExitCode, Reason, SpecError, reason_of
+from edgetran.api.wire import Termination
 from edgetran.devices import DeviceError, EngineError
 from edgetran.gptran import BudgetError, GPTranError
 from edgetran.profiling import ProfilingError
@@ -87,7 +88,8 @@ def is_foreseen(error: BaseException) -> bool:
 def write_termination(path: Path, code: int, message: str, reason: Reason | None = None) -> None:
     """Leave `{"reason", "message"}` for the pod's status; one that cannot be written is let be."""
     cut = message.encode()[:_MESSAGE_BYTES].decode(errors="ignore")
-    text = json.dumps({"reason": str(reason or reason_of(code)), "message": cut})
+    ended = Termination(reason=str(reason or reason_of(code)), message=cut)
+    text = json.dumps(ended.model_dump(by_alias=True))
     with contextlib.suppress(OSError):  # not in a pod: the exit status says what matters most
         path.write_text(text, encoding="utf-8")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from edgetran.api.wire import CLAIM
 from edgetran.records import RecordError
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
@@ -12,7 +13,7 @@ from edgetran.runner.given import DependencyError, Given
 from edgetran.search import SearchError, read_result
 from edgetran_workers.place import Place
 from edgetran_workers.storage import RemoteFolder
-from edgetran_workers.work import CLAIM, Work, read_profiles
+from edgetran_workers.work import Work, read_profiles
 
 
 def given_results(work: Work, chain: Chain, place: Place) -> Given:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from edgetran import __version__
 from edgetran.api.measures import HARDWARE, MEASURES
+from edgetran.api.wire import Steps, WorkerSummary
 from edgetran_workers.publish import PublisherState
 
 _MEASURES: Final = {
@@ -64,7 +65,7 @@ class WorkerCollector(Collector):
 
     def __init__(
         self,
-        summary: Callable[[], Mapping[str, Any]],
+        summary: Callable[[], WorkerSummary],
         publisher: PublisherState,
         about: Mapping[str, str],
         folder: Path,
@@ -79,7 +80,7 @@ class WorkerCollector(Collector):
         yield from self._of_progress(summary)
         yield from self._of_publishing()
         yield from self._of_storage()
-        status, measures = summary["status"], summary["metrics"]
+        status, measures = summary.status, summary.metrics
         counts = GaugeMetricFamily(
             "edgetran_worker_records", "Trials or measurements by state.", labels=["state"]
         )
@@ -102,19 +103,17 @@ class WorkerCollector(Collector):
                     errors.add_metric([name], measures[f"{name}_{kind}"])
             yield errors
 
-    def _of_progress(self, summary: Mapping[str, Any]) -> Iterator[Metric]:
-        done, _, total = summary["progress"].partition("/")
-        yield _gauge("steps_done", "Steps that are done.", float(done or 0))
-        yield _gauge("steps", "Steps in all.", float(total or 0))
-        if summary["timeLeftSeconds"] is not None:
-            yield _gauge(
-                "stage_left_seconds", "Time left of the stage.", summary["timeLeftSeconds"]
-            )
+    def _of_progress(self, summary: WorkerSummary) -> Iterator[Metric]:
+        steps = Steps.read(summary.progress) or Steps(0, 0)
+        yield _gauge("steps_done", "Steps that are done.", steps.done)
+        yield _gauge("steps", "Steps in all.", steps.total)
+        if summary.time_left_seconds is not None:
+            yield _gauge("stage_left_seconds", "Time left of the stage.", summary.time_left_seconds)
         stage = GaugeMetricFamily(
             "edgetran_worker_stage", "1 for the stage that runs.", labels=["stage"]
         )
-        if summary["stage"]:
-            stage.add_metric([summary["stage"]], 1)
+        if summary.stage:
+            stage.add_metric([summary.stage], 1)
         yield stage
 
     def _of_publishing(self) -> Iterator[Metric]:

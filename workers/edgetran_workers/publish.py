@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from edgetran.api.wire import PART_INFO_KEY, SUMMARY_KEY, PartInfo, WorkerSummary
 from edgetran.records import write_atomically
 from edgetran.runner.published import (
-    PART_INFO_KEY,
-    SUMMARY_KEY,
     PublishedRecord,
     encode,
     file_record,
@@ -52,7 +51,7 @@ class Narrator(Protocol):
     def take(self, record: PublishedRecord) -> None:
         """Learn from a record of the logs."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> WorkerSummary:
         """The summary as it stands, without the time."""
 
 
@@ -207,8 +206,9 @@ class Publisher:
                 else:
                     self._append(record)  # first: where it fails, the record comes again
                 self._narrator.take(record)
-            summary = {**self._narrator.summary(), "pod": self._pod, "session": self._session}
-            self._summary = json.dumps(summary, allow_nan=False)
+            mine = {"pod": self._pod, "session": self._session}
+            summary = self._narrator.summary().model_copy(update=mine)
+            self._summary = json.dumps(summary.to_dict(), allow_nan=False)
 
     def finish(self, seconds: float) -> bool:
         """Publish the last of it, for at most `seconds`; whether all of it is published."""
@@ -302,8 +302,8 @@ class Publisher:
         data, records = {}, None
         if with_records:
             records = self._packed(number)
-            info = {"records": slot.records, "closed": slot.path is not None}
-            data[PART_INFO_KEY] = json.dumps(info)
+            info = PartInfo(records=slot.records, closed=slot.path is not None)
+            data[PART_INFO_KEY] = json.dumps(info.model_dump())
         if with_summary:
             data[SUMMARY_KEY] = self._summary
         try:

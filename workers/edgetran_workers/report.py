@@ -12,7 +12,7 @@ from typing import Any, Final
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
-from edgetran.runner.published import PART_KEY
+from edgetran.api.wire import PART_KEY
 from edgetran_workers.results import ConflictError, MissingPartError, Part, ResultsError
 
 _TIMEOUT_S: Final = (3.05, 20.0)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from edgetran.api.wire import SUMMARY_KEY
 from edgetran.records import write_atomically
 from edgetran.runner.published import (
-    SUMMARY_KEY,
     PublishedError,
     PublishedRecord,
     file_content,

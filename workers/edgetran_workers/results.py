@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from edgetran.api.wire import PART_KEY
 from edgetran.records import write_atomically
-from edgetran.runner.published import PART_KEY
 
 
 class ResultsError(RuntimeError):

@@ -6,13 +6,12 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from edgetran.api import Reason, Resource
 from edgetran.api.common import CommonStatus
+from edgetran.api.wire import MESSAGE_CHARACTERS, Steps, WorkerSummary
 from edgetran.runner.published import PublishedRecord
-
-SCHEMA_VERSION: Final = 1
 
 
 class Story(Protocol):
@@ -79,28 +78,27 @@ class Summary:
             self._reason, self._message = reason, message
             self._ended = True
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> WorkerSummary:
         """The summary as it stands."""
         with self._lock:
-            done, total = self._story.progress()
+            steps = Steps(*self._story.progress())
             left = None if self._ended else self._seconds_left(self._stage)
             message = self._message
             if not self._ended and self._note:
                 message = self._note
-            return {
-                "schemaVersion": SCHEMA_VERSION,
-                "kind": self._resource.kind,
-                "finished": self._finished,
-                "reason": str(self._reason),
-                "message": message[:1024],
-                "progress": f"{done}/{total}" if total else "",
-                "stage": "" if self._ended else self._stage,
-                "status": self._status(),
-                "timeLeftSeconds": None if left is None else round(left),
-                "artifacts": self._artifacts,
-                "updated": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "metrics": self._story.measures(),
-            }
+            return WorkerSummary(
+                kind=self._resource.kind,
+                finished=self._finished,
+                reason=str(self._reason),
+                message=message[:MESSAGE_CHARACTERS],
+                progress=str(steps),
+                stage="" if self._ended else self._stage[:128],
+                status=self._status(),
+                time_left_seconds=None if left is None else max(0, round(left)),
+                artifacts=self._artifacts,
+                updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                metrics=self._story.measures(),
+            )
 
     def _status(self) -> dict[str, Any]:
         status = self._story.status()

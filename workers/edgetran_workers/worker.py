@@ -17,6 +17,7 @@ from edgetran import api
 from edgetran.api import ExitCode, Reason, reason_of
 from edgetran.api.allowances import NO_METERS, MeterAllowance
 from edgetran.api.names import STORAGE
+from edgetran.api.wire import CLAIM
 from edgetran.records import JsonLog
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
@@ -43,7 +44,7 @@ from edgetran_workers.stopping import on_sigterm
 from edgetran_workers.storage import Copier, RemoteFolder, StorageError
 from edgetran_workers.stories import story_of
 from edgetran_workers.summary import Story, Summary
-from edgetran_workers.work import CLAIM, Work, read_work
+from edgetran_workers.work import Work, read_work
 
 START_PATIENCE_S: Final = 600.0
 """How long a worker waits for the API server before it begins: without what was published it might

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edgetran.api import CoDesignSearch, ProfilingJob, load_text
+from edgetran.api.wire import WorkerSummary
 from edgetran_workers.metrics import WorkerCollector
 from edgetran_workers.profiling_story import ProfilingStory
 from edgetran_workers.publish import PublisherState
@@ -40,7 +41,7 @@ def read(story: Any, folder: Path) -> dict[str, float]:
         "status": {},
         "metrics": story.measures(),
     }
-    collector = WorkerCollector(lambda: summary, PublisherState(), {}, folder)
+    collector = WorkerCollector(lambda: WorkerSummary.read(summary), PublisherState(), {}, folder)
     return {
         sample.name + str(sample.labels.get("measure", "")): sample.value
         for metric in collector.collect()

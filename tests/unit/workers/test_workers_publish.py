@@ -135,7 +135,7 @@ def test_a_part_deleted_by_hand_is_written_again(tmp_path, number):
     store.make_again(number)
     assert publisher.finish(2)
     assert store.records == [*whole, ("trials.jsonl", {"number": 12})]
-    assert store.summary["seen"] == 13
+    assert store.summary["metrics"]["seen"] == 13
 
 
 @pytest.mark.parametrize("records", [b"", b"spoiled"])

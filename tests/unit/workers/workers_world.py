@@ -7,8 +7,9 @@ import itertools
 import json
 from dataclasses import replace
 
+from edgetran.api.wire import SUMMARY_KEY, WorkerSummary
 from edgetran.records import JsonLog
-from edgetran.runner.published import SUMMARY_KEY, read_part
+from edgetran.runner.published import read_part
 from edgetran_workers.log import Log
 from edgetran_workers.publish import Publisher
 from edgetran_workers.results import ConflictError, MissingPartError, Part, ResultsError
@@ -93,7 +94,8 @@ class Narrator:
         self.taken.append((record.log, json.loads(record.line)))
 
     def summary(self):
-        return {"finished": self.done, "seen": len(self.taken), "updated": len(self.taken)}
+        seen = len(self.taken)
+        return WorkerSummary(finished=self.done, metrics={"seen": seen}, updated=str(seen))
 
 
 def publisher_of(folder, store, *, pod="pod-1", narrator=None, on_replaced=None, **settings):
