@@ -75,7 +75,6 @@ from edgetran.api.names import (
     CHILD_SUFFIXES,
     LAST_RESULTS,
     NAME_LIMITS,
-    child_name,
     profiling_job_name,
     refinement_name,
 )
@@ -88,7 +87,7 @@ from edgetran.api.profiling_job import (
     SurrogateError,
 )
 from edgetran.api.reasons import ConditionType, Reason
-from edgetran.api.resource import API_VERSION, GROUP, VERSION, Resource
+from edgetran.api.resource import API_VERSION, GROUP, VERSION, Resource, child_name
 from edgetran.api.rules import Rule, Violation
 from edgetran.api.settings import apply_settings, parse_setting, set_path
 from edgetran.api.task import MaskedLm, TaskFiles, TaskSource, TokenizerSource, Training

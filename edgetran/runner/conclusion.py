@@ -30,7 +30,7 @@ from edgetran.search import SearchResult
 from edgetran.training import EncodedTask
 
 if TYPE_CHECKING:
-    from edgetran.runner.run import TaskSetting
+    from edgetran.runner.setting import TaskSetting
 
 
 def conclude(

@@ -24,7 +24,7 @@ from edgetran.space import Architecture, macs, parameter_count
 from edgetran.training import evaluation_batch
 
 if TYPE_CHECKING:
-    from edgetran.runner.run import TaskSetting
+    from edgetran.runner.setting import TaskSetting
 
 STAGE = "Test, measure, export"
 WINNER = "winner"

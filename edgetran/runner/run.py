@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,10 +35,10 @@ from edgetran.runner.inputs import Inputs, Source, task_place
 from edgetran.runner.lineage import Lineage
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.profiles import measured_here, profile_devices
+from edgetran.runner.setting import TaskSetting
 from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
-    EncodedTask,
     TaskError,
     TrainingPlan,
     TrialPool,
@@ -58,21 +58,6 @@ class RunFailedError(RuntimeError):
 
 class NoWinnerError(RunFailedError):
     """A search that is done and of whose candidates none satisfies the constraints."""
-
-
-@dataclass(frozen=True)
-class TaskSetting:
-    """The task as trials see it.
-
-    Attributes:
-        trial: a trial's specification but for its architecture, seed and output.
-        data: the task, loaded and tokenised.
-        workload: what the devices run, with the task's vocabulary and labels.
-    """
-
-    trial: TrialSpec
-    data: EncodedTask
-    workload: Workload
 
 
 def run_chain(

@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edgetran.training.cluster import ClusterError, RaySettings
-from edgetran.training.loading import TaskReference, load_task
+from edgetran.training.loading import load_task
 from edgetran.training.metrics import compute_metrics, glue_score
 from edgetran.training.plan import PlanError, TrainingPlan
 from edgetran.training.pool import TrialPool
+from edgetran.training.reference import TaskReference
 from edgetran.training.scoring import (
     ARTIFACTS,
     ArtifactScore,

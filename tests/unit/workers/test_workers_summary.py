@@ -17,7 +17,7 @@ from edgetran.devices import Figure, HardwareFigures
 from edgetran.gptran import GPTranPlan, Node
 from edgetran.runner.published import PublishedRecord
 from edgetran.search import Measures, costs, pareto_front
-from edgetran.space import DesignSpace, parameter_count
+from edgetran.space import DesignSpace, parameter_count, sampling
 from edgetran_workers.candidates import Front, candidate
 from edgetran_workers.refinement_story import RefinementStory
 from edgetran_workers.search_story import SearchStory
@@ -219,7 +219,7 @@ def node(name, parent, architecture, metric, latency, state="trained"):
 
 def test_a_refinement_tells_of_models_by_state_and_the_best():
     space = DesignSpace.preset("tiny")
-    architectures = space.sample(3, np.random.default_rng(0))
+    architectures = sampling.sample(space, 3, np.random.default_rng(0))
     (run,) = load_text("""
 apiVersion: edgetran.io/v1alpha1
 kind: GPTranRun
