@@ -38,12 +38,12 @@ from edgetran_workers.metrics import WorkerCollector, serve
 from edgetran_workers.place import Place
 from edgetran_workers.progress import LoggedProgress
 from edgetran_workers.publish import PERIOD_S, Publisher
-from edgetran_workers.refinement_story import RefinementStory
+from edgetran_workers.refinement_reporter import RefinementReporter
+from edgetran_workers.reporters import reporter_of
 from edgetran_workers.results import ResultsError, ResultsStore
 from edgetran_workers.stopping import on_sigterm
 from edgetran_workers.storage import Copier, RemoteFolder, StorageError
-from edgetran_workers.stories import story_of
-from edgetran_workers.summary import Story, Summary
+from edgetran_workers.summary import StatusReporter, Summary
 from edgetran_workers.work import Work, read_work
 
 START_PATIENCE_S: Final = 600.0
@@ -159,9 +159,9 @@ class _Worker:
             remote.restore()
         with RunFolder(path) as folder:
             progress = LoggedProgress(log, JsonLog(folder.log))
-            story = story_of(chain, resource)
+            reporter = reporter_of(chain, resource)
             self._summary = Summary(
-                resource, story, seconds_left=progress.seconds_left, artifacts=_artifacts(work)
+                resource, reporter, seconds_left=progress.seconds_left, artifacts=_artifacts(work)
             )
             publisher = Publisher(
                 self._settings.open_results(work),
@@ -184,7 +184,7 @@ class _Worker:
             if folder.complete:
                 Inputs(folder, chain, place.storage).check(complete=True)
             else:
-                self._run(work, chain, folder, progress, story)
+                self._run(work, chain, folder, progress, reporter)
             self._report(folder)
             if self._copier is not None and not self._copier.finish():
                 raise StorageError("storage: not everything could be copied")
@@ -195,14 +195,19 @@ class _Worker:
             self._summary.finish()
             if not publisher.finish(END_PATIENCE_S):
                 raise ResultsError("results: they could not be published")
-        return story.ending()
+        return reporter.ending()
 
     def _run(
-        self, work: Work, chain: Chain, folder: RunFolder, progress: LoggedProgress, story: Story
+        self,
+        work: Work,
+        chain: Chain,
+        folder: RunFolder,
+        progress: LoggedProgress,
+        reporter: StatusReporter,
     ) -> None:
         given = given_results(work, chain, self._settings.place)
-        if isinstance(story, RefinementStory):
-            story.device = device_of(chain, given)
+        if isinstance(reporter, RefinementReporter):
+            reporter.device = device_of(chain, given)
         base = self._settings.place.storage
         refuse_paths_outside(chain.resources, base)
         run_chain(chain, folder, progress, given=given, base=base)

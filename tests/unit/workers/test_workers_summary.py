@@ -19,8 +19,8 @@ from edgetran.runner.published import PublishedRecord
 from edgetran.search import Measures, costs, pareto_front
 from edgetran.space import DesignSpace, parameter_count, sampling
 from edgetran_workers.candidates import Front, candidate
-from edgetran_workers.refinement_story import RefinementStory
-from edgetran_workers.search_story import SearchStory
+from edgetran_workers.refinement_reporter import RefinementReporter
+from edgetran_workers.search_reporter import SearchReporter
 from edgetran_workers.summary import Summary
 
 (SEARCH, JOB) = load_text("""
@@ -75,8 +75,8 @@ def trial(number, accuracy=None, latency=10.0, *, feasible=True, objective=0.5):
     }
 
 
-def summary_of(resource, story, *, left=None):
-    return Summary(resource, story, seconds_left=lambda stage: left)
+def summary_of(resource, reporter, *, left=None):
+    return Summary(resource, reporter, seconds_left=lambda stage: left)
 
 
 def tell(summary, log, *records):
@@ -89,7 +89,7 @@ def event(kind, stage, done, total, note=""):
 
 
 def test_a_search_under_way_tells_its_trials_by_state():
-    summary = summary_of(SEARCH, SearchStory(SEARCH), left=12.4)
+    summary = summary_of(SEARCH, SearchReporter(SEARCH), left=12.4)
     tell(summary, "log.jsonl", event("start", "Search", 0, 20000))
     proposals = [{"record": "proposal", "number": number} for number in range(6)]
     tell(summary, "proposals.jsonl", HEADER, *proposals)
@@ -117,17 +117,17 @@ def test_a_search_under_way_tells_its_trials_by_state():
 
 
 def test_records_told_twice_count_once():
-    story = SearchStory(SEARCH)
-    summary = summary_of(SEARCH, story)
+    reporter = SearchReporter(SEARCH)
+    summary = summary_of(SEARCH, reporter)
     for _ in range(2):
         tell(summary, "trials.jsonl", trial(0, 0.7), trial(1, None))
-    assert story.progress() == (2, 20000)
+    assert reporter.progress() == (2, 20000)
     assert summary.summary().to_dict()["metrics"]["training_seconds"] == 4.0
 
 
 def test_a_search_that_ended_tells_of_its_finalists():
-    story = SearchStory(SEARCH)
-    summary = summary_of(SEARCH, story)
+    reporter = SearchReporter(SEARCH)
+    summary = summary_of(SEARCH, reporter)
     tell(summary, "proposals.jsonl", HEADER)
     tell(summary, "trials.jsonl", trial(0, 0.7, objective=0.4))
     figures = {
@@ -156,7 +156,7 @@ def test_a_search_that_ended_tells_of_its_finalists():
 
 
 def test_a_stopped_worker_runs_no_trials():
-    summary = summary_of(SEARCH, SearchStory(SEARCH))
+    summary = summary_of(SEARCH, SearchReporter(SEARCH))
     tell(summary, "proposals.jsonl", HEADER, {"record": "proposal", "number": 0})
     assert summary.summary().to_dict()["status"]["running"] == 1
     summary.stop(Reason.WORKER_RETRIED, "stopped")
@@ -167,7 +167,7 @@ def test_a_stopped_worker_runs_no_trials():
 
 def test_twenty_thousand_trials_make_a_small_summary_in_little_time():
     rng = np.random.default_rng(0)
-    summary = summary_of(SEARCH, SearchStory(SEARCH))
+    summary = summary_of(SEARCH, SearchReporter(SEARCH))
     tell(summary, "proposals.jsonl", HEADER)
     begun = time.process_time()
     for number in range(20_000):
@@ -226,9 +226,9 @@ kind: GPTranRun
 metadata: {name: g}
 spec: {searchRef: {name: s}}
 """)
-    story = RefinementStory(GPTranPlan(samples_per_stage=2))
-    story.device = "fast"
-    summary = summary_of(run, story)
+    reporter = RefinementReporter(GPTranPlan(samples_per_stage=2))
+    reporter.device = "fast"
+    summary = summary_of(run, reporter)
     assert summary.summary().to_dict()["progress"] == "0/8"
     tell(
         summary,
@@ -266,13 +266,13 @@ def measurement(number, latency, stable=True, energy=None, power=None):
 
 
 def test_a_profile_of_several_passes_counts_architectures():
-    from edgetran_workers.profiling_story import ProfilingStory
+    from edgetran_workers.profiling_reporter import ProfilingReporter
 
     spec = JOB.spec.model_copy(
         update={"measurement": JOB.spec.measurement.model_copy(update={"passes": 3})}
     )
     job = JOB.model_copy(update={"spec": spec})
-    summary = summary_of(job, ProfilingStory(job))
+    summary = summary_of(job, ProfilingReporter(job))
     log = "profiles/board.jsonl"
     tell(summary, log, measurement(1, 3.0), measurement(2, None), measurement(3, 8.0, stable=False))
     said = summary.summary().to_dict()
@@ -289,9 +289,9 @@ def test_a_profile_of_several_passes_counts_architectures():
 
 
 def test_a_profile_tells_what_was_measured_of_every_measure_that_was_sensed():
-    from edgetran_workers.profiling_story import ProfilingStory
+    from edgetran_workers.profiling_reporter import ProfilingReporter
 
-    summary = summary_of(JOB, ProfilingStory(JOB))
+    summary = summary_of(JOB, ProfilingReporter(JOB))
     log = "profiles/board.jsonl"
     tell(
         summary,
@@ -315,10 +315,10 @@ def test_a_profile_tells_what_was_measured_of_every_measure_that_was_sensed():
 
 
 def test_a_profile_tells_errors_and_why_it_stopped():
-    from edgetran_workers.profiling_story import ProfilingStory
+    from edgetran_workers.profiling_reporter import ProfilingReporter
 
-    story = ProfilingStory(JOB)
-    summary = summary_of(JOB, story)
+    reporter = ProfilingReporter(JOB)
+    summary = summary_of(JOB, reporter)
 
     tell(
         summary,

@@ -18,7 +18,7 @@ class _Record(NamedTuple):
     figures: dict[str, float]
 
 
-class ProfilingStory:
+class ProfilingReporter:
     """Learns from `profiles/DEVICE.jsonl`.
 
     Args:

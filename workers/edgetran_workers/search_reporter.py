@@ -17,7 +17,7 @@ _COST_SHARE: Final = 0.02
 """Share of the time that the exact hypervolume of a large front may take."""
 
 
-class SearchStory:
+class SearchReporter:
     """Learns from `proposals.jsonl`, `trials.jsonl` and, at the end, `result.json`.
 
     Args:
