@@ -80,14 +80,14 @@ def conclude(
     }
     notes: list[str] = []
     if task is not None and winner is not None:
-        finalists = {WINNER: replace(winner, title="Winner")}
+        by_key = {WINNER: replace(winner, title="Winner")}
         if before is not None and before != winner:
-            finalists["searchBest"] = before
+            by_key["searchBest"] = before
         if baseline is not None:
-            finalists["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
-        progress.start(STAGE, total=len(finalists) + 2)
+            by_key["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
+        progress.start(STAGE, total=len(by_key) + 2)
         finals = Finals(chain, folder, progress, task, profiles, measured_here)
-        result |= finals.rows(finalists)
+        result |= finals.rows(by_key)
         result["exports"], notes = finals.exports, finals.notes
         if finals.agreement is not None:
             result["agreement"] = finals.agreement.to_dict()

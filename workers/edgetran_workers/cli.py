@@ -25,7 +25,7 @@ from edgetran.api.wire import (
 )
 from edgetran_workers.environment import prepare_environment, quiet_libraries
 from edgetran_workers.log import Log
-from edgetran_workers.place import Place
+from edgetran_workers.pod_paths import PodPaths
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     settings = WorkerSettings(
         command=given.command,
-        place=Place(given.work, given.storage, given.search_storage, given.termination_log),
+        paths=PodPaths(given.work, given.storage, given.search_storage, given.termination_log),
         pod=os.environ.get(POD_VARIABLE) or socket.gethostname(),
         open_results=open_results,
         metrics_port=given.metrics_port,
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Place()
+    usual = PodPaths()
     parser = argparse.ArgumentParser(
         prog=WORKER_PROGRAM,
         description="Does the work of one ProfilingJob, CoDesignSearch or GPTranRun in a pod that "

@@ -11,12 +11,12 @@ from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.given import DependencyError, Given
 from edgetran.search import SearchError, read_result
-from edgetran_workers.place import Place
+from edgetran_workers.pod_paths import PodPaths
 from edgetran_workers.storage import RemoteFolder
 from edgetran_workers.work import Work, read_profiles
 
 
-def given_results(work: Work, chain: Chain, place: Place) -> Given:
+def given_results(work: Work, chain: Chain, paths: PodPaths) -> Given:
     """What other runs have done for this one.
 
     Raises:
@@ -25,7 +25,7 @@ def given_results(work: Work, chain: Chain, place: Place) -> Given:
     """
     with tempfile.TemporaryDirectory(prefix="edgetran-inputs-") as folder:
         profiles = read_profiles(work, chain, Path(folder))
-    return Given(profiles, None if chain.searched is None else _search(work, chain, place))
+    return Given(profiles, None if chain.searched is None else _search(work, chain, paths))
 
 
 def device_of(chain: Chain, given: Given) -> str:
@@ -42,13 +42,13 @@ def device_of(chain: Chain, given: Given) -> str:
     )
 
 
-def _search(work: Work, chain: Chain, place: Place) -> RunFolder:
+def _search(work: Work, chain: Chain, paths: PodPaths) -> RunFolder:
     """The run's folder of the search whose winner is refined, as far as it is needed."""
     assert chain.searched is not None  # noqa: S101 - the caller has asked
     if work.search is None:
         raise DependencyError(f"{chain.searched.label}: work.json does not say where its run is")
     if work.search.storage == CLAIM:
-        path = place.search / work.search.folder
+        path = paths.search / work.search.folder
         if not path.is_dir():
             raise DependencyError(f"{chain.searched.label}: there is no folder {path}")
         return RunFolder(path)

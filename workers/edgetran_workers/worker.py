@@ -35,7 +35,7 @@ from edgetran_workers.failures import (
 from edgetran_workers.inputs import device_of, given_results
 from edgetran_workers.log import Log
 from edgetran_workers.metrics import WorkerCollector, serve
-from edgetran_workers.place import Place
+from edgetran_workers.pod_paths import PodPaths
 from edgetran_workers.progress import LoggedProgress
 from edgetran_workers.publish import PERIOD_S, Publisher
 from edgetran_workers.refinement_reporter import RefinementReporter
@@ -74,7 +74,7 @@ class WorkerSettings:
 
     Attributes:
         command: profile, search or gptran.
-        place: where things are.
+        paths: where things are.
         pod: name of the pod.
         open_results: gives the store of a work's results.
         metrics_port: port of /metrics; 0 takes a free one, -1 serves none.
@@ -84,7 +84,7 @@ class WorkerSettings:
     """
 
     command: str
-    place: Place
+    paths: PodPaths
     pod: str
     open_results: Callable[[Work], ResultsStore]
     metrics_port: int
@@ -122,7 +122,7 @@ class _Worker:
             code, message = exit_code_of(error), sentence_of(error)
             reason = reason_of(code)
             self._fail(error, reason, message)
-        write_termination(self._settings.place.termination_log, code, message, reason)
+        write_termination(self._settings.paths.termination_log, code, message, reason)
         return int(code)
 
     def stop(self) -> None:
@@ -142,17 +142,17 @@ class _Worker:
                 end.start()
             for end in ends:
                 end.join(max(0.0, deadline - time.monotonic()))
-        write_termination(self._settings.place.termination_log, code, message)
+        write_termination(self._settings.paths.termination_log, code, message)
         os._exit(code)
 
     def _work(self) -> tuple[Reason, str]:
-        place, log = self._settings.place, self._log
-        work = read_work(place.work, self._settings.command, self._settings.spec_hash)
+        paths, log = self._settings.paths, self._log
+        work = read_work(paths.work, self._settings.command, self._settings.spec_hash)
         resource = work.resource
         log.tell_about(kind=resource.kind, namespace=work.namespace, name=resource.name)
         chain = plan_part(resource, work.dependencies, self._settings.meters)
         _require_packages(trains=chain.task is not None)
-        path = place.storage / work.folder
+        path = paths.storage / work.folder
         if work.storage not in (None, CLAIM):
             remote = RemoteFolder(work.storage or "", work.folder, path)
             self._copier = Copier(remote, log)
@@ -182,7 +182,7 @@ class _Worker:
                 self._copying = True
             self._serve_metrics(work, folder.path)
             if folder.complete:
-                Inputs(folder, chain, place.storage).check(complete=True)
+                Inputs(folder, chain, paths.storage).check(complete=True)
             else:
                 self._run(work, chain, folder, progress, reporter)
             self._report(folder)
@@ -205,10 +205,10 @@ class _Worker:
         progress: LoggedProgress,
         reporter: StatusReporter,
     ) -> None:
-        given = given_results(work, chain, self._settings.place)
+        given = given_results(work, chain, self._settings.paths)
         if isinstance(reporter, RefinementReporter):
             reporter.device = device_of(chain, given)
-        base = self._settings.place.storage
+        base = self._settings.paths.storage
         refuse_paths_outside(chain.resources, base)
         run_chain(chain, folder, progress, given=given, base=base)
 

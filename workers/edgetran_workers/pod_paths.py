@@ -9,7 +9,7 @@ from edgetran.api.wire import SEARCH_PATH, STORAGE_PATH, TERMINATION_LOG, WORK_P
 
 
 @dataclass(frozen=True)
-class Place:
+class PodPaths:
     """Paths of a pod.
 
     Attributes:
