@@ -26,10 +26,10 @@ from edgetran.runner.published import (
     file_record,
 )
 from edgetran_workers.log import Log
+from edgetran_workers.log_reader import LogReader
 from edgetran_workers.parts import GrowingPart
 from edgetran_workers.restore import read_published, restore_logs
 from edgetran_workers.results import ConflictError, MissingPartError, ResultsError, ResultsStore
-from edgetran_workers.tail import LogTail
 
 PERIOD_S: Final = 2.0
 """Least time between two writes."""
@@ -133,7 +133,7 @@ class Publisher:
         self._skip: Counter[str] = Counter()
         self._files: dict[str, bytes] = {}
         self._rest: list[int] = []
-        self._tail = LogTail(folder)
+        self._reader = LogReader(folder)
         self._summary = self._stored_summary = ""
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -200,7 +200,7 @@ class Publisher:
     def collect(self) -> None:
         """Take up what is new in the logs."""
         with self._lock:
-            for record in self._tail.new():
+            for record in self._reader.new():
                 if self._skip[record.log] > 0:
                     self._skip[record.log] -= 1
                 else:

@@ -15,8 +15,8 @@ from edgetran.runner.published import (
     file_content,
     read_part,
 )
+from edgetran_workers.log_reader import log_names
 from edgetran_workers.results import Part, ResultsStore
-from edgetran_workers.tail import log_names
 
 _SPEC: Final = "spec.yaml"
 _RESULT: Final = "result.json"
