@@ -16,9 +16,9 @@ from edgetran.runner.chain import Chain
 from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import device_kind, power_source, profiling_plan
 from edgetran.runner.export import Agreement, export_winner
-from edgetran.runner.finalist import JudgedArtifact, judge_artifact, of_artifact
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import PLAIN, device_form
+from edgetran.runner.judged_artifact import JudgedArtifact, judge_artifact, of_artifact
 from edgetran.runner.progress import Renamed
 from edgetran.space import Architecture, macs, parameter_count
 from edgetran.training import evaluation_batch
