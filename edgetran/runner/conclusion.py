@@ -17,12 +17,12 @@ from edgetran.profiling import Profile
 from edgetran.progress import Progress
 from edgetran.records import write_atomically
 from edgetran.runner.chain import Chain
-from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import (
     describe_device,
     doubts,
 )
 from edgetran.runner.doubts import score_doubts
+from edgetran.runner.finalist import Finalist
 from edgetran.runner.finals import STAGE, WINNER, Finals
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
@@ -43,7 +43,7 @@ def conclude(
     measured_here: frozenset[str],
     search: SearchResult | None,
     gptran: GPTranResult | None,
-    contestants: tuple[Contestant | None, Contestant | None, Contestant | None],
+    finalists: tuple[Finalist | None, Finalist | None, Finalist | None],
 ) -> dict[str, Any]:
     """Judge the finalists, write artifacts/, model/, model.onnx and result.json; the result.
 
@@ -57,9 +57,9 @@ def conclude(
             the others is predicted.
         search: what the search came to.
         gptran: what growing and pruning came to.
-        contestants: the model before GPTran, the winner and the baseline.
+        finalists: the model before GPTran, the winner and the baseline.
     """
-    before, winner, baseline = contestants
+    before, winner, baseline = finalists
     result: dict[str, Any] = {
         "schemaVersion": RESULT_SCHEMA_VERSION,
         "name": chain.name,

@@ -26,8 +26,8 @@ from edgetran.runner.adoption import adopt_model, given_model
 from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
-from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import doubts, predictors
+from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
 from edgetran.runner.given import DependencyError, Given
@@ -112,9 +112,9 @@ class _Run:
             )
         for doubt in doubts(profiles):
             self.progress.log(doubt)
-        contestant: Contestant | None = None
-        winner: Contestant | None = None
-        baseline: Contestant | None = None
+        finalist: Finalist | None = None
+        winner: Finalist | None = None
+        baseline: Finalist | None = None
         search: SearchResult | None = None
         gptran: GPTranResult | None = None
         if task is not None:
@@ -123,16 +123,14 @@ class _Run:
                 if self.chain.search is not None:
                     with self._phase("search", self.chain.search):
                         search = self._search(self.chain.search, task, devices, pool)
-                        contestant = self._search_winner(search)
+                        finalist = self._search_winner(search)
                 if self.chain.refinement is not None:
                     with self._phase("gptran", self.chain.refinement):
-                        contestant = contestant or self._model_to_refine(
+                        finalist = finalist or self._model_to_refine(
                             self.chain.refinement, task, inputs, model
                         )
-                        gptran = self._refine(
-                            self.chain.refinement, task, devices, pool, contestant
-                        )
-                winner = self._refined(contestant, gptran)
+                        gptran = self._refine(self.chain.refinement, task, devices, pool, finalist)
+                winner = self._refined(finalist, gptran)
                 with self._phase("baseline"):
                     baseline = self._baseline(task, winner, pool)
         with self._phase("conclusion"):
@@ -145,7 +143,7 @@ class _Run:
                 measured_here=measured_here(profiles, self.given),
                 search=search,
                 gptran=gptran,
-                contestants=(contestant, winner, baseline),
+                finalists=(finalist, winner, baseline),
             )
 
     def _inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
@@ -265,7 +263,7 @@ class _Run:
             progress=self.progress,
         )
 
-    def _search_winner(self, result: SearchResult) -> Contestant:
+    def _search_winner(self, result: SearchResult) -> Finalist:
         if result.best is None:
             raise NoWinnerError("search: " + "; ".join(result.notes))
         return _best_of(result, self.folder)
@@ -276,7 +274,7 @@ class _Run:
         task: TaskSetting,
         inputs: Inputs,
         model: Checkpoint | None,
-    ) -> Contestant:
+    ) -> Finalist:
         if self.chain.searched is not None:
             winner = self._given_winner(self.chain.searched)
             place = f"{refinement.label}: spec.searchRef"
@@ -285,7 +283,7 @@ class _Run:
         assert model is not None  # noqa: S101 - given where there is no search
         return self._given_model(refinement, task, model)
 
-    def _given_winner(self, search: CoDesignSearch) -> Contestant:
+    def _given_winner(self, search: CoDesignSearch) -> Finalist:
         """The winner of a search that another run has made.
 
         Raises:
@@ -307,9 +305,7 @@ class _Run:
             )
         return winner
 
-    def _given_model(
-        self, refinement: GPTranRun, task: TaskSetting, model: Checkpoint
-    ) -> Contestant:
+    def _given_model(self, refinement: GPTranRun, task: TaskSetting, model: Checkpoint) -> Finalist:
         if model.classes is None:
             self.progress.log(
                 f"{refinement.spec.model} has no classifier: a new one is put on it, which is "
@@ -318,7 +314,7 @@ class _Run:
         with _problems(refinement, "spec.model"):
             checkpoint = adopt_model(model, task.data, self.folder.checkpoints)
         assert refinement.spec.device is not None  # noqa: S101 - required with a model
-        return Contestant("Given model", refinement.spec.device.name, checkpoint, Lineage())
+        return Finalist("Given model", refinement.spec.device.name, checkpoint, Lineage())
 
     def _refine(
         self,
@@ -326,7 +322,7 @@ class _Run:
         task: TaskSetting,
         devices: list[Predictor],
         pool: TrialPool,
-        root: Contestant,
+        root: Finalist,
     ) -> GPTranResult:
         spec = refinement.spec
         if self.chain.search is not None:
@@ -361,21 +357,19 @@ class _Run:
             progress=self.progress,
         )
 
-    def _refined(self, root: Contestant | None, gptran: GPTranResult | None) -> Contestant:
+    def _refined(self, root: Finalist | None, gptran: GPTranResult | None) -> Finalist:
         """Who goes into the final: the refined model, else the search's best."""
         assert root is not None  # noqa: S101 - a task means a search or a refinement
         if gptran is None or not gptran.improved:
             return root
-        return Contestant(
+        return Finalist(
             title="Winner",
             device=root.device,
             checkpoint=gptran.checkpoint,
             lineage=root.lineage.with_nodes(gptran.steps, self.folder.gptran),
         )
 
-    def _baseline(
-        self, task: TaskSetting, winner: Contestant, pool: TrialPool
-    ) -> Contestant | None:
+    def _baseline(self, task: TaskSetting, winner: Finalist, pool: TrialPool) -> Finalist | None:
         """Train the baseline as long as the winner and all its ancestors were trained."""
         search = self.chain.setting
         if search is None or search.spec.baseline is None:
@@ -396,7 +390,7 @@ class _Run:
             raise RunFailedError(f"baseline: {outcome.error}")
         self.progress.advance(stage)
         self.progress.finish(stage, note=f"validation {outcome.score:.3f}")
-        return Contestant(
+        return Finalist(
             title="Baseline",
             device=winner.device,
             checkpoint=output,
@@ -419,11 +413,11 @@ class _Run:
         self.log.append({"time": _now(), "event": "phase-end", "phase": name})
 
 
-def _best_of(result: SearchResult, folder: RunFolder) -> Contestant:
+def _best_of(result: SearchResult, folder: RunFolder) -> Finalist:
     """The winner of a search whose run is in `folder`."""
     assert result.best is not None  # noqa: S101 - the callers have asked
     trial, evaluation = result.best
-    return Contestant(
+    return Finalist(
         title="Search's best",
         device=evaluation.candidate.device,
         checkpoint=folder.search_checkpoints / (trial.checkpoint or ""),

@@ -9,7 +9,7 @@ from edgetran.runner.lineage import Lineage
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Finalist:
     """A model of the final table.
 
     Attributes:
