@@ -30,10 +30,10 @@ from edgetran.runner.devices import doubts, predictors
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
-from edgetran.runner.given import DependencyError, Given
 from edgetran.runner.inputs import Inputs, Source, task_place
 from edgetran.runner.lineage import Lineage
 from edgetran.runner.phases import phase_seconds
+from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.profiles import measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
 from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
@@ -65,7 +65,7 @@ def run_chain(
     folder: RunFolder,
     progress: Progress,
     *,
-    given: Given | None = None,
+    prior: PriorResults | None = None,
     base: Path | None = None,
 ) -> dict[str, Any]:
     """Do all that the chain asks for, or what of it is not done yet.
@@ -74,7 +74,7 @@ def run_chain(
         chain: what to do.
         folder: a claimed folder.
         progress: shows how far it is.
-        given: results of other runs to go on from.
+        prior: results of other runs to go on from.
         base: where relative paths in the resources begin; the current folder by default.
 
     Returns:
@@ -86,20 +86,20 @@ def run_chain(
         DependencyError: what is given cannot be built on.
         OSError: e.g. no space is left on the disk.
     """
-    return _Run(chain, folder, progress, given or Given(), base or Path.cwd()).complete()
+    return _Run(chain, folder, progress, prior or PriorResults(), base or Path.cwd()).complete()
 
 
 class _Run:
     def __init__(
-        self, chain: Chain, folder: RunFolder, progress: Progress, given: Given, base: Path
+        self, chain: Chain, folder: RunFolder, progress: Progress, prior: PriorResults, base: Path
     ) -> None:
         self.chain, self.folder, self.progress = chain, folder, progress
-        self.given, self.base = given, base
+        self.prior, self.base = prior, base
         self.log = JsonLog(folder.log)
 
     def complete(self) -> dict[str, Any]:
         self.log.append({"time": _now(), "event": "session"})
-        own_jobs = [job for job in self.chain.jobs if job.name not in self.given.profiles]
+        own_jobs = [job for job in self.chain.jobs if job.name not in self.prior.profiles]
         model = self._inspect(own_jobs)
         inputs = Inputs(self.folder, self.chain, self.base)
         inputs.check()
@@ -108,7 +108,7 @@ class _Run:
         workload = task.workload if task else Workload(**self.chain.workload.model_dump())
         with self._phase("profiling", *own_jobs):
             profiles = profile_devices(
-                self.chain, self.folder, self.progress, workload, given=self.given, base=self.base
+                self.chain, self.folder, self.progress, workload, prior=self.prior, base=self.base
             )
         for doubt in doubts(profiles):
             self.progress.log(doubt)
@@ -140,7 +140,7 @@ class _Run:
                 self.progress,
                 task=task,
                 profiles=profiles,
-                measured_here=measured_here(profiles, self.given),
+                measured_here=measured_here(profiles, self.prior),
                 search=search,
                 gptran=gptran,
                 finalists=(finalist, winner, baseline),
@@ -289,7 +289,7 @@ class _Run:
         Raises:
             DependencyError: that run's folder does not hold it.
         """
-        folder = self.given.search
+        folder = self.prior.search
         if folder is None:
             raise DependencyError(f"{search.label}: its run was not given")
         try:

@@ -16,8 +16,8 @@ from edgetran.gptran import BudgetError, GPTranError
 from edgetran.profiling import ProfilingError
 from edgetran.records import RecordError
 from edgetran.runner.folder import RunFolderError
-from edgetran.runner.given import DependencyError
 from edgetran.runner.inputs import ContentError
+from edgetran.runner.prior_results import DependencyError
 from edgetran.runner.run import NoWinnerError
 from edgetran.search import InfeasibleSearchError, SearchError, SearchFailedError
 from edgetran.space import ArchitectureError, DesignSpaceError

@@ -9,14 +9,14 @@ from edgetran.api.wire import CLAIM
 from edgetran.records import RecordError
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.given import DependencyError, Given
+from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.search import SearchError, read_result
 from edgetran_workers.pod_paths import PodPaths
 from edgetran_workers.storage import RemoteFolder
 from edgetran_workers.work import Work, read_profiles
 
 
-def given_results(work: Work, chain: Chain, paths: PodPaths) -> Given:
+def prior_results(work: Work, chain: Chain, paths: PodPaths) -> PriorResults:
     """What other runs have done for this one.
 
     Raises:
@@ -25,17 +25,17 @@ def given_results(work: Work, chain: Chain, paths: PodPaths) -> Given:
     """
     with tempfile.TemporaryDirectory(prefix="edgetran-inputs-") as folder:
         profiles = read_profiles(work, chain, Path(folder))
-    return Given(profiles, None if chain.searched is None else _search(work, chain, paths))
+    return PriorResults(profiles, None if chain.searched is None else _search(work, chain, paths))
 
 
-def device_of(chain: Chain, given: Given) -> str:
+def device_of(chain: Chain, prior: PriorResults) -> str:
     """Name of the device that a refinement is for; empty for other work.
 
     Raises:
         DependencyError: the search has no winner.
     """
-    if given.search is not None:
-        return _winner(chain, given.search)[1]
+    if prior.search is not None:
+        return _winner(chain, prior.search)[1]
     refinement = chain.refinement
     return (
         "" if refinement is None or refinement.spec.device is None else refinement.spec.device.name

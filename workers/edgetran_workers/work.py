@@ -28,7 +28,7 @@ from edgetran.profiling import Profile, ProfilingError
 from edgetran.records import RecordError
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.given import DependencyError
+from edgetran.runner.prior_results import DependencyError
 from edgetran.runner.published import PublishedError, write_folder
 
 

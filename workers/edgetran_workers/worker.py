@@ -32,7 +32,7 @@ from edgetran_workers.failures import (
     sentence_of,
     write_termination,
 )
-from edgetran_workers.inputs import device_of, given_results
+from edgetran_workers.inputs import device_of, prior_results
 from edgetran_workers.log import Log
 from edgetran_workers.metrics import WorkerCollector, serve
 from edgetran_workers.pod_paths import PodPaths
@@ -205,12 +205,12 @@ class _Worker:
         progress: LoggedProgress,
         reporter: StatusReporter,
     ) -> None:
-        given = given_results(work, chain, self._settings.paths)
+        prior = prior_results(work, chain, self._settings.paths)
         if isinstance(reporter, RefinementReporter):
-            reporter.device = device_of(chain, given)
+            reporter.device = device_of(chain, prior)
         base = self._settings.paths.storage
         refuse_paths_outside(chain.resources, base)
-        run_chain(chain, folder, progress, given=given, base=base)
+        run_chain(chain, folder, progress, prior=prior, base=base)
 
     def _report(self, folder: RunFolder) -> None:
         missing = _missing(_REPORTING)

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from edgetran.api import ExitCode, SpecError, spec_hash
-from edgetran.runner.given import DependencyError
 from edgetran.runner.part import plan_part
+from edgetran.runner.prior_results import DependencyError
 from edgetran_workers.failures import exit_code_of, sentence_of, write_termination
 from edgetran_workers.work import WorkError, read_profiles, read_work
 
