@@ -18,7 +18,7 @@ from edgetran.space import Architecture, macs
 UNFINISHED = "The run goes on: this is how far it is."
 
 
-def interim_result(
+def partial_result(
     folder: RunFolder, resource: Resource, search: CoDesignSearch | None = None
 ) -> dict[str, Any]:
     """What the logs in the folder have come to, for tables and the report.
