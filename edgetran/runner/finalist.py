@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgetran.runner.lineage import Lineage
+from edgetran.runner.training_history import TrainingHistory
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Finalist:
         title: its name in the table.
         device: the device it stands for.
         checkpoint: folder of its weights.
-        lineage: how long it was trained.
+        history: how long it was trained.
     """
 
     title: str
     device: str
     checkpoint: Path
-    lineage: Lineage
+    history: TrainingHistory

@@ -142,9 +142,9 @@ class Finals:
                 "path": judged.artifact.path.relative_to(self._folder.path).as_posix(),
                 **judged.artifact.to_dict(),
             },
-            "trainingSeconds": finalist.lineage.seconds,
-            "trainingSteps": finalist.lineage.steps,
-            "lineage": list(finalist.lineage.words),
+            "trainingSeconds": finalist.history.seconds,
+            "trainingSteps": finalist.history.steps,
+            "lineage": list(finalist.history.words),
             "figures": judged.accuracies(self._data)
             | {
                 "parameters": Figure(float(parameters), "", "counted").to_dict(),

@@ -31,11 +31,11 @@ from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
 from edgetran.runner.inputs import Inputs, Source, task_place
-from edgetran.runner.lineage import Lineage
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.profiles import measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
+from edgetran.runner.training_history import TrainingHistory
 from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
@@ -314,7 +314,7 @@ class _Run:
         with _problems(refinement, "spec.model"):
             checkpoint = adopt_model(model, task.data, self.folder.checkpoints)
         assert refinement.spec.device is not None  # noqa: S101 - required with a model
-        return Finalist("Given model", refinement.spec.device.name, checkpoint, Lineage())
+        return Finalist("Given model", refinement.spec.device.name, checkpoint, TrainingHistory())
 
     def _refine(
         self,
@@ -366,7 +366,7 @@ class _Run:
             title="Winner",
             device=root.device,
             checkpoint=gptran.checkpoint,
-            lineage=root.lineage.with_nodes(gptran.steps, self.folder.gptran),
+            history=root.history.with_nodes(gptran.steps, self.folder.gptran),
         )
 
     def _baseline(self, task: TaskSetting, winner: Finalist, pool: TrialPool) -> Finalist | None:
@@ -381,7 +381,7 @@ class _Run:
         spec = replace(
             task.trial,
             architecture=architecture.to_model_dict(),
-            plan=_equally_long(task.trial.plan, winner.lineage),
+            plan=_equally_long(task.trial.plan, winner.history),
             output=str(output),
         )
         pool.submit("baseline", spec)
@@ -394,7 +394,7 @@ class _Run:
             title="Baseline",
             device=winner.device,
             checkpoint=output,
-            lineage=Lineage(outcome.seconds, outcome.steps, ("trained from scratch",)),
+            history=TrainingHistory(outcome.seconds, outcome.steps, ("trained from scratch",)),
         )
 
     @contextmanager
@@ -421,7 +421,7 @@ def _best_of(result: SearchResult, folder: RunFolder) -> Finalist:
         title="Search's best",
         device=evaluation.candidate.device,
         checkpoint=folder.search_checkpoints / (trial.checkpoint or ""),
-        lineage=Lineage.of_trial(trial, result.trials, folder.search_checkpoints),
+        history=TrainingHistory.of_trial(trial, result.trials, folder.search_checkpoints),
     )
 
 
@@ -435,11 +435,11 @@ def _problems(resource: api.Resource, path: str) -> Iterator[None]:
         raise api.SpecError([problem]) from None
 
 
-def _equally_long(plan: TrainingPlan, lineage: Lineage) -> TrainingPlan:
-    """The plan with the lineage's budget: its seconds, or its steps where time is no limit."""
-    if plan.max_seconds is None and lineage.steps:
-        return replace(plan, epochs=None, steps=lineage.steps, max_seconds=None)
-    return replace(plan, epochs=None, steps=None, max_seconds=max(1.0, lineage.seconds))
+def _equally_long(plan: TrainingPlan, history: TrainingHistory) -> TrainingPlan:
+    """The plan with that budget: its seconds, or its steps where time is no limit."""
+    if plan.max_seconds is None and history.steps:
+        return replace(plan, epochs=None, steps=history.steps, max_seconds=None)
+    return replace(plan, epochs=None, steps=None, max_seconds=max(1.0, history.seconds))
 
 
 def _now() -> str:
