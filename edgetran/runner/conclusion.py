@@ -19,13 +19,13 @@ from edgetran.records import write_atomically
 from edgetran.runner.chain import Chain
 from edgetran.runner.devices import (
     describe_device,
-    doubts,
+    unpredictable_measures,
 )
-from edgetran.runner.doubts import score_doubts
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.finals import STAGE, WINNER, Finals
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
+from edgetran.runner.uninformative_scores import uninformative_scores
 from edgetran.search import SearchResult
 from edgetran.training import EncodedTask
 
@@ -95,10 +95,16 @@ def conclude(
             progress.finish(STAGE, note=finals.agreement.sentence)
     result |= _search_part(chain, search)
     of_task = [] if task is None else list(task.data.task.notes)
-    of_score = [] if task is None else score_doubts(task.data.task, result["winner"])
-    for doubt in of_score:
-        progress.log(doubt)
-    result["notes"] = [*of_task, *of_score, *doubts(profiles), *result["notes"], *notes]
+    of_score = [] if task is None else uninformative_scores(task.data.task, result["winner"])
+    for sentence in of_score:
+        progress.log(sentence)
+    result["notes"] = [
+        *of_task,
+        *of_score,
+        *unpredictable_measures(profiles),
+        *result["notes"],
+        *notes,
+    ]
     result["counts"] = _counts(folder, profiles, search)
     result["gptran"] = None if gptran is None else _gptran_part(gptran)
     seconds = phase_seconds(folder.log)

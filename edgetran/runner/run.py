@@ -26,7 +26,7 @@ from edgetran.runner.adoption import adopt_model, given_model
 from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
-from edgetran.runner.devices import doubts, predictors
+from edgetran.runner.devices import predictors, unpredictable_measures
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
@@ -110,8 +110,8 @@ class _Run:
             profiles = profile_devices(
                 self.chain, self.folder, self.progress, workload, prior=self.prior, base=self.base
             )
-        for doubt in doubts(profiles):
-            self.progress.log(doubt)
+        for sentence in unpredictable_measures(profiles):
+            self.progress.log(sentence)
         finalist: Finalist | None = None
         winner: Finalist | None = None
         baseline: Finalist | None = None
