@@ -11,10 +11,10 @@ from edgetran.devices import Workload
 from edgetran.profiling import Profile, profile_device
 from edgetran.progress import Progress
 from edgetran.runner import translate
-from edgetran.runner.adoption import given_model, space_around
 from edgetran.runner.chain import Chain
 from edgetran.runner.devices import power_source, profiling_plan
 from edgetran.runner.folder import RunFolder
+from edgetran.runner.model_import import given_model, space_around
 from edgetran.runner.prior_results import PriorResults
 from edgetran.space import Architecture, DesignSpace
 

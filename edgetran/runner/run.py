@@ -22,7 +22,6 @@ from edgetran.profiling import Predictor
 from edgetran.progress import Progress
 from edgetran.records import JsonLog, RecordError
 from edgetran.runner import translate
-from edgetran.runner.adoption import adopt_model, given_model
 from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
@@ -31,6 +30,7 @@ from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
 from edgetran.runner.inputs import Inputs, Source, task_place
+from edgetran.runner.model_import import given_model, import_model
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.profiles import measured_here, profile_devices
@@ -312,7 +312,7 @@ class _Run:
                 "not trained, so the given model's own figures say little"
             )
         with _problems(refinement, "spec.model"):
-            checkpoint = adopt_model(model, task.data, self.folder.checkpoints)
+            checkpoint = import_model(model, task.data, self.folder.checkpoints)
         assert refinement.spec.device is not None  # noqa: S101 - required with a model
         return Finalist("Given model", refinement.spec.device.name, checkpoint, TrainingHistory())
 
