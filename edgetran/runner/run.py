@@ -17,7 +17,7 @@ from edgetran import api
 from edgetran.api import CoDesignSearch, GPTranRun
 from edgetran.devices import Workload
 from edgetran.gptran import GPTranResult, run_gptran
-from edgetran.gptran.task_workshop import TaskWorkshop
+from edgetran.gptran.task_trainer import TaskTrainer
 from edgetran.profiling import Predictor
 from edgetran.progress import Progress
 from edgetran.records import JsonLog, RecordError
@@ -333,7 +333,7 @@ class _Run:
                     f"pruning begins anew from it; what was made of the one before is in {kept}"
                 )
         length = task.trial.plan.max_length
-        workshop = TaskWorkshop(
+        trainer = TaskTrainer(
             task=task.trial.task,
             training=translate.training_plan(spec.training, length, spec.distillation),
             root=root.checkpoint,
@@ -350,7 +350,7 @@ class _Run:
         budgets = None if search is None else search.spec.constraints
         return run_gptran(
             translate.gptran_plan(spec, budgets, spec.seed),
-            workshop,
+            trainer,
             predictor=next(p for p in devices if p.device == root.device),
             pool=pool,
             folder=self.folder.gptran,
