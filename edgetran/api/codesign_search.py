@@ -13,16 +13,16 @@ from edgetran.api.common import (
     CandidateSummary,
     CommonSpec,
     CommonStatus,
-    Constraints,
+    ConstraintsSpec,
     ParetoFront,
-    RaySettings,
-    Workload,
+    RaySpec,
+    WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
 from edgetran.api.gptran_run import Refinement
 from edgetran.api.measures import HARDWARE, WEIGHED, with_fields
 from edgetran.api.names import MAX_NAME
-from edgetran.api.profiling_job import Measurement, Sampling
+from edgetran.api.profiling_job import MeasurementSpec, Sampling
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Path, Rule, camel, distinct, listed
 from edgetran.api.scalars import Name, PositiveFigure, Seed, Text, list_map
@@ -52,7 +52,7 @@ def _no_weight(model: Any) -> Iterator[tuple[Path, str]]:
         ),
     ),
 )
-class Weights(ApiModel):
+class WeightsSpec(ApiModel):
     """Weights of the objective; those left out are 0."""
 
     RULES = (
@@ -81,11 +81,11 @@ class Normalisers(ApiModel):
 _DEFAULT_WEIGHTS = {measure.quantity: measure.weight for measure in WEIGHED if measure.weight}
 
 
-class Objective(ApiModel):
+class ObjectiveSpec(ApiModel):
     """The weighted sum to maximise."""
 
-    weights: Weights = Field(
-        Weights.model_validate(_DEFAULT_WEIGHTS),
+    weights: WeightsSpec = Field(
+        WeightsSpec.model_validate(_DEFAULT_WEIGHTS),
         description="Weights of accuracy and costs; "
         f"{listed([f'{weight:g}' for weight in _DEFAULT_WEIGHTS.values()])} where omitted.",
     )
@@ -146,7 +146,9 @@ class SearchSettings(ApiModel):
 class DeviceProfiling(ApiModel):
     """How devices without a ProfilingJob of their own are measured."""
 
-    measurement: Measurement = Field(Measurement(), description="How one architecture is measured.")
+    measurement: MeasurementSpec = Field(
+        MeasurementSpec(), description="How one architecture is measured."
+    )
     sampling: Sampling = Field(
         Sampling(), description="Which architectures are measured, and when it is enough."
     )
@@ -163,15 +165,15 @@ class CoDesignSearchSpec(CommonSpec):
 
     task: TaskSource = Field(description="The task that candidates are trained and judged on.")
     design_space: DesignSpaceSource = Field(description="The architectures to choose from.")
-    workload: Workload = Field(Workload(), description="Batch and length on the devices.")
+    workload: WorkloadSpec = Field(WorkloadSpec(), description="Batch and length on the devices.")
     devices: Annotated[
         tuple[SearchDevice, ...], Field(strict=False, min_length=1, max_length=32)
     ] = Field(
         description="The devices to choose from.",
         json_schema_extra=list_map("name"),
     )
-    objective: Objective = Field(Objective(), description="The weighted sum to maximise.")
-    constraints: Constraints | None = Field(None, description="Bounds that the winner meets.")
+    objective: ObjectiveSpec = Field(ObjectiveSpec(), description="The weighted sum to maximise.")
+    constraints: ConstraintsSpec | None = Field(None, description="Bounds that the winner meets.")
     search: SearchSettings = Field(
         SearchSettings(), description="How candidates are chosen, and how many are trained."
     )
@@ -185,7 +187,7 @@ class CoDesignSearchSpec(CommonSpec):
     refine: Refinement | None = Field(
         None, description="Refine the winner by a GPTranRun; not where omitted."
     )
-    ray: RaySettings = Field(RaySettings(), description="Where candidates train.")
+    ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
     seed: Seed = Field(0, description="What every random choice follows from.")
 
     RULES = (distinct("devices", key="name"),)

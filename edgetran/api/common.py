@@ -126,7 +126,7 @@ def _address_for_cluster(model: Any) -> Iterator[tuple[Path, str]]:
         yield place, given
 
 
-class RaySettings(ApiModel):
+class RaySpec(ApiModel):
     """Where trials run."""
 
     mode: Literal["local", "cluster", "kuberay"] = Field(
@@ -246,7 +246,7 @@ class CommonStatus(ApiModel):
     RULES: ClassVar[tuple[Rule, ...]] = (ONE_CONDITION_PER_TYPE,)
 
 
-class Workload(ApiModel):
+class WorkloadSpec(ApiModel):
     """What a device is measured with."""
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(1, description="Sequences per batch.")
@@ -255,7 +255,7 @@ class Workload(ApiModel):
     )
 
 
-class Bound(ApiModel):
+class BoundSpec(ApiModel):
     """A lower bound, an upper bound, or both, inclusive."""
 
     min: Annotated[float, Field(ge=0, le=1e12)] | None = Field(None, description="Least allowed.")
@@ -290,7 +290,7 @@ def _budget(measure: Measure) -> tuple[str, Any, Any]:
             Field(None, description=f"Number of {measure.words}."),
         )
     words = f"{measure.description} in {measure.unit_words}."
-    return measure.name, Bound | None, Field(None, description=words)
+    return measure.name, BoundSpec | None, Field(None, description=words)
 
 
 @with_fields(COSTS, _budget)
@@ -298,7 +298,7 @@ class Budgets(ApiModel):
     """Bounds on what a model may cost on its device."""
 
 
-class Constraints(Budgets):
+class ConstraintsSpec(Budgets):
     """Bounds that every winner meets."""
 
     accuracy: FractionBound | None = Field(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from edgetran.api.architecture import DesignSpaceSource
 from edgetran.api.base import ApiModel
-from edgetran.api.common import CommonSpec, CommonStatus, Reference, Workload
+from edgetran.api.common import CommonSpec, CommonStatus, Reference, WorkloadSpec
 from edgetran.api.device import Device
 from edgetran.api.measures import HARDWARE, HardwareMeasure, with_fields
 from edgetran.api.resource import Resource, name_rule
@@ -18,7 +18,7 @@ from edgetran.api.rules import Path, Rule, distinct, exactly_one
 from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, Time, list_map
 
 
-class Measurement(ApiModel):
+class MeasurementSpec(ApiModel):
     """How one architecture is measured."""
 
     mode: Literal["quick", "standard", "reference"] = Field(
@@ -127,8 +127,10 @@ class ProfilingJobSpec(CommonSpec):
         description="Folders of transformers models to measure, every one.",
         json_schema_extra=LIST_SET,
     )
-    workload: Workload = Field(Workload(), description="Batch and length to measure with.")
-    measurement: Measurement = Field(Measurement(), description="How one architecture is measured.")
+    workload: WorkloadSpec = Field(WorkloadSpec(), description="Batch and length to measure with.")
+    measurement: MeasurementSpec = Field(
+        MeasurementSpec(), description="How one architecture is measured."
+    )
     sampling: Sampling = Field(
         Sampling(), description="Which architectures are measured, and when it is enough."
     )
@@ -158,7 +160,7 @@ class ProfilingJobSpec(CommonSpec):
     )
 
 
-class SurrogateError(ApiModel):
+class PredictionError(ApiModel):
     """How well one measure can be predicted."""
 
     measure: HardwareMeasure = Field(description="The measure.")
@@ -201,12 +203,12 @@ class ProfilingJobStatus(CommonStatus):
     failed: Annotated[int, Field(ge=0)] = Field(
         0, description="Architectures that could not be measured."
     )
-    errors: Annotated[tuple[SurrogateError, ...], Field(strict=False, max_length=len(HARDWARE))] = (
-        Field(
-            (),
-            description="How well each measure can be predicted.",
-            json_schema_extra=list_map("measure"),
-        )
+    errors: Annotated[
+        tuple[PredictionError, ...], Field(strict=False, max_length=len(HARDWARE))
+    ] = Field(
+        (),
+        description="How well each measure can be predicted.",
+        json_schema_extra=list_map("measure"),
     )
     costs: MeasuredCosts | None = Field(
         None, description="Range and median of each measure over the architectures measured."

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from edgetran.api.errors import Problem, SpecError, path_text
+from edgetran.api.errors import SpecError, SpecProblem, path_text
 from edgetran.api.plain import MAX_VALUES, not_plain
 
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -139,10 +139,10 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
         SpecError: naming file and line of what is not YAML, not safe or not plain.
     """
     documents: list[Document] = []
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     if len(text) > MAX_BYTES:
         raise SpecError(
-            [Problem(source, "", "", f"{len(text)} characters; allowed are {MAX_BYTES}")]
+            [SpecProblem(source, "", "", f"{len(text)} characters; allowed are {MAX_BYTES}")]
         )
     loader = None
     try:
@@ -154,14 +154,14 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
             if data is None:
                 continue
             if (found := not_plain(data)) is not None:
-                problems.append(Problem(f"{source}:{line}", "", path_text(found[0]), found[1]))
+                problems.append(SpecProblem(f"{source}:{line}", "", path_text(found[0]), found[1]))
             documents.append(Document(source, line, data))
     except yaml.MarkedYAMLError as error:
         problems.append(_syntax_problem(error, source))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         problems.append(
-            Problem(
+            SpecProblem(
                 f"{source}:{line}",
                 "",
                 "",
@@ -169,21 +169,21 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
             )
         )
     except RecursionError:
-        problems.append(Problem(source, "", "", "nested too deeply; allowed are 50 levels"))
+        problems.append(SpecProblem(source, "", "", "nested too deeply; allowed are 50 levels"))
     except (yaml.YAMLError, ValueError) as error:
         place = source if loader is None else f"{source}:{loader.line + 1}"
-        problems.append(Problem(place, "", "", f"not YAML: {error}"))
+        problems.append(SpecProblem(place, "", "", f"not YAML: {error}"))
     if problems:
         raise SpecError(problems)
     return documents
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> SpecProblem:
     mark = error.problem_mark or error.context_mark
     place = f"{source}:{mark.line + 1}" if mark else source
     said = ", ".join(part for part in (error.context, error.problem) if part)
     column = f" (column {mark.column + 1})" if mark else ""
-    return Problem(place, "", "", f"not YAML: {said}{column}")
+    return SpecProblem(place, "", "", f"not YAML: {said}{column}")
 
 
 def read_files(paths: Iterable[str | Path]) -> list[Document]:
@@ -193,7 +193,7 @@ def read_files(paths: Iterable[str | Path]) -> list[Document]:
         SpecError: with every problem of every file.
     """
     documents: list[Document] = []
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     for path in paths:
         try:
             for file in _files(Path(path)):
@@ -201,11 +201,15 @@ def read_files(paths: Iterable[str | Path]) -> list[Document]:
         except SpecError as error:
             problems += error.problems
         except UnicodeDecodeError:
-            problems.append(Problem(str(path), "", "", "not UTF-8 text; allowed is YAML in UTF-8"))
+            problems.append(
+                SpecProblem(str(path), "", "", "not UTF-8 text; allowed is YAML in UTF-8")
+            )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             problems.append(
-                Problem(str(path), "", "", f"{reason}; allowed is a YAML file or a folder of them")
+                SpecProblem(
+                    str(path), "", "", f"{reason}; allowed is a YAML file or a folder of them"
+                )
             )
     if problems:
         raise SpecError(problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgetran.api import CoDesignSearch, Device, GPTranRun, ProfilingJob, Resource, Workload
+from edgetran.api import CoDesignSearch, Device, GPTranRun, ProfilingJob, Resource, WorkloadSpec
 from edgetran.devices import Figure
 from edgetran.gptran import GPTranError, Node, Tree, read_tree
 from edgetran.profiling import Profile, ProfilingError
@@ -118,9 +118,9 @@ def _devices(setting: Resource) -> tuple[Device, ...]:
     return () if setting.spec.device is None else (setting.spec.device,)
 
 
-def _workload(setting: Resource) -> Workload:
+def _workload(setting: Resource) -> WorkloadSpec:
     spec = setting.spec  # type: ignore[attr-defined]
-    return spec.workload or Workload()
+    return spec.workload or WorkloadSpec()
 
 
 def _best_node(tree: Tree) -> Node:
@@ -139,7 +139,7 @@ def _row(
     device: str,
     measures: Measures,
     simulated: set[str],
-    workload: Workload,
+    workload: WorkloadSpec,
 ) -> dict[str, Any]:
     length = workload.sequence_length
     figures = {

@@ -431,7 +431,7 @@ def _problems(resource: api.Resource, path: str) -> Iterator[None]:
     try:
         yield
     except TaskError as error:
-        problem = api.Problem(resource.source, resource.label, path, str(error))
+        problem = api.SpecProblem(resource.source, resource.label, path, str(error))
         raise api.SpecError([problem]) from None
 
 

@@ -79,14 +79,14 @@ def test_a_measure_is_six_edits_and_everything_shows_it(tree: Path) -> None:
             return captured.get()
 
         # What a resource may ask for, and what its status says.
-        from edgetran.api import CandidateSummary, Constraints, Weights
-        from edgetran.api.profiling_job import MeasuredCosts, SurrogateError
+        from edgetran.api import CandidateSummary, ConstraintsSpec, WeightsSpec
+        from edgetran.api.profiling_job import MeasuredCosts, PredictionError
 
-        assert Constraints.model_validate({"meanPowerW": {"max": 5}}).mean_power_w.max == 5
-        assert Weights.model_validate({"meanPower": 0.5}).mean_power == 0.5
+        assert ConstraintsSpec.model_validate({"meanPowerW": {"max": 5}}).mean_power_w.max == 5
+        assert WeightsSpec.model_validate({"meanPower": 0.5}).mean_power == 0.5
         assert "mean_power_w" in CandidateSummary.model_fields
         assert "mean_power_w" in MeasuredCosts.model_fields
-        assert SurrogateError(measure="meanPowerW").measure == "meanPowerW"
+        assert PredictionError(measure="meanPowerW").measure == "meanPowerW"
 
         # A simulated board has it, a search weighs and bounds it.
         from edgetran.devices import HardwareFigures, Workload, simulated_device

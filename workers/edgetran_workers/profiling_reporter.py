@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median, median_low
 from typing import Any, NamedTuple
 
-from edgetran.api import ProfilingJob, ProfilingJobStatus, Reason, SurrogateError
+from edgetran.api import PredictionError, ProfilingJob, ProfilingJobStatus, Reason
 from edgetran.api.measures import BY_ALIAS, HARDWARE
 from edgetran.api.profiling_job import CostRange, MeasuredCosts
 
@@ -33,7 +33,7 @@ class ProfilingReporter:
         self._records: dict[str, list[_Record]] = {}
         self._last: dict[str, float] = {}
         self._seconds = 0.0
-        self._errors: tuple[SurrogateError, ...] = ()
+        self._errors: tuple[PredictionError, ...] = ()
         self._p95_errors: dict[str, float] = {}
         self._stopped = ""
         self._status: ProfilingJobStatus | None = None
@@ -132,11 +132,11 @@ def _costs(architectures: Sequence[Sequence[_Record]]) -> MeasuredCosts | None:
     return MeasuredCosts.model_validate(found) if found else None
 
 
-def _errors(summary: dict[str, Any]) -> tuple[SurrogateError, ...]:
+def _errors(summary: dict[str, Any]) -> tuple[PredictionError, ...]:
     """The errors that a profile's summary claims; no error where a measure is not predictable."""
     claimed, refused = summary["claimed_error"], summary["not_predictable"]
     return tuple(
-        SurrogateError(
+        PredictionError(
             measure=alias,
             error=None if name in refused else float(claimed[name]["mean_error"]),
             reason=str(refused[name])[:1024] if name in refused else None,
