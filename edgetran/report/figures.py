@@ -34,7 +34,7 @@ _SYMBOLS: Final = {
 
 
 @dataclass(frozen=True)
-class Key:
+class LegendKey:
     """One entry of a legend."""
 
     symbol: str
@@ -103,11 +103,11 @@ def pareto_figure(
 
 def pareto_legend(
     search: SearchResult, simulated: frozenset[str], marked: Sequence[str]
-) -> list[Key]:
+) -> list[LegendKey]:
     """What symbols and colours of `pareto_figure` mean: one legend for all of them."""
     characters = list(_SYMBOLS.values())
     devices = [
-        Key(
+        LegendKey(
             characters[index % len(characters)],
             _device_colour(index),
             _device_name(device, simulated),
@@ -115,10 +115,10 @@ def pareto_legend(
         for index, device in enumerate(_devices(search))
     ]
     models = [
-        Key("✕" if place else "★", "var(--text)" if place else "var(--accent)", title)
+        LegendKey("✕" if place else "★", "var(--text)" if place else "var(--accent)", title)
         for place, title in enumerate(marked)
     ]
-    return [*models, *devices, Key("╌╌", "var(--muted)", "Pareto front")]
+    return [*models, *devices, LegendKey("╌╌", "var(--muted)", "Pareto front")]
 
 
 def progress_figure(search: SearchResult) -> go.Figure | None:

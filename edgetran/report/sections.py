@@ -237,7 +237,7 @@ def pareto_plots(run: RunRecords) -> list[PlotParts]:
     return plots
 
 
-def pareto_legend(run: RunRecords) -> list[figures.Key]:
+def pareto_legend(run: RunRecords) -> list[figures.LegendKey]:
     """What the symbols of the Pareto plots mean."""
     if run.search is None:
         return []

@@ -29,7 +29,7 @@ from edgetran.runner.devices import predictors, unpredictable_measures
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
-from edgetran.runner.inputs import Inputs, Source, task_place
+from edgetran.runner.inputs import InputSource, RunInputs, task_place
 from edgetran.runner.model_import import given_model, import_model
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.prior_results import DependencyError, PriorResults
@@ -82,14 +82,16 @@ def run_chain(
 
     Raises:
         SpecError, TaskError, DesignSpaceError and other ValueErrors: bad input.
-        RunFailedError, SearchFailedError, ClusterError: a run that failed.
+        RunFailedError, SearchFailedError, RayClusterError: a run that failed.
         DependencyError: what is given cannot be built on.
         OSError: e.g. no space is left on the disk.
     """
-    return _Run(chain, folder, progress, prior or PriorResults(), base or Path.cwd()).complete()
+    return _ChainRun(
+        chain, folder, progress, prior or PriorResults(), base or Path.cwd()
+    ).complete()
 
 
-class _Run:
+class _ChainRun:
     def __init__(
         self, chain: Chain, folder: RunFolder, progress: Progress, prior: PriorResults, base: Path
     ) -> None:
@@ -101,7 +103,7 @@ class _Run:
         self.log.append({"time": _now(), "event": "session"})
         own_jobs = [job for job in self.chain.jobs if job.name not in self.prior.profiles]
         model = self._inspect(own_jobs)
-        inputs = Inputs(self.folder, self.chain, self.base)
+        inputs = RunInputs(self.folder, self.chain, self.base)
         inputs.check()
         task = self._task(inputs, model)
         inputs.keep()
@@ -159,7 +161,7 @@ class _Run:
             length = self.chain.workload.sequence_length
             return given_model(self.base / refinement.spec.model, length)
 
-    def _task(self, inputs: Inputs, model: Checkpoint | None) -> TaskSetting | None:
+    def _task(self, inputs: RunInputs, model: Checkpoint | None) -> TaskSetting | None:
         """Load the task first: bad data is found before anything is measured or trained."""
         source = self.chain.task
         if source is None:
@@ -272,13 +274,13 @@ class _Run:
         self,
         refinement: GPTranRun,
         task: TaskSetting,
-        inputs: Inputs,
+        inputs: RunInputs,
         model: Checkpoint | None,
     ) -> Finalist:
         if self.chain.searched is not None:
             winner = self._given_winner(self.chain.searched)
             place = f"{refinement.label}: spec.searchRef"
-            inputs.know(Source(place, model_files(winner.checkpoint)))
+            inputs.know(InputSource(place, model_files(winner.checkpoint)))
             return winner
         assert model is not None  # noqa: S101 - given where there is no search
         return self._given_model(refinement, task, model)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from edgetran.training.cluster import ClusterError, RaySettings
+from edgetran.training.cluster import RayClusterError, RaySettings
 from edgetran.training.loading import load_task
 from edgetran.training.metrics import compute_metrics, glue_score
 from edgetran.training.plan import PlanError, TrainingPlan
@@ -73,10 +73,10 @@ __all__ = [
     "ARTIFACTS",
     "DEFAULT_VOCAB_SIZE",
     "ArtifactScore",
-    "ClusterError",
     "EncodedTask",
     "Example",
     "PlanError",
+    "RayClusterError",
     "RaySettings",
     "Scoring",
     "Task",

@@ -21,7 +21,7 @@ from edgetran.runner.prior_results import DependencyError
 from edgetran.runner.run import NoWinnerError
 from edgetran.search import InfeasibleSearchError, SearchError, SearchFailedError
 from edgetran.space import ArchitectureError, DesignSpaceError
-from edgetran.training import ClusterError, PlanError, TaskError
+from edgetran.training import PlanError, RayClusterError, TaskError
 from edgetran_workers.storage import StorageError, StorageSpecError
 from edgetran_workers.work import WorkError
 
@@ -43,7 +43,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (ContentError, ExitCode.SPEC_INVALID),
     (RunFolderError, ExitCode.STORAGE_UNAVAILABLE),
     (RecordError, ExitCode.STORAGE_UNAVAILABLE),
-    (ClusterError, ExitCode.RAY_UNAVAILABLE),
+    (RayClusterError, ExitCode.RAY_UNAVAILABLE),
     (SpecError, ExitCode.SPEC_INVALID),
     (WorkError, ExitCode.SPEC_INVALID),
     (TaskError, ExitCode.SPEC_INVALID),

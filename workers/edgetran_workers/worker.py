@@ -21,7 +21,7 @@ from edgetran.api.wire import CLAIM
 from edgetran.records import JsonLog
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.inputs import Inputs
+from edgetran.runner.inputs import RunInputs
 from edgetran.runner.inside import refuse_paths_outside
 from edgetran.runner.part import plan_part
 from edgetran.runner.run import run_chain
@@ -182,7 +182,7 @@ class _Worker:
                 self._copying = True
             self._serve_metrics(work, folder.path)
             if folder.complete:
-                Inputs(folder, chain, paths.storage).check(complete=True)
+                RunInputs(folder, chain, paths.storage).check(complete=True)
             else:
                 self._run(work, chain, folder, progress, reporter)
             self._report(folder)
