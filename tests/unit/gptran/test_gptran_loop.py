@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from dataclasses import replace
 
@@ -246,6 +247,20 @@ def test_a_finished_run_is_only_read(world):
     assert refine(again) == result
     assert again.pool.trained == []
     assert (here.folder / "tree.jsonl").read_bytes() == content
+
+
+def test_a_tree_of_before_a_measure_was_added_is_continued(world):
+    plan = replace(PLAN, budgets=Constraints(parameters=Bound(maximum=10**9)))
+    here = world()
+    result = refine(here, plan)
+    log = here.folder / "tree.jsonl"
+    first, *rest = log.read_text().splitlines(keepends=True)
+    record = json.loads(first)
+    record["plan"]["budgets"] |= {"accuracy": None, "latency_ms": None}  # as it was written
+    log.write_text(json.dumps(record) + "\n" + "".join(rest))
+    again = world()
+    assert refine(again, plan) == result
+    assert again.pool.trained == []
 
 
 def test_another_plan_may_not_continue_the_tree(world):
