@@ -148,7 +148,7 @@ def with_fields(
     """
 
     def decorate(model: type[Model]) -> type[Model]:
-        fields = {name: (kind, given) for name, kind, given in map(field, measures)}
+        fields: dict[str, Any] = {name: (kind, given) for name, kind, given in map(field, measures)}
         made: type[Model] = create_model(
             model.__name__,
             __base__=model,
