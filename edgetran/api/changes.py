@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgetran.api.base import ApiModel, immutable_fields
-from edgetran.api.errors import Problem, path_text
+from edgetran.api.errors import SpecProblem, path_text
 from edgetran.api.resource import Resource
 from edgetran.api.rules import Path
 
 
-def refused_changes(old: Resource, new: Resource) -> list[Problem]:
+def refused_changes(old: Resource, new: Resource) -> list[SpecProblem]:
     """A problem for each changed field of the spec that running work cannot change.
 
     The transition rules in the custom resource's schema refuse the same.
     """
     return [
-        Problem(new.source, new.label, path_text(path), message)
+        SpecProblem(new.source, new.label, path_text(path), message)
         for path, message in _below(_spec(old), _spec(new), ("spec",))
     ]
 

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from edgetran.api.base import ApiModel
 from edgetran.api.meta import ObjectMeta
-from edgetran.api.names import NAME_LIMITS
+from edgetran.api.names import NAME_LIMITS, capped
 from edgetran.api.rules import Path, Rule
 
 GROUP: Final = "edgetran.io"
@@ -67,3 +67,14 @@ class Resource(ApiModel):
     def label(self) -> str:
         """`KIND/NAME`, as messages call it."""
         return f"{self.kind}/{self.metadata.name}"
+
+
+def child_name(resource: Resource, suffix: str) -> str:
+    """The deterministic name `NAME-KIND-SUFFIX` of a child, KIND being the kind's short name.
+
+    Children of two resources never share a name, since a short name has no '-' in it.
+
+    Raises:
+        ValueError: the name is longer than 63 characters, which valid resources never cause.
+    """
+    return capped(f"{resource.name}-{resource.SHORT_NAME}-{suffix}")

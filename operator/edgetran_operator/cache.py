@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from edgetran.api import API_VERSION, KINDS
 from edgetran.api.names import profiling_job_name, refinement_name
+from edgetran.api.wire import KIND_LABEL, NAME_LABEL
 from edgetran_operator.border import UNREADABLE, UnreadableError, refuse_if_marked
-from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL
 from edgetran_operator.observation import NodeView, PartView, PodView, WorkerView, WorkFiles
 from edgetran_operator.troubles import Troubles
 from edgetran_operator.views import (

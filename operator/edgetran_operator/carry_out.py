@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from edgetran.api import API_VERSION, KINDS, Reason
+from edgetran.api.wire import KIND_LABEL, NAME_LABEL
 from edgetran_operator.border import UnreadableError
 from edgetran_operator.cache import CHILD_KINDS, Cache, Key
-from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL
 from edgetran_operator.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.observation import Observation, Refusal
 from edgetran_operator.outcome import Change, Child, Deletion, Event, Outcome

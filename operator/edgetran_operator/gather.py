@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from edgetran.api import KINDS, Resource, SpecError, parse_resource, spec_hash
 from edgetran.api.names import SPEC
+from edgetran.api.wire import RESOURCE_FILE
 from edgetran_operator.board_book import BoardBook
 from edgetran_operator.border import UnreadableError, read_json
 from edgetran_operator.cache import Cache, Entry, Family, Key
 from edgetran_operator.children.pod import claim_name
-from edgetran_operator.children.work import RESOURCE_FILE
 from edgetran_operator.observation import (
     Dependency,
     Observation,

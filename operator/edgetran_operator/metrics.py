@@ -23,7 +23,8 @@ from prometheus_client.registry import Collector
 
 from edgetran import __version__
 from edgetran.api import KINDS
-from edgetran_operator.run_metrics import device_nodes, run_metrics, value_of
+from edgetran.api.measures import WEIGHED
+from edgetran_operator.run_metrics import device_nodes, gauges_of, run_metrics, value_of
 
 if TYPE_CHECKING:
     from edgetran_operator.cache import Entry, Family, Key
@@ -34,10 +35,7 @@ _log = logging.getLogger(__name__)
 _OF_A_RUN: Final = ("namespace", "name")
 _BEST: Final = {
     "objective": ("edgetran_search_best_objective", "Weighted objective of the best candidate.", 1),
-    "accuracy": ("edgetran_search_best_accuracy_ratio", "Selection metric of the best.", 1),
-    "latencyMs": ("edgetran_search_best_latency_seconds", "Latency per sequence.", 1e-3),
-    "energyMj": ("edgetran_search_best_energy_joules", "Energy per sequence.", 1e-3),
-    "peakPowerW": ("edgetran_search_best_peak_power_watts", "Peak power.", 1),
+    **gauges_of("edgetran_search_best", WEIGHED),
 }
 """Field of the best candidate's summary: metric, help, and factor to the base unit."""
 _TRIAL_STATES: Final = ("running", "succeeded", "failed", "infeasible")

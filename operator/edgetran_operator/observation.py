@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from edgetran.api import Reason, Resource
+from edgetran.api.wire import WorkerSummary
 from edgetran_operator.settings import Settings
 
 
@@ -113,7 +114,7 @@ class PartView:
     name: str
     used: bool = False
     records: int = 0
-    summary: Mapping[str, Any] | None = None
+    summary: WorkerSummary | None = None
     problem: tuple[str, str] | None = None
 
 

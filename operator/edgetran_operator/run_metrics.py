@@ -10,22 +10,36 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from edgetran.api import ConditionType, Reason
+from edgetran.api.measures import HARDWARE, WEIGHED, Measure
+from edgetran.api.wire import DEVICE_LABEL, Steps
 from edgetran_operator.observation import NodeView, PartView
 
 if TYPE_CHECKING:
     from edgetran_operator.cache import Entry, Family, Key
 
-DEVICE_LABEL: Final = "edgetran.io/device"
-"""The label that says which device a node is."""
-
 _RUN: Final = ("kind", "namespace", "name")
-_FRONT: Final = {
-    "accuracy": ("edgetran_pareto_accuracy_ratio", "Selection metric on validation data.", 1.0),
-    "latencyMs": ("edgetran_pareto_latency_seconds", "Latency per sequence.", 1e-3),
-    "energyMj": ("edgetran_pareto_energy_joules", "Energy per sequence.", 1e-3),
-    "peakPowerW": ("edgetran_pareto_peak_power_watts", "Peak power.", 1.0),
-}
+
+
+def gauges_of(
+    prefix: str, measures: Iterable[Measure], suffix: str = ""
+) -> dict[str, tuple[str, str, float]]:
+    """Of each measure, by its field in a status: a gauge's name, help, and factor to its unit."""
+    return {
+        each.alias: (
+            f"{prefix}_{each.metric}",
+            f"{each.description if each.unit else 'Selection metric on validation data'}{suffix}.",
+            each.base_factor,
+        )
+        for each in measures
+    }
+
+
+_FRONT: Final = gauges_of("edgetran_pareto", WEIGHED)
 """Field of a candidate's summary: metric, help, and factor to the base unit."""
+
+_MEDIANS: Final = gauges_of(
+    "edgetran_profiling_median", HARDWARE, ", median over the architectures measured"
+)
 
 Resources = Iterable[tuple["Key", "Entry"]]
 
@@ -49,18 +63,17 @@ def run_metrics(resources: Resources, families: Mapping[Key, Family]) -> Iterato
         field: GaugeMetricFamily(name, text, labels=(*_RUN, "candidate", "device"))
         for field, (name, text, _) in _FRONT.items()
     }
-    latency = GaugeMetricFamily(
-        "edgetran_profiling_median_latency_seconds",
-        "Median latency per sequence over the architectures measured.",
-        labels=("namespace", "name", "device", "node"),
-    )
+    medians = {
+        field: GaugeMetricFamily(name, text, labels=("namespace", "name", "device", "node"))
+        for field, (name, text, _) in _MEDIANS.items()
+    }
     for key, entry in resources:
         status = entry.status
         state.add_metric((*key, *state_of(status)), 1)
-        steps = _steps(status)
+        steps = Steps.read(status.get("progress"))
         if steps is not None:
-            done.add_metric(key, steps[0])
-            total.add_metric(key, steps[1])
+            done.add_metric(key, steps.done)
+            total.add_metric(key, steps.total)
         failures.add_metric(key, status.get("failures") or 0)
         family = families.get(key)
         if family is not None:
@@ -73,10 +86,11 @@ def run_metrics(resources: Resources, families: Mapping[Key, Family]) -> Iterato
                 if value is not None:
                     point = (*key, str(each["id"]), each["device"])
                     front[field].add_metric(point, value * factor)
-        if status.get("medianLatencyMs") is not None:
-            labels = (key.namespace, key.name, _device(entry), str(status.get("node") or ""))
-            latency.add_metric(labels, status["medianLatencyMs"] * 1e-3)
-    yield from (state, done, total, failures, parts, *front.values(), latency)
+        for field, cost in (status.get("costs") or {}).items():
+            if field in _MEDIANS:
+                labels = (key.namespace, key.name, _device(entry), str(status.get("node") or ""))
+                medians[field].add_metric(labels, cost["median"] * _MEDIANS[field][2])
+    yield from (state, done, total, failures, parts, *front.values(), *medians.values())
 
 
 def device_nodes(nodes: Iterable[NodeView]) -> Metric:
@@ -126,11 +140,6 @@ def value_of(candidate: Mapping[str, Any], field: str) -> float | None:
     found = candidate.get(field)
     found = found.get("value") if isinstance(found, Mapping) else found
     return float(found) if isinstance(found, int | float) else None
-
-
-def _steps(status: Mapping[str, Any]) -> tuple[float, float] | None:
-    done, slash, total = str(status.get("progress") or "").partition("/")
-    return (float(done), float(total)) if slash else None
 
 
 def _device(entry: Entry) -> str:

@@ -7,13 +7,22 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from edgetran.api import KINDS, ExitCode
-from edgetran_operator.border import UnreadableError, read_json
-from edgetran_operator.children.job import (
+from edgetran.api.wire import (
     FAILURES_ANNOTATION,
     MADE_FROM_ANNOTATION,
     NODE_ANNOTATION,
+    PART_INFO_KEY,
+    PART_KEY,
+    SUMMARY_KEY,
+    WORKER_CONTAINER,
+    PartInfo,
+    Termination,
+    WorkerSummary,
 )
+from edgetran_operator.border import UnreadableError, read_json
 from edgetran_operator.children.run import DISRUPTION
 from edgetran_operator.children.work import fingerprint
 from edgetran_operator.observation import (
@@ -32,7 +41,6 @@ _CHILD: Final = re.compile(
 _ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 _ENDED_BY_NODE: Final = frozenset({"NodeLost", "NodeShutdown", "Preempting", "Shutdown"})
 _NODE_IS_LOW: Final = "The node "
-_RECORDS: Final = "records.jsonl.gz"
 _INFO_BYTES: Final = 4096
 _SUMMARY_BYTES: Final = 2**16
 _SUMMARY_VALUES: Final = 5000
@@ -126,7 +134,8 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
     """A worker's pod."""
     metadata, status = pod["metadata"], pod.get("status", {})
     container: Mapping[str, Any] = next(
-        (each for each in status.get("containerStatuses", ()) if each["name"] == "worker"), {}
+        (each for each in status.get("containerStatuses", ()) if each["name"] == WORKER_CONTAINER),
+        {},
     )
     state = container.get("state", {})
     ended = state.get("terminated")
@@ -193,13 +202,13 @@ def _termination(ended: Mapping[str, Any]) -> tuple[str, tuple[str, str] | None]
     text = ended.get("message", "").strip()
     problem = None
     try:
-        return str(read_json(text, most_bytes=_TERMINATION_BYTES)["message"]), None
+        return Termination.read(read_json(text, most_bytes=_TERMINATION_BYTES)).message, None
     except UnreadableError as error:
         if error.reason != "NotJSON":  # the kubelet takes the log's end where nothing was left
             problem = _problem("termination message", error)
             text = text[:_LONGEST_TEXT].encode(errors="replace").decode()
-    except (KeyError, TypeError):
-        pass
+    except (ValidationError, TypeError, ValueError, AttributeError):
+        pass  # it is none of ours
     last = text.splitlines()[-1] if text else ""
     reason = ended.get("reason", "")
     if reason in ("", "Completed", "Error"):
@@ -221,26 +230,25 @@ def part_view(config_map: Mapping[str, Any], number: int, *, whole: bool = True)
     problem = None
     if whole:
         try:
-            part = read_json(data.get("part.json") or "{}", most_bytes=_INFO_BYTES)
-            counted = part.get("records") if isinstance(part, Mapping) else 0
-            records = counted if isinstance(counted, int) else 0
+            part = read_json(data.get(PART_INFO_KEY) or "{}", most_bytes=_INFO_BYTES)
+            records = PartInfo.read(part).records if isinstance(part, Mapping) else 0
         except UnreadableError as error:
-            problem = _problem("part.json", error)
-    if whole and number == 0 and data.get("summary.json"):
+            problem = _problem(PART_INFO_KEY, error)
+    if whole and number == 0 and data.get(SUMMARY_KEY):
         try:
             found = read_json(
-                data["summary.json"],
+                data[SUMMARY_KEY],
                 most_bytes=_SUMMARY_BYTES,
                 most_levels=_SUMMARY_LEVELS,
                 most_values=_SUMMARY_VALUES,
             )
-            summary = found if isinstance(found, Mapping) else None
+            summary = WorkerSummary.read(found) if isinstance(found, Mapping) else None
         except UnreadableError as error:
-            problem = _problem("summary.json", error)
+            problem = _problem(SUMMARY_KEY, error)
     return PartView(
         number=number,
         name=config_map["metadata"]["name"],
-        used=bool(binary.get(_RECORDS)) or bool(data) or _written(config_map["metadata"]),
+        used=bool(binary.get(PART_KEY)) or bool(data) or _written(config_map["metadata"]),
         records=records,
         summary=summary,
         problem=problem,

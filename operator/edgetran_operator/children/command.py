@@ -6,13 +6,14 @@ ConfigMaps or `spec.podTemplate` can add to it.
 
 from __future__ import annotations
 
+from edgetran.api.wire import ALLOW_COMMANDS, ALLOW_METER, WORKER_PROGRAM
 from edgetran_operator.children.run import Run
 
 
 def worker_command(run: Run) -> list[str]:
     """The program and its arguments."""
     allow = run.settings.allow
-    command = ["edgetran-worker", run.component]
+    command = [WORKER_PROGRAM, run.component]
     if allow.commands:
-        command.append("--allow-commands")
-    return command + [f"--allow-meter={address}" for address in allow.meters]
+        command.append(ALLOW_COMMANDS)
+    return command + [f"{ALLOW_METER}={address}" for address in allow.meters]

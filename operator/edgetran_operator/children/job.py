@@ -10,17 +10,16 @@ from typing import Any, Final
 
 from edgetran.api import ExitCode, child_name
 from edgetran.api.names import WORKER
+from edgetran.api.wire import (
+    FAILURES_ANNOTATION,
+    MADE_FROM_ANNOTATION,
+    NODE_ANNOTATION,
+    WORKER_CONTAINER,
+)
 from edgetran_operator.children.claims import one_volume_per_claim
 from edgetran_operator.children.pod import worker_pod
 from edgetran_operator.children.run import DISRUPTION, Inputs, Run
 from edgetran_operator.outcome import Child
-
-FAILURES_ANNOTATION: Final = "edgetran.io/failures-before"
-"""Attempts of earlier workers that ended badly, so that they are counted over all of them."""
-MADE_FROM_ANNOTATION: Final = "edgetran.io/made-from"
-"""A hash of the pod, so that a worker that never ran is made anew where it would be another."""
-NODE_ANNOTATION: Final = "edgetran.io/node"
-"""The board that a measuring worker is pinned to."""
 
 _NO_FAILURES: Final[tuple[Mapping[str, Any], ...]] = (
     {
@@ -30,7 +29,7 @@ _NO_FAILURES: Final[tuple[Mapping[str, Any], ...]] = (
     {
         "action": "Ignore",
         "onExitCodes": {
-            "containerName": "worker",
+            "containerName": WORKER_CONTAINER,
             "operator": "In",
             "values": [int(ExitCode.STOPPED)],
         },

@@ -6,9 +6,9 @@ from typing import Any
 
 from edgetran.api import child_name
 from edgetran.api.names import WORKER
-from edgetran_operator.children.pod import METRICS_PORT
+from edgetran.api.wire import KIND_LABEL, METRICS_PORT, NAME_LABEL
 from edgetran_operator.children.ray_job import DASHBOARD_PORT
-from edgetran_operator.children.run import KIND_LABEL, NAME_LABEL, Run
+from edgetran_operator.children.run import Run
 from edgetran_operator.outcome import Child
 
 

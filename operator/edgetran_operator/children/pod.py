@@ -8,21 +8,30 @@ from typing import Any, Final
 
 from edgetran.api import Resource, child_name, spec_hash
 from edgetran.api.names import SPEC, STORAGE, WORKER
+from edgetran.api.wire import (
+    HOME_PATH,
+    LOG_VARIABLE,
+    MEASURED_DEVICE_LABEL,
+    MEASURING_LABEL,
+    METRICS_PORT,
+    POD_VARIABLE,
+    SEARCH_PATH,
+    SPEC_HASH_VARIABLE,
+    STORAGE_PATH,
+    TERMINATION_LOG,
+    WORK_PATH,
+    WORKER_CONTAINER,
+    input_path,
+)
 from edgetran_operator.children.affinity import joined
 from edgetran_operator.children.command import worker_command
 from edgetran_operator.children.merge import strategic_merge
 from edgetran_operator.children.restricting import quantity
-from edgetran_operator.children.run import BOARD_LABEL, MEASURING_LABEL, Run
+from edgetran_operator.children.run import Run
 from edgetran_operator.settings import Scratch, Settings
 
-WORK_PATH: Final = "/etc/edgetran/work"
-INPUTS_PATH: Final = "/etc/edgetran/inputs"
-STORAGE_PATH: Final = "/var/lib/edgetran/storage"
-SEARCH_PATH: Final = "/var/lib/edgetran/search"
-HOME_PATH: Final = "/var/lib/edgetran/home"
 USER: Final = 65532
 """The user `nonroot` of distroless images; it owns nothing on a node."""
-METRICS_PORT: Final = 9090
 _RESTRICTED: Final[Mapping[str, Any]] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -100,7 +109,7 @@ def _mappings(value: Any) -> list[dict[str, Any]]:
 def _labels(run: Run) -> dict[str, str]:
     labels = run.labels()
     if run.component == "profile":
-        labels |= {MEASURING_LABEL: "true", BOARD_LABEL: run.spec.device.name}
+        labels |= {MEASURING_LABEL: "true", MEASURED_DEVICE_LABEL: run.spec.device.name}
     return labels
 
 
@@ -132,22 +141,22 @@ def _spec(run: Run) -> dict[str, Any]:
 
 def _container(run: Run) -> dict[str, Any]:
     container: dict[str, Any] = {
-        "name": "worker",
+        "name": WORKER_CONTAINER,
         "image": getattr(run.settings.images, _image_class(run)),
         "imagePullPolicy": run.settings.image_pull_policy,
         "command": worker_command(run),
         "env": [
-            {"name": "EDGETRAN_LOG", "value": "json"},
-            {"name": "EDGETRAN_SPEC_HASH", "value": spec_hash(run.resource)},
+            {"name": LOG_VARIABLE, "value": "json"},
+            {"name": SPEC_HASH_VARIABLE, "value": spec_hash(run.resource)},
             {"name": "HOME", "value": HOME_PATH},
-            _from_field("POD_NAME", "metadata.name"),
+            _from_field(POD_VARIABLE, "metadata.name"),
             _from_field("POD_NAMESPACE", "metadata.namespace"),
             _from_field("NODE_NAME", "spec.nodeName"),
         ],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": _resources(run),
         "securityContext": dict(_RESTRICTED),
-        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(run),
     }
@@ -241,11 +250,6 @@ def _mounts(run: Run) -> list[dict[str, Any]]:
     if _host_sensors(run):
         mounts.append({"name": "sysfs", "mountPath": "/sys", "readOnly": True})
     return mounts
-
-
-def input_path(job: str, number: int) -> str:
-    """Where a results ConfigMap of a ProfilingJob is mounted."""
-    return f"{INPUTS_PATH}/pj-{job}/{number}"
 
 
 def _host_sensors(run: Run) -> bool:

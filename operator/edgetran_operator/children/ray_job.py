@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from edgetran.api import child_name
 from edgetran.api.names import WORKER
+from edgetran.api.wire import COMPONENT_LABEL
 from edgetran_operator.children.claims import one_volume_per_claim
 from edgetran_operator.children.command import worker_command
 from edgetran_operator.children.job import worker_annotations
 from edgetran_operator.children.pod import worker_pod
-from edgetran_operator.children.run import COMPONENT_LABEL, Run
+from edgetran_operator.children.run import Run
 from edgetran_operator.outcome import Child
 
 RAY_API_VERSION: Final = "ray.io/v1"

@@ -9,16 +9,9 @@ from typing import Any, Final
 
 from edgetran import __version__
 from edgetran.api import API_VERSION, Resource
+from edgetran.api.wire import COMPONENT_LABEL, COMPONENTS, KIND_LABEL, NAME_LABEL
 from edgetran_operator.settings import Settings
 
-COMPONENTS: Final = {"ProfilingJob": "profile", "CoDesignSearch": "search", "GPTranRun": "gptran"}
-"""What each kind's worker does: label, command and settings go by these words."""
-
-COMPONENT_LABEL: Final = "app.kubernetes.io/component"
-KIND_LABEL: Final = "edgetran.io/kind"
-NAME_LABEL: Final = "edgetran.io/name"
-MEASURING_LABEL: Final = "edgetran.io/measuring"
-BOARD_LABEL: Final = "edgetran.io/board"
 DISRUPTION: Final = "DisruptionTarget"
 """The condition of a pod that the cluster took away: evicted, drained, preempted."""
 

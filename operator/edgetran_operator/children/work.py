@@ -10,14 +10,20 @@ from typing import Any, Final
 
 from edgetran.api import Resource, child_name, to_dict
 from edgetran.api.names import SPEC
-from edgetran_operator.children.pod import input_path
+from edgetran.api.wire import (
+    CLAIM,
+    DEPENDENCIES_FILE,
+    RESOURCE_FILE,
+    WORK_FILE,
+    InputsOrder,
+    SearchOrder,
+    StorageOrder,
+    WorkOrder,
+    input_path,
+)
 from edgetran_operator.children.run import Run, run_folder
 from edgetran_operator.observation import WorkFiles
 from edgetran_operator.outcome import Child
-
-RESOURCE_FILE: Final = "resource.yaml"
-DEPENDENCIES_FILE: Final = "dependencies.yaml"
-WORK_FILE: Final = "work.json"
 
 _NOT_YAML: Final = re.compile("[\x7f-\x9f\ufdd0-\ufdef\ufeff\ufffe\uffff\u2028\u2029]")
 """Characters that JSON takes as they are and YAML does not, or not at the start of a file."""
@@ -26,30 +32,32 @@ _NOT_YAML: Final = re.compile("[\x7f-\x9f\ufdd0-\ufdef\ufeff\ufffe\uffff\u2028\u
 def new_work(run: Run) -> WorkFiles:
     """The files of a run."""
     spec = run.spec
-    storage: dict[str, Any] | None = None
+    storage = None
     if spec.storage is not None:
-        storage = {"claim": True} if spec.storage.uri is None else {"uri": spec.storage.uri}
+        uri = spec.storage.uri
+        storage = StorageOrder(claim=True) if uri is None else StorageOrder(uri=uri)
     inputs = run.inputs
-    search: dict[str, Any] | None = None
+    search = None
     if inputs.search is not None:
         kept = inputs.search.spec.storage  # type: ignore[attr-defined]
-        search = {
-            "folder": run_folder(inputs.search, run.namespace, inputs.search_uid),
-            "storage": "claim" if kept.uri is None else kept.uri,
-        }
-    work = {
-        "results": child_name(run.resource, "results"),
-        "namespace": run.namespace,
-        "storage": storage,
-        "folder": run_folder(run.resource, run.namespace, run.uid),
-        "inputs": {
-            "profiles": {
+        search = SearchOrder(
+            folder=run_folder(inputs.search, run.namespace, inputs.search_uid),
+            storage=CLAIM if kept.uri is None else kept.uri,
+        )
+    order = WorkOrder(
+        results=child_name(run.resource, "results"),
+        namespace=run.namespace,
+        storage=storage,
+        folder=run_folder(run.resource, run.namespace, run.uid),
+        inputs=InputsOrder(
+            profiles={
                 job: [input_path(job, number) for number in range(len(parts))]
                 for job, parts in inputs.profiles.items()
             },
-            "search": search,
-        },
-    }
+            search=search,
+        ),
+    )
+    work = order.model_dump(mode="json", by_alias=True, exclude_unset=True)
     files = {
         RESOURCE_FILE: _yaml(_document(run.resource, run.namespace, run.uid)),
         WORK_FILE: json.dumps(work, indent=1, sort_keys=True) + "\n",

@@ -168,8 +168,8 @@ def _stalled(draft: Draft) -> bool:
 
 def with_stage(draft: Draft, progress: Progress) -> Progress:
     """`progress` with the stage that a running worker names."""
-    stage = summary_of(draft.seen).get("stage")
-    if progress.stage is Stage.RUNNING and isinstance(stage, str) and stage:
+    stage = summary_of(draft.seen).stage
+    if progress.stage is Stage.RUNNING and stage:
         return Progress(progress.stage, progress.reason, f"{progress.message}: {stage}")
     return progress
 

@@ -21,6 +21,7 @@ from edgetran.api import (
 )
 from edgetran.api.common import COMMON_MUTABLE, CommonStatus
 from edgetran.api.names import results
+from edgetran.api.wire import Steps, WorkerSummary
 from edgetran_operator.children import (
     RAY_API_VERSION,
     Run,
@@ -78,12 +79,12 @@ class Progress:
     message: str
 
 
-def summary_of(seen: Observation) -> Mapping[str, Any]:
+def summary_of(seen: Observation) -> WorkerSummary:
     """What the worker last said of its work; empty where it said nothing yet."""
     for part in seen.parts:
         if part.number == 0 and part.summary is not None:
             return part.summary
-    return {}
+    return WorkerSummary()
 
 
 def advance(draft: Draft, run: Run) -> Progress:
@@ -149,9 +150,8 @@ def _failed_pods(seen: Observation, worker: WorkerView) -> list[PodView]:
 
 def _steps_done(draft: Draft) -> int:
     """Steps that the work has done, as far as its worker said."""
-    progress = draft.fields.get("progress", draft.before.progress)
-    done = str(progress).partition("/")[0]
-    return int(done) if done.isascii() and done.isdecimal() and len(done) <= 15 else 0
+    steps = Steps.read(draft.fields.get("progress", draft.before.progress))
+    return 0 if steps is None else steps.done
 
 
 def take_over(draft: Draft) -> None:
@@ -161,13 +161,11 @@ def take_over(draft: Draft) -> None:
     if names:
         draft.fields["results"] = tuple(names[-16:])
     model = type(draft.before)
-    for name in ("progress", "artifacts"):
-        told = _valid(model, name, summary[name]) if isinstance(summary.get(name), str) else None
+    for name, said in (("progress", summary.progress), ("artifacts", summary.artifacts)):
+        told = _valid(model, name, said) if name in summary.model_fields_set else None
         if told is not None:
             draft.fields[name] = getattr(told, name)
-    reported = summary.get("status")
-    if not isinstance(reported, Mapping):
-        return
+    reported = summary.status
     own = set(model.model_fields) - set(CommonStatus.model_fields) - _THE_OPERATORS
     for name in own:
         alias = model.model_fields[name].alias or name
@@ -356,8 +354,8 @@ def _ended(draft: Draft, worker: WorkerView) -> Progress | None:
     seen = draft.seen
     summary = summary_of(seen)
     if worker.complete:
-        if summary.get("finished") is True:
-            return Progress(Stage.DONE, _summary_reason(summary), _summary_message(summary))
+        if summary.finished:
+            return Progress(Stage.DONE, _summary_reason(summary), summary.message)
         return _unreported(draft, worker)
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid and pod.phase == "Failed"]
     final = [pod for pod in pods if pod.exit_code in TERMINAL]
@@ -380,7 +378,7 @@ def _ended(draft: Draft, worker: WorkerView) -> Progress | None:
     return None
 
 
-def _ran_out(worker: WorkerView, summary: Mapping[str, Any]) -> bool:
+def _ran_out(worker: WorkerView, summary: WorkerSummary) -> bool:
     """Whether a worker failed for the number of its attempts, as its controller counts them."""
     if worker.kind == "Job":
         return worker.failed_pods > 0 or worker.reason == "BackoffLimitExceeded"
@@ -414,7 +412,7 @@ def spec_limit(draft: Draft) -> int:
 
 
 def _gave_up(
-    draft: Draft, worker: WorkerView, pods: list[PodView], summary: Mapping[str, Any]
+    draft: Draft, worker: WorkerView, pods: list[PodView], summary: WorkerSummary
 ) -> tuple[Reason, str]:
     if worker.kind == "RayJob":
         return _ray_failure(worker, summary)
@@ -432,12 +430,12 @@ def _gave_up(
     return reason, f"{message}: {_ending(last)}"
 
 
-def _ray_failure(worker: WorkerView, summary: Mapping[str, Any]) -> tuple[Reason, str]:
+def _ray_failure(worker: WorkerView, summary: WorkerSummary) -> tuple[Reason, str]:
     """KubeRay passes no exit code on; the worker's last summary says why where it could."""
     reason = _summary_reason(summary)
     ends = {reason_of(code) for code in TERMINAL}
-    if reason in ends and summary.get("message"):
-        return reason, _summary_message(summary)
+    if reason in ends and summary.message:
+        return reason, summary.message
     if worker.reason == "ValidationFailed":
         return Reason.SPEC_INVALID, f"KubeRay refuses the RayJob: {worker.message}"
     return Reason.CHILD_FAILED, f"RayJob/{worker.name} failed: {worker.message or worker.reason}"
@@ -478,16 +476,11 @@ def _said(pod: PodView) -> str:
     return cut(" ".join(pod.message.split()), 400)
 
 
-def _summary_reason(summary: Mapping[str, Any]) -> Reason:
+def _summary_reason(summary: WorkerSummary) -> Reason:
     try:
-        return Reason(str(summary.get("reason")))
+        return Reason(summary.reason)
     except ValueError:
         return Reason.SUCCEEDED
-
-
-def _summary_message(summary: Mapping[str, Any]) -> str:
-    message = summary.get("message")
-    return message if isinstance(message, str) else ""
 
 
 def _valid(model: Any, alias: str, value: Any) -> Any:

@@ -95,10 +95,17 @@ def test_the_front_has_a_point_for_each_candidate_in_base_units() -> None:
     assert samples(metrics, "edgetran_pareto_peak_power_watts") == {first: 3.0}
 
 
-def test_the_median_latency_names_device_and_node() -> None:
-    metrics = told({"medianLatencyMs": 4.0, "node": "board-a"}, "ProfilingJob")
-    found = samples(metrics, "edgetran_profiling_median_latency_seconds")
-    assert found == {("ns", "s", "pi", "board-a"): pytest.approx(0.004)}
+def test_medians_name_device_and_node_and_are_in_base_units() -> None:
+    costs = {
+        "latencyMs": {"min": 2.0, "median": 4.0, "max": 9.0},
+        "energyMj": {"min": 10.0, "median": 30.0, "max": 31.0},
+    }
+    metrics = told({"costs": costs, "node": "board-a"}, "ProfilingJob")
+    board = ("ns", "s", "pi", "board-a")
+    for name, value in (("latency_seconds", 0.004), ("energy_joules", 0.03)):
+        found = samples(metrics, f"edgetran_profiling_median_{name}")
+        assert found == {board: pytest.approx(value)}
+    assert samples(metrics, "edgetran_profiling_median_peak_power_watts") == {}
 
 
 def test_results_are_told_by_the_parts_that_they_fill() -> None:

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from edgetran.api import ExitCode, SpecError, spec_hash
-from edgetran.runner.given import DependencyError
 from edgetran.runner.part import plan_part
+from edgetran.runner.prior_results import DependencyError
 from edgetran_workers.failures import exit_code_of, sentence_of, write_termination
 from edgetran_workers.work import WorkError, read_profiles, read_work
 
@@ -147,7 +147,7 @@ def errors():
     from edgetran.runner.inputs import ContentError
     from edgetran.runner.run import NoWinnerError, RunFailedError
     from edgetran.search import InfeasibleSearchError, SearchError, SearchFailedError
-    from edgetran.training import ClusterError, TaskError
+    from edgetran.training import RayClusterError, TaskError
     from edgetran_workers.storage import StorageError, StorageSpecError
 
     return [
@@ -166,7 +166,7 @@ def errors():
         (ContentError("x"), 10),
         (RunFolderError("x"), 14),
         (OSError(errno.ENOSPC, "no space"), 14),
-        (ClusterError("x"), 15),
+        (RayClusterError("x"), 15),
         (DependencyError("x"), 16),
         (RunFailedError("x"), 1),
         (GPTranError("every child failed"), 1),

@@ -15,7 +15,7 @@ from edgetran.profiling.profiling import GOES_ON
 from edgetran.records import read_records
 from edgetran.report import result_view, write_report
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.interim import UNFINISHED, interim_result
+from edgetran.runner.partial_result import UNFINISHED, partial_result
 
 SEARCH = """
 apiVersion: edgetran.io/v1alpha1
@@ -82,7 +82,7 @@ def shown(folder: RunFolder, result: dict, width: int = 120) -> str:
 
 def test_a_search_that_goes_on_shows_its_best_trial(unfinished, finished):
     folder = unfinished("full", "trials.jsonl", "proposals.jsonl")
-    result = interim_result(folder, SEARCHING)
+    result = partial_result(folder, SEARCHING)
     final = json.loads((finished("full") / "result.json").read_text())
     winner = result["winner"]
     assert winner["graphHash"] == final["searchBest"]["graphHash"]
@@ -101,7 +101,7 @@ def test_a_refinement_that_goes_on_shows_the_last_model_accepted(unfinished):
     choice = next(i for i, each in enumerate(records) if each["type"] == "choice")
     text = "".join(json.dumps(each) + "\n" for each in records[: choice + 1])
     (folder.gptran / "tree.jsonl").write_text(text)
-    result = interim_result(folder, REFINING, SEARCHING)
+    result = partial_result(folder, REFINING, SEARCHING)
     accepted = next(each for each in records if each.get("id") == "1.0")
     assert result["winner"]["graphHash"] == accepted["graph_hash"]
     assert result["gptran"]["steps"] == ["root", "1.0"]
@@ -113,7 +113,7 @@ def test_a_profile_that_goes_on_claims_the_error_of_now(unfinished):
     path = folder.profile("this-host")
     lines = [each for each in path.read_text().splitlines(keepends=True) if '"summary"' not in each]
     path.write_text("".join(lines[:9]))
-    text = shown(folder, interim_result(folder, PROFILING))
+    text = shown(folder, partial_result(folder, PROFILING))
     assert "9 architectures measured" in text
     assert "%" in line(text, "Latency")
     assert "±" in line(text, "Latency")
@@ -121,19 +121,19 @@ def test_a_profile_that_goes_on_claims_the_error_of_now(unfinished):
 
 def test_a_profile_says_why_it_ended_once_it_has(unfinished):
     folder = unfinished("profile", "profiles")
-    assert "14 architectures are measured" in shown(folder, interim_result(folder, PROFILING))
+    assert "14 architectures are measured" in shown(folder, partial_result(folder, PROFILING))
     path = folder.profile("this-host")
     text = path.read_text()
     said = json.loads(text.splitlines()[-1])["stopped"]
     path.write_text(text.replace(said, GOES_ON))
-    assert "ended because" not in shown(folder, interim_result(folder, PROFILING))
+    assert "ended because" not in shown(folder, partial_result(folder, PROFILING))
 
 
 def test_a_profile_of_too_few_measurements_says_so(unfinished):
     folder = unfinished("profile", "profiles")
     path = folder.profile("this-host")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
-    text = shown(folder, interim_result(folder, PROFILING))
+    text = shown(folder, partial_result(folder, PROFILING))
     assert "2 architectures measured" in text
     assert "at least 4 are needed" in text
 
@@ -141,7 +141,7 @@ def test_a_profile_of_too_few_measurements_says_so(unfinished):
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_profile_fits_the_terminal(unfinished, width):
     folder = unfinished("profile", "profiles")
-    text = shown(folder, interim_result(folder, PROFILING), width)
+    text = shown(folder, partial_result(folder, PROFILING), width)
     assert max(map(len, text.splitlines())) <= width
 
 
@@ -156,6 +156,6 @@ def test_a_profile_fits_the_terminal(unfinished, width):
 def test_a_report_can_be_written_of_what_there_is(unfinished, logs, resource):
     folder = unfinished("full", *logs)
     search = SEARCHING if resource is REFINING else None
-    folder.result.write_text(json.dumps(interim_result(folder, resource, search)))
+    folder.result.write_text(json.dumps(partial_result(folder, resource, search)))
     page = Path(write_report(folder.path)).read_text()
     assert UNFINISHED in page

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgetran.api import CoDesignSearch, Device, GPTranRun, ProfilingJob, Resource, Workload
-from edgetran.devices import Figure, HardwareFigures
+from edgetran.api import CoDesignSearch, Device, GPTranRun, ProfilingJob, Resource, WorkloadSpec
+from edgetran.devices import Figure
 from edgetran.gptran import GPTranError, Node, Tree, read_tree
 from edgetran.profiling import Profile, ProfilingError
 from edgetran.runner.devices import describe_device
@@ -18,7 +18,7 @@ from edgetran.space import Architecture, macs
 UNFINISHED = "The run goes on: this is how far it is."
 
 
-def interim_result(
+def partial_result(
     folder: RunFolder, resource: Resource, search: CoDesignSearch | None = None
 ) -> dict[str, Any]:
     """What the logs in the folder have come to, for tables and the report.
@@ -118,9 +118,9 @@ def _devices(setting: Resource) -> tuple[Device, ...]:
     return () if setting.spec.device is None else (setting.spec.device,)
 
 
-def _workload(setting: Resource) -> Workload:
+def _workload(setting: Resource) -> WorkloadSpec:
     spec = setting.spec  # type: ignore[attr-defined]
-    return spec.workload or Workload()
+    return spec.workload or WorkloadSpec()
 
 
 def _best_node(tree: Tree) -> Node:
@@ -139,15 +139,12 @@ def _row(
     device: str,
     measures: Measures,
     simulated: set[str],
-    workload: Workload,
+    workload: WorkloadSpec,
 ) -> dict[str, Any]:
-    hardware: HardwareFigures = measures.hardware
     length = workload.sequence_length
     figures = {
         "validationAccuracy": measures.accuracy,
-        "latencyMs": hardware.latency_ms,
-        "energyMj": hardware.energy_mj,
-        "peakPowerW": hardware.peak_power_w,
+        **measures.hardware.by_alias(),
         "parameters": Figure(float(measures.parameters), "", "counted"),
         "macs": Figure(float(macs(architecture, length)), "", "counted"),
     }

@@ -14,7 +14,7 @@ class DependencyError(ValueError):
 
 
 @dataclass(frozen=True)
-class Given:
+class PriorResults:
     """Results of other runs.
 
     Attributes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgetran.api.wire import SEARCH_PATH, STORAGE_PATH, TERMINATION_LOG, WORK_PATH
+
 
 @dataclass(frozen=True)
-class Place:
+class PodPaths:
     """Paths of a pod.
 
     Attributes:
@@ -17,7 +19,7 @@ class Place:
         termination_log: gets one JSON object that says how the worker ended.
     """
 
-    work: Path = Path("/etc/edgetran/work")
-    storage: Path = Path("/var/lib/edgetran/storage")
-    search: Path = Path("/var/lib/edgetran/search")
-    termination_log: Path = Path("/dev/termination-log")
+    work: Path = Path(WORK_PATH)
+    storage: Path = Path(STORAGE_PATH)
+    search: Path = Path(SEARCH_PATH)
+    termination_log: Path = Path(TERMINATION_LOG)

@@ -20,7 +20,7 @@ LOGS: Final = (
 """The logs of a run, as patterns below its folder."""
 
 
-class LogTail:
+class LogReader:
     """Reads what was appended since the last time.
 
     Args:

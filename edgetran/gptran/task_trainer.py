@@ -1,4 +1,4 @@
-"""The Workshop of a real task: FlexiBERT checkpoints, grown and pruned from their parent's weights.
+"""A real task's ModelTrainer: FlexiBERT checkpoints, grown and pruned from their parent's weights.
 
 Growth changes no output at first (`edgetran.models.transfer_weights` with `preserve_function`);
 pruning cuts the blocks out physically (`edgetran.models.prune`). What training starts from is
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgetran.gptran.blocks import GPTranError, Importance
+from edgetran.gptran.model_trainer import Evaluation
 from edgetran.gptran.steps import Step
-from edgetran.gptran.workshop import Evaluation
 from edgetran.space import Architecture, parameter_count
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
@@ -43,7 +43,7 @@ CALIBRATION_BATCH: Final = 32
 
 
 @dataclass(frozen=True)
-class TaskWorkshop:
+class TaskTrainer:
     """Makes and judges models of one task.
 
     Attributes:

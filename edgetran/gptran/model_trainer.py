@@ -1,4 +1,4 @@
-"""What the loop needs of models and training: a Workshop makes and judges models of one task."""
+"""What the loop needs of training: a ModelTrainer makes and judges the models of one task."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Evaluation:
     seconds: float
 
 
-class Workshop(Protocol):
+class ModelTrainer(Protocol):
     """Makes and judges models; every `checkpoint` is the folder of a saved model."""
 
     @property

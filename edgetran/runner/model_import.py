@@ -39,7 +39,7 @@ def given_model(path: Path, sequence_length: int) -> Checkpoint:
     return checkpoint
 
 
-def adopt_model(checkpoint: Checkpoint, data: EncodedTask, checkpoints: Path) -> Path:
+def import_model(checkpoint: Checkpoint, data: EncodedTask, checkpoints: Path) -> Path:
     """A copy of a given model in `checkpoints`, as a FlexiBERT with the task's classes.
 
     It is made once. The model's folder is not read again, so what happens to it later does not

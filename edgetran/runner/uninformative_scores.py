@@ -9,7 +9,7 @@ from typing import Any
 from edgetran.training import Task
 
 
-def score_doubts(task: Task, winner: Mapping[str, Any] | None) -> list[str]:
+def uninformative_scores(task: Task, winner: Mapping[str, Any] | None) -> list[str]:
     """Sentences about a test figure that the same answer to every example would reach.
 
     Args:

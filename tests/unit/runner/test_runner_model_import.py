@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from edgetran.runner.adoption import adopt_model, given_model
+from edgetran.runner.model_import import given_model, import_model
 from edgetran.training import (
     EncodedTask,
     TaskError,
@@ -53,8 +53,8 @@ def test_the_copy_is_whole_and_the_given_folder_is_not_needed_again(
     write_bert(tmp_path / "given", data)
     expected = predict(load_model(tmp_path / "given"), data, "test")
     given = given_model(tmp_path / "given", 12)
-    copy = adopt_model(given, data, tmp_path / "checkpoints")
-    assert adopt_model(given, data, tmp_path / "checkpoints") == copy
+    copy = import_model(given, data, tmp_path / "checkpoints")
+    assert import_model(given, data, tmp_path / "checkpoints") == copy
     shutil.rmtree(tmp_path / "given")
     model = load_model(copy)
     assert (predict(model, data, "test") == expected).all()
@@ -69,7 +69,7 @@ def test_classes_of_the_same_names_are_put_into_the_tasks_order(
 ) -> None:
     write_bert(tmp_path / "given", data, id2label={0: "good", 1: "bad"})
     before = predict(load_model(tmp_path / "given"), data, "test")
-    copy = adopt_model(given_model(tmp_path / "given", 12), data, tmp_path / "checkpoints")
+    copy = import_model(given_model(tmp_path / "given", 12), data, tmp_path / "checkpoints")
     assert (predict(load_model(copy), data, "test") == before[:, ::-1]).all()
 
 
@@ -78,7 +78,7 @@ def test_a_model_without_a_classifier_gets_the_tasks_width(
 ) -> None:
     three = replace(data, task=replace(data.task, label_names=("a", "b", "c")))
     write_bert(tmp_path / "given", data, BertModel)
-    copy = adopt_model(given_model(tmp_path / "given", 12), three, tmp_path / "checkpoints")
+    copy = import_model(given_model(tmp_path / "given", 12), three, tmp_path / "checkpoints")
     assert load_model(copy).config.id2label == {0: "a", 1: "b", 2: "c"}
 
 
@@ -87,7 +87,7 @@ def test_two_models_of_one_name_are_two(data: EncodedTask, tmp_path: Path) -> No
     for parent, layers in (("a", 1), ("b", 2)):
         write_bert(tmp_path / parent / "model", data, num_hidden_layers=layers)
         given = given_model(tmp_path / parent / "model", 12)
-        copies.add(adopt_model(given, data, tmp_path / "checkpoints"))
+        copies.add(import_model(given, data, tmp_path / "checkpoints"))
     assert len(copies) == 2
 
 
@@ -99,8 +99,8 @@ def test_a_kill_while_it_is_copied_leaves_nothing_that_counts(
     with monkeypatch.context() as patch:
         patch.setattr("edgetran.training.model_folder.save_tokenizer", lambda *_: exit(9))
         with pytest.raises(SystemExit):
-            adopt_model(given, data, tmp_path / "checkpoints")
-    assert load_model(adopt_model(given, data, tmp_path / "checkpoints"))
+            import_model(given, data, tmp_path / "checkpoints")
+    assert load_model(import_model(given, data, tmp_path / "checkpoints"))
 
 
 def test_weights_that_are_not_finite_are_refused(data: EncodedTask, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_weights_that_are_not_finite_are_refused(data: EncodedTask, tmp_path: Pa
         model.classifier.bias[0] = torch.nan
     model.save_pretrained(tmp_path / "given")
     with pytest.raises(TaskError, match="not finite numbers"):
-        adopt_model(given_model(tmp_path / "given", 12), data, tmp_path / "checkpoints")
+        import_model(given_model(tmp_path / "given", 12), data, tmp_path / "checkpoints")
 
 
 def test_a_model_for_shorter_sequences_than_the_workloads_is_refused(

@@ -7,13 +7,13 @@ from typing import Any, Final
 from edgetran.api import CandidateSummary, GPTranRunStatus, Reason
 from edgetran.gptran import GPTranPlan, Judge, Node
 from edgetran_workers.candidates import Front, candidate, finalist
-from edgetran_workers.search_story import figures_of, sentence_of
+from edgetran_workers.search_reporter import figures_of, sentence_of
 
 _STAGE: Final = "grow and prune"
 _ROOT: Final = "root"
 
 
-class RefinementStory:
+class RefinementReporter:
     """Learns from `gptran/tree.jsonl` and, at the end, `result.json`.
 
     Args:

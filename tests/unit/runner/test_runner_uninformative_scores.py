@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgetran.runner.doubts import score_doubts
+from edgetran.runner.uninformative_scores import uninformative_scores
 from edgetran.training import Example, Task
 
 
@@ -17,21 +17,21 @@ def winner(value):
 
 @pytest.mark.parametrize("reached", [0.0, 0.5, 0.75])
 def test_an_accuracy_that_one_answer_reaches_is_said(reached):
-    (doubt,) = score_doubts(task([0, 1, 1, 1]), winner(reached))
-    assert f"is {reached:.3f}, no more than 0.750, which always answering 'yes' gives" in doubt
+    (sentence,) = uninformative_scores(task([0, 1, 1, 1]), winner(reached))
+    assert f"is {reached:.3f}, no more than 0.750, which always answering 'yes' gives" in sentence
 
 
 def test_a_correlation_of_zero_is_said():
-    (doubt,) = score_doubts(task([0.5, 1.5], None, ("pearson",)), winner(0.0))
-    assert "its pearson on the test part is 0.000, no more than 0" in doubt
+    (sentence,) = uninformative_scores(task([0.5, 1.5], None, ("pearson",)), winner(0.0))
+    assert "its pearson on the test part is 0.000, no more than 0" in sentence
 
 
 def test_a_test_part_of_one_label_is_said():
-    first, *_ = score_doubts(task([1, 1]), winner(1.0))
+    first, *_ = uninformative_scores(task([1, 1]), winner(1.0))
     assert first == "Every test example has the label 'yes': its accuracy says little."
 
 
 def test_a_model_that_has_learned_is_not_doubted():
-    assert score_doubts(task([0, 1, 1, 1]), winner(0.8)) == []
-    assert score_doubts(task([0, 1]), None) == []
-    assert score_doubts(task([0, 1]), winner(None)) == []
+    assert uninformative_scores(task([0, 1, 1, 1]), winner(0.8)) == []
+    assert uninformative_scores(task([0, 1]), None) == []
+    assert uninformative_scores(task([0, 1]), winner(None)) == []

@@ -13,7 +13,7 @@ from edgetran.search import Trial
 
 
 @dataclass(frozen=True)
-class Lineage:
+class TrainingHistory:
     """The trainings that a model went through, from fresh weights on.
 
     Attributes:
@@ -39,10 +39,10 @@ class Lineage:
             words=tuple(f"trial {each.number}" for each in chain),
         )
 
-    def with_nodes(self, nodes: Sequence[Node], folder: Path) -> Lineage:
+    def with_nodes(self, nodes: Sequence[Node], folder: Path) -> TrainingHistory:
         """Continued by the nodes of GPTran's tree after its root, whose folder is `folder`."""
         trained = [node for node in nodes if node.parent is not None]
-        return Lineage(
+        return TrainingHistory(
             seconds=self.seconds + sum(node.seconds or 0.0 for node in trained),
             steps=self.steps + sum(_steps(folder / (node.checkpoint or "")) for node in trained),
             words=(*self.words, *(f"{node.stage}: {node.change}" for node in trained)),

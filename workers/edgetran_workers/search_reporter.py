@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edgetran.api import CandidateSummary, CoDesignSearch, CoDesignSearchStatus, Reason
+from edgetran.api.measures import HARDWARE
 from edgetran.search import Evaluation, Measures, Objective, front_hypervolume
 from edgetran.search.candidates import Candidate
 from edgetran.space import Architecture
@@ -16,7 +17,7 @@ _COST_SHARE: Final = 0.02
 """Share of the time that the exact hypervolume of a large front may take."""
 
 
-class SearchStory:
+class SearchReporter:
     """Learns from `proposals.jsonl`, `trials.jsonl` and, at the end, `result.json`.
 
     Args:
@@ -159,9 +160,7 @@ def figures_of(best: CandidateSummary | None) -> dict[str, float]:
     values = {
         "best_objective": best.objective,
         "best_accuracy": best.accuracy,
-        "best_latency_ms": None if best.latency_ms is None else best.latency_ms.value,
-        "best_energy_mj": None if best.energy_mj is None else best.energy_mj.value,
-        "best_peak_power_w": None if best.peak_power_w is None else best.peak_power_w.value,
+        **{f"best_{each.name}": best.value_of(each.name) for each in HARDWARE},
         "best_parameters": None if best.parameters is None else float(best.parameters),
     }
     return {name: value for name, value in values.items() if value is not None}
@@ -174,7 +173,7 @@ def sentence_of(best: CandidateSummary, what: str) -> str:
     if accuracy is not None:
         split = "validation" if best.test_accuracy is None else "test"
         text += f": {accuracy:.3f} on {split} data"
-    latency = best.latency_ms
+    latency = best.hardware("latency_ms")
     if latency is not None and latency.value is not None:
         text += f", {latency.value:.3g} ms ({latency.source})"
     made_for = "" if best.made_for is None else f" as {best.made_for}"
