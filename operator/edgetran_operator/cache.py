@@ -174,6 +174,14 @@ class Cache:
         self._refer(key, entry.refers, ())
         return set(self._dependents.get(key, ()))
 
+    def resources_of_kind(self, kind: str, namespace: str | None) -> set[tuple[str, str]]:
+        """Namespace and name of every resource of a kind, in one namespace or all."""
+        return {
+            (key.namespace, key.name)
+            for key in self.resources
+            if key.kind == kind and namespace in (None, key.namespace)
+        }
+
     def _refer(self, key: Key, before: Iterable[Key], after: Iterable[Key]) -> None:
         for each in set(before) - set(after):
             self._dependents[each].discard(key)

@@ -13,10 +13,9 @@ from edgetran_operator.board_book import BoardBook
 from edgetran_operator.border import UNREADABLE, UnreadableError
 from edgetran_operator.cache import Cache, Key
 from edgetran_operator.carry_out import Carrier, OutdatedError
-from edgetran_operator.client import UNREACHABLE, ApiError, Client, path_of
+from edgetran_operator.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.gather import Gatherer
 from edgetran_operator.metrics import Measures
-from edgetran_operator.pauses import Pauses
 from edgetran_operator.reconcile import reconcile
 from edgetran_operator.settings import Settings
 from edgetran_operator.skipped import Skipped
@@ -102,9 +101,7 @@ class Engine:
         metadata = body["metadata"]
         key = Key(kind, metadata["namespace"], metadata["name"])
         if gone:
-            touched = self.cache.forget(key, metadata["uid"])
-            self._carrier.refusals.pop(key, None)
-            self.news({key, *touched})
+            self.forget_resource(key, metadata["uid"])
             return
         new = key not in self.cache.resources
         self.news(self.cache.resource({**body, "kind": kind}))
@@ -113,39 +110,11 @@ class Engine:
         if self.cache.resources[key].wants_ray_job:
             self.ray_jobs_wanted.set()
 
-    async def learn(self) -> None:
-        """Get to know the resources that exist: only with all of them known are boards given out.
-
-        Raises:
-            ApiError: the API server refuses the list.
-        """
-        for kind in KINDS:
-            for namespace in self.settings.namespaces or (None,):
-                await self._learn(kind, path_of(kind, namespace))
-
-    async def _learn(self, kind: str, path: str) -> None:
-        pauses = Pauses()
-        while True:
-            try:
-                listing = self.client.list(path)
-                async for body in listing:
-                    self.observe_resource(kind, body)
-                    await asyncio.sleep(0)  # a page has hundreds
-                for problem in listing.page.unreadable:
-                    self.skipped.say(KINDS[kind].PLURAL, {}, problem)
-            except ApiError as error:
-                if error.status == 404:
-                    return  # the kind is not there yet
-                if not error.passes:
-                    raise
-                said, wait = str(error), error.retry_after
-            except UNREACHABLE as error:
-                said, wait = str(error) or type(error).__name__, 0.0
-            else:
-                return
-            seconds = pauses.next(wait)
-            _log.warning("the list of %s: %s; on in %.1f s", kind, said, seconds)
-            await asyncio.sleep(seconds)
+    def forget_resource(self, key: Key, uid: str | None = None) -> None:
+        """A resource is gone: whichever has that name, or the one with that uid."""
+        touched = self.cache.forget(key, uid)
+        self._carrier.refusals.pop(key, None)
+        self.news({key, *touched})
 
     async def run(self) -> None:
         """Reconcile for ever."""

@@ -1,14 +1,14 @@
-"""Lists and watches of everything but the three kinds: children, nodes, and events about Jobs.
+"""Lists and watches: the three kinds, their children, nodes, and events.
 
-kopf does not tell which objects went away while a watch was broken. For the three kinds that shows
-at the next write; for what they are decided by it must be known, so here each list replaces all
-that was known before.
+Each list replaces all that was known before, so that nothing stays that went away while a watch was
+broken. Why kopf's watches are not used: docs/adr/0002-one-way-to-watch.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Source:
         gone: takes in that an object is gone.
         known: names (namespace, name) of the objects that are known now.
         forget: takes in that the object of that (namespace, name) is gone.
-        served: takes in whether the API exists; None where it always does.
+        served: takes in whether the API exists; None where it does, or soon will.
         skipped: takes in that an object could not be read, and why.
         whole_kind: the kind whose objects are watched by their metadata alone; empty where they
             come whole.
@@ -66,14 +66,15 @@ class Informer:
     Attributes:
         source: what is watched.
         synced: set once the collection was listed, and all was read that is wanted whole.
-        heard: when the API server last said something, by the monotonic clock.
+        heard: when the API server last said something, by the monotonic clock; infinite before it
+            is asked.
         whole: reads single objects whole.
     """
 
     def __init__(self, client: Client, source: Source, *, watch_seconds: int) -> None:
         self.source = source
         self.synced = asyncio.Event()
-        self.heard = time.monotonic()
+        self.heard = math.inf
         self.whole = Whole(client, source.whole_kind, self._take, self._missing)
         self._client = client
         self._watch_seconds = watch_seconds
@@ -81,6 +82,7 @@ class Informer:
 
     async def run(self) -> None:
         """List and watch for ever."""
+        self.heard = time.monotonic()
         if not self.source.whole_kind:
             await self._run()
             return
@@ -100,6 +102,8 @@ class Informer:
                 said = "it ended at once"
                 wait = 0.0
             except ApiError as error:
+                if error.status == 404:  # of an API that is not there, nothing exists
+                    self.synced.set()
                 if error.status == 404 and self.source.served is not None:
                     version = None
                     self.source.served(False)

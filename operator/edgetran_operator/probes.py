@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -19,10 +19,9 @@ class Health:
         informers: the watches that must not fall silent.
     """
 
-    def __init__(self, settings: Settings, lag: LoopLag, ready: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, lag: LoopLag) -> None:
         self._settings = settings
         self._lag = lag
-        self._ready = ready
         self.informers: Sequence[Informer] = ()
 
     def problems(self) -> list[str]:
@@ -38,12 +37,11 @@ class Health:
 
     def waits_for(self) -> list[str]:
         """What is not known yet."""
-        found = [
+        return [
             f"{informer.source.name} are not listed yet"
             for informer in self.informers
             if not informer.synced.is_set()
         ]
-        return found if self._ready() else [*found, "the resources are not watched yet"]
 
 
 async def serve_probes(health: Health, port: int) -> web.AppRunner:

@@ -1,10 +1,11 @@
-"""What is watched besides the three kinds, and how it gets into the cache."""
+"""What is watched, and how it gets into the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from edgetran.api import KINDS
 from edgetran_operator.border import refuse_if_marked
 from edgetran_operator.cache import CHILD_KINDS, Key
 from edgetran_operator.client import path_of
@@ -17,8 +18,14 @@ OURS: Final = "app.kubernetes.io/name=edgetran,app.kubernetes.io/managed-by=edge
 JOB_TROUBLE: Final = "reason=FailedCreate,involvedObject.kind=Job"
 
 
+def resource_sources(engine: Engine) -> list[Source]:
+    """The collections of the three kinds."""
+    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
+    return [_resources(engine, kind, namespace) for kind in KINDS for namespace in spaces]
+
+
 def sources(engine: Engine) -> list[Source]:
-    """All collections but RayJobs, which are watched once a resource asks for one."""
+    """All others but RayJobs, which are watched once a resource asks for one."""
     spaces: list[str | None] = list(engine.settings.namespaces) or [None]
     found = [_nodes(engine)]
     for namespace in spaces:
@@ -32,6 +39,20 @@ def ray_job_sources(engine: Engine) -> list[Source]:
     """The collections of RayJobs."""
     spaces: list[str | None] = list(engine.settings.namespaces) or [None]
     return [_children(engine, "RayJob", namespace) for namespace in spaces]
+
+
+def _resources(engine: Engine, kind: str, namespace: str | None) -> Source:
+    collection = KINDS[kind].PLURAL
+    return Source(
+        name=collection,
+        path=path_of(kind, namespace),
+        query={},
+        changed=lambda body: engine.observe_resource(kind, body),
+        gone=lambda body: engine.observe_resource(kind, body, gone=True),
+        known=lambda: engine.cache.resources_of_kind(kind, namespace),
+        forget=lambda space, name: engine.forget_resource(Key(kind, space, name)),
+        skipped=lambda body, error: engine.skipped.say(collection, body, error),
+    )
 
 
 def _children(engine: Engine, kind: str, namespace: str | None) -> Source:

@@ -223,7 +223,7 @@ def test_health_knows_a_silent_watch_and_a_late_loop():
         await scene.informer.synced.wait()
         lag = LoopLag(lambda _: None)
         settings = Settings(max_watch_silence_seconds=0.2, max_loop_lag_seconds=1)
-        health = Health(settings, lag, lambda: True)
+        health = Health(settings, lag)
         health.informers = [scene.informer]
         assert health.problems() == []
         assert health.waits_for() == []
