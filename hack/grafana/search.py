@@ -61,7 +61,7 @@ def search() -> Dashboard:
                 "Pareto front",
                 "Candidates that no other is better than in every measure: latency per sequence "
                 "against accuracy; at most ten, spread along the front.",
-                "candidate",
+                "rank",
                 (f"edgetran_pareto_latency_seconds{{{_OF}}}", "Latency", "s"),
                 (f"edgetran_pareto_accuracy_ratio{{{_OF}}}", "Accuracy", "percentunit"),
             )
@@ -70,8 +70,8 @@ def search() -> Dashboard:
             rows(
                 "Candidates of the front",
                 "The same candidates with all of their measures.",
-                "candidate",
-                ["candidate", "device"],
+                "rank",
+                ["rank", "device"],
                 (f"edgetran_pareto_accuracy_ratio{{{_OF}}}", "Accuracy", "percentunit"),
                 (f"edgetran_pareto_latency_seconds{{{_OF}}}", "Latency", "s"),
                 (f"edgetran_pareto_energy_joules{{{_OF}}}", "Energy", "joule"),

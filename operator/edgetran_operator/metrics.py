@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 
 from edgetran import __version__
 from edgetran.api import KINDS
-from edgetran_operator.run_metrics import device_nodes, run_metrics, value_of
+from edgetran_operator.run_metrics import device_nodes, devices_of, run_metrics, value_of
 
 if TYPE_CHECKING:
     from edgetran_operator.cache import Entry, Family, Key
@@ -243,6 +243,7 @@ def _searches(resources: Resources) -> Iterator[Metric]:
         field: GaugeMetricFamily(name, text, labels=(*_OF_A_RUN, "device"))
         for field, (name, text, _) in _BEST.items()
     }
+    specs = dict(resources)
     for key, entry in resources:
         if key.kind != "CoDesignSearch":
             continue
@@ -252,6 +253,8 @@ def _searches(resources: Resources) -> Iterator[Metric]:
         if status.get("hypervolume") is not None:
             volume.add_metric(run, status["hypervolume"])
         winner = status.get("best") or {}
+        if winner and winner["device"] not in devices_of(key, specs):
+            continue
         for field, (_, _, factor) in _BEST.items():
             value = value_of(winner, field)
             if value is not None:

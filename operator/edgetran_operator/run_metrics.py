@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from edgetran.api import ConditionType, Reason
+from edgetran_operator.cache import Entry, Family, Key
 from edgetran_operator.observation import NodeView, PartView
-
-if TYPE_CHECKING:
-    from edgetran_operator.cache import Entry, Family, Key
 
 DEVICE_LABEL: Final = "edgetran.io/device"
 """The label that says which device a node is."""
@@ -27,11 +25,16 @@ _FRONT: Final = {
 }
 """Field of a candidate's summary: metric, help, and factor to the base unit."""
 
-Resources = Iterable[tuple["Key", "Entry"]]
+Resources = Iterable[tuple[Key, Entry]]
 
 
 def run_metrics(resources: Resources, families: Mapping[Key, Family]) -> Iterator[Metric]:
-    """A few series for each resource, and those of the Pareto fronts, at most ten points each."""
+    """A few series for each resource, and those of the Pareto fronts, at most ten points each.
+
+    A point is told by its place in the status' list, not by its number, of which a search has as
+    many as it tries: so a run has the same few series however long it takes.
+    """
+    specs = dict(resources)
     state = GaugeMetricFamily(
         "edgetran_resource_state",
         "1 for the state that a resource is in, with its reason.",
@@ -46,7 +49,7 @@ def run_metrics(resources: Resources, families: Mapping[Key, Family]) -> Iterato
         "edgetran_resource_results_parts", "ConfigMaps that its results fill.", labels=_RUN
     )
     front = {
-        field: GaugeMetricFamily(name, text, labels=(*_RUN, "candidate", "device"))
+        field: GaugeMetricFamily(name, text, labels=(*_RUN, "rank", "device"))
         for field, (name, text, _) in _FRONT.items()
     }
     latency = GaugeMetricFamily(
@@ -54,7 +57,7 @@ def run_metrics(resources: Resources, families: Mapping[Key, Family]) -> Iterato
         "Median latency per sequence over the architectures measured.",
         labels=("namespace", "name", "device", "node"),
     )
-    for key, entry in resources:
+    for key, entry in specs.items():
         status = entry.status
         state.add_metric((*key, *state_of(status)), 1)
         steps = _steps(status)
@@ -67,11 +70,15 @@ def run_metrics(resources: Resources, families: Mapping[Key, Family]) -> Iterato
             # Another thread may change it meanwhile.
             views = [each.view for each in list(family.children.values())]
             parts.add_metric(key, sum(isinstance(v, PartView) and v.used for v in views))
-        for each in status.get("paretoFront") or ():
+        points = status.get("paretoFront") or ()
+        known = devices_of(key, specs) if points else frozenset()
+        for rank, each in enumerate(points):
+            if each["device"] not in known:
+                continue
             for field, (_, _, factor) in _FRONT.items():
                 value = value_of(each, field)
                 if value is not None:
-                    point = (*key, str(each["id"]), each["device"])
+                    point = (*key, str(rank), each["device"])
                     front[field].add_metric(point, value * factor)
         if status.get("medianLatencyMs") is not None:
             labels = (key.namespace, key.name, _device(entry), str(status.get("node") or ""))
@@ -126,6 +133,20 @@ def value_of(candidate: Mapping[str, Any], field: str) -> float | None:
     found = candidate.get(field)
     found = found.get("value") if isinstance(found, Mapping) else found
     return float(found) if isinstance(found, int | float) else None
+
+
+def devices_of(key: Key, specs: Mapping[Key, Entry]) -> frozenset[str]:
+    """Names of the devices that a resource asks for, or the search that it refines."""
+    entry = specs.get(key)
+    spec = json.loads(entry.spec) if entry is not None else None
+    if not isinstance(spec, Mapping):
+        return frozenset()
+    given = [spec.get("device"), *(spec.get("devices") or ())]
+    names = frozenset(str(each.get("name")) for each in given if isinstance(each, Mapping))
+    search = spec.get("searchRef")
+    if names or not isinstance(search, Mapping):
+        return names
+    return devices_of(Key("CoDesignSearch", key.namespace, str(search.get("name"))), specs)
 
 
 def _steps(status: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -20,6 +20,9 @@ TROUBLES: Final = (
 SELECTORS: Final = tuple(f"reason={reason},involvedObject.kind={kind}" for reason, kind in TROUBLES)
 """Field selectors of the events, one each: the API server knows no `or` in them."""
 EVENTS_KEPT: Final = 4096
+"""Most events in all; beyond, the namespace with the most of them loses its oldest."""
+NAMESPACE_EVENTS_KEPT: Final = 512
+"""Most events of one namespace: a flood there hides nothing of others."""
 _CHARACTERS: Final = 600
 _TIMED_OUT: Final = "timed out waiting for the condition"
 """How the kubelet's summary ends that it writes after the event with the cause."""
@@ -32,8 +35,9 @@ class Troubles:
     """The newest events about objects that do not start."""
 
     def __init__(self) -> None:
-        self._events: OrderedDict[tuple[str, str], tuple[Place, str, str]] = OrderedDict()
+        self._events: dict[str, OrderedDict[str, tuple[Place, str, str]]] = {}
         self._by_place: dict[Place, dict[str, tuple[str, str]]] = {}
+        self._count = 0
 
     def take_in(self, body: Mapping[str, Any]) -> None:
         """Take in an event; one about another namespace than its own is anybody's word."""
@@ -45,26 +49,37 @@ class Troubles:
             return
         place = (str(about.get("kind")), namespace, str(about.get("name")))
         message = " ".join(str(body.get("message") or "").split())[:_CHARACTERS]
-        self._events[namespace, name] = (place, reason, message)
+        kept = self._events.setdefault(namespace, OrderedDict())
+        kept[name] = (place, reason, message)
+        self._count += 1
         self._by_place.setdefault(place, {})[name] = (reason, message)
-        while len(self._events) > EVENTS_KEPT:
-            self.forget(*next(iter(self._events)))
+        if len(kept) > NAMESPACE_EVENTS_KEPT:
+            self.forget(namespace, next(iter(kept)))
+        elif self._count > EVENTS_KEPT:
+            fullest = max(self._events, key=lambda each: len(self._events[each]))
+            self.forget(fullest, next(iter(self._events[fullest])))
 
     def forget(self, namespace: str, name: str) -> None:
         """An event is gone."""
-        known = self._events.pop((namespace, name), None)
-        if known is not None:
-            events = self._by_place[known[0]]
-            del events[name]
-            if not events:
-                del self._by_place[known[0]]
+        kept = self._events.get(namespace) or {}
+        known = kept.pop(name, None)
+        if known is None:
+            return
+        self._count -= 1
+        if not kept:
+            del self._events[namespace]
+        events = self._by_place[known[0]]
+        del events[name]
+        if not events:
+            del self._by_place[known[0]]
 
     def known(self, namespace: str | None, selector: str) -> set[tuple[str, str]]:
         """Namespace and name of events that a selector finds, in one namespace or all."""
         return {
-            place
-            for place, (about, reason, _) in self._events.items()
-            if namespace in (None, place[0])
+            (space, name)
+            for space, kept in self._events.items()
+            for name, (about, reason, _) in kept.items()
+            if namespace in (None, space)
             and selector == f"reason={reason},involvedObject.kind={about[0]}"
         }
 
