@@ -14,7 +14,7 @@ from edgetran.api.bundle import (
     references,
     resolve,
 )
-from edgetran.api.changes import refused_changes, spec_hash
+from edgetran.api.changes import refused_changes, spec_hash, work_hash
 from edgetran.api.codesign_search import (
     Baseline,
     CoDesignSearch,
@@ -189,4 +189,5 @@ __all__ = [
     "set_path",
     "spec_hash",
     "to_dict",
+    "work_hash",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgetran.api.base import ApiModel, immutable_fields
@@ -31,6 +31,11 @@ def spec_hash(resource: Resource) -> str:
     """
     text = json.dumps([resource.kind, _fixed(_spec(resource))], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def work_hash(files: Mapping[str, str]) -> str:
+    """SHA-256 of what a worker reads beside its spec, texts by file name, in hexadecimal digits."""
+    return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
 
 
 def _fixed(model: ApiModel) -> dict[str, Any]:

@@ -426,7 +426,7 @@ def _view(
     if found is None or found[2] == "worker":
         return None
     if found[2] == "spec":
-        return work_files(body) if whole else WorkFiles({}, "")
+        return work_files(body) if whole else WorkFiles({})
     return part_view(body, int(found[2].removeprefix("results-")), whole=whole)
 
 

@@ -77,6 +77,7 @@ class Gatherer:
         work = next((view for view in views if isinstance(view, WorkFiles)), None)
         newest = self._newest(key, entry)
         first, copy_problem = self._first(key, entry, work)
+        copy_problem = copy_problem or _changed_beside(key, work, worker)
         return Observation(
             now=(now or datetime.now(UTC)).replace(microsecond=0),
             settings=self._settings,
@@ -205,6 +206,22 @@ class Gatherer:
                 owner=other.owner,
             )
         return found
+
+
+def _changed_beside(key: Key, work: WorkFiles | None, worker: WorkerView | None) -> str:
+    """That the files beside the spec are not those that the worker was made for; empty otherwise.
+
+    A worker compares them itself before it begins.
+    """
+    if work is None or worker is None or not work.beside_spec:  # not read yet
+        return ""
+    if worker.work_hash in ("", work.beside_spec):
+        return ""
+    name = f"ConfigMap/{key.name}-{KINDS[key.kind].SHORT_NAME}-{SPEC}"
+    return (
+        f"{name} was changed: what it holds beside {RESOURCE_FILE} is not what "
+        f"{worker.kind}/{worker.name} was made for; allowed is to delete it, and it is made again"
+    )
 
 
 def _parts(views: list[Any]) -> tuple[PartView, ...]:

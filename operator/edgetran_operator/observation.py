@@ -34,6 +34,7 @@ class WorkerView:
         backoff_limit: attempts that may fail before it gives up.
         stopped: it starts no further pods.
         made_from: a hash of the pod that it was made with; empty where it is not known.
+        work_hash: of the files that it was made for; empty where it is not known.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class WorkerView:
     backoff_limit: int = 0
     stopped: bool = False
     made_from: str = ""
+    work_hash: str = ""
 
     @property
     def ended(self) -> bool:
@@ -119,10 +121,16 @@ class PartView:
 
 @dataclass(frozen=True, slots=True)
 class WorkFiles:
-    """The data of the ConfigMap that tells a worker its work: file contents by name."""
+    """The data of the ConfigMap that tells a worker its work.
+
+    Attributes:
+        files: their contents by name.
+        beside_spec: `edgetran.api.work_hash` of those but the resource itself.
+        problem: reason and sentence where they cannot be read; None otherwise.
+    """
 
     files: Mapping[str, str]
-    fingerprint: str
+    beside_spec: str = ""
     problem: tuple[str, str] | None = None
 
 

@@ -13,9 +13,10 @@ from edgetran_operator.children.job import (
     FAILURES_ANNOTATION,
     MADE_FROM_ANNOTATION,
     NODE_ANNOTATION,
+    WORK_ANNOTATION,
 )
 from edgetran_operator.children.run import DISRUPTION
-from edgetran_operator.children.work import fingerprint
+from edgetran_operator.children.work import beside_spec
 from edgetran_operator.observation import (
     NodeView,
     PartView,
@@ -119,6 +120,7 @@ def _worker_basics(kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         "failures_before": int(failures) if failures.isdecimal() else 0,
         "node": annotations.get(NODE_ANNOTATION, ""),
         "made_from": annotations.get(MADE_FROM_ANNOTATION, ""),
+        "work_hash": annotations.get(WORK_ANNOTATION, ""),
     }
 
 
@@ -267,7 +269,7 @@ def work_files(config_map: Mapping[str, Any]) -> WorkFiles:
     if size > _FILES_BYTES:
         text = f"has {size} characters of files; allowed are {_FILES_BYTES}"
         return WorkFiles({}, "", ("TooLarge", text))
-    return WorkFiles(files, fingerprint(files))
+    return WorkFiles(files, beside_spec(files))
 
 
 def node_view(node: Mapping[str, Any]) -> NodeView:

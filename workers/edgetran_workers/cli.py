@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         open_results=open_results,
         metrics_port=given.metrics_port,
         spec_hash=os.environ.get("EDGETRAN_SPEC_HASH", ""),
+        work_hash=os.environ.get("EDGETRAN_WORK_HASH", ""),
         log=Log(as_json=os.environ.get("EDGETRAN_LOG") == "json"),
         meters=MeterAllowance(given.allow_commands, tuple(given.allow_meter)),
     )

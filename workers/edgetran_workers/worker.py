@@ -80,6 +80,7 @@ class WorkerSettings:
         log: where lines go.
         meters: which meters of devices may be read.
         spec_hash: of the spec that the pod was made for; empty where any may be worked on.
+        work_hash: of the other files that it was made for, in the same way.
     """
 
     command: str
@@ -90,6 +91,7 @@ class WorkerSettings:
     log: Log
     meters: MeterAllowance = NO_METERS
     spec_hash: str = ""
+    work_hash: str = ""
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -146,7 +148,8 @@ class _Worker:
 
     def _work(self) -> tuple[Reason, str]:
         place, log = self._settings.place, self._log
-        work = read_work(place.work, self._settings.command, self._settings.spec_hash)
+        given = self._settings
+        work = read_work(place.work, given.command, given.spec_hash, given.work_hash)
         resource = work.resource
         log.tell_about(kind=resource.kind, namespace=work.namespace, name=resource.name)
         chain = plan_part(resource, work.dependencies, self._settings.meters)

@@ -19,6 +19,8 @@ FAILURES_ANNOTATION: Final = "edgetran.io/failures-before"
 """Attempts of earlier workers that ended badly, so that they are counted over all of them."""
 MADE_FROM_ANNOTATION: Final = "edgetran.io/made-from"
 """A hash of the pod, so that a worker that never ran is made anew where it would be another."""
+WORK_ANNOTATION: Final = "edgetran.io/work"
+"""The hash of what the worker was given beside its spec."""
 NODE_ANNOTATION: Final = "edgetran.io/node"
 """The board that a measuring worker is pinned to."""
 
@@ -42,13 +44,15 @@ _NO_FAILURES: Final[tuple[Mapping[str, Any], ...]] = (
 
 def made_from(run: Run) -> str:
     """A hash of the pod that the settings and the spec make, whatever its inputs and its board."""
-    pod = worker_pod(replace(run, inputs=Inputs(), node=""))
+    pod = worker_pod(replace(run, inputs=Inputs(), node="", work_hash=""))
     return hashlib.sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def worker_annotations(run: Run, failures: int) -> dict[str, str]:
     """What a worker's Job or RayJob says about itself."""
     annotations = {FAILURES_ANNOTATION: str(failures), MADE_FROM_ANNOTATION: made_from(run)}
+    if run.work_hash:
+        annotations[WORK_ANNOTATION] = run.work_hash
     if run.node:
         annotations[NODE_ANNOTATION] = run.node
     return annotations

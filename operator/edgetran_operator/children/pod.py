@@ -139,6 +139,7 @@ def _container(run: Run) -> dict[str, Any]:
         "env": [
             {"name": "EDGETRAN_LOG", "value": "json"},
             {"name": "EDGETRAN_SPEC_HASH", "value": spec_hash(run.resource)},
+            *([{"name": "EDGETRAN_WORK_HASH", "value": run.work_hash}] if run.work_hash else []),
             {"name": "HOME", "value": HOME_PATH},
             _from_field("POD_NAME", "metadata.name"),
             _from_field("POD_NAMESPACE", "metadata.namespace"),

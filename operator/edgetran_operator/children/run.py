@@ -52,6 +52,7 @@ class Run:
         inputs: results of other resources.
         node: the board that a measuring pod is pinned to; empty where it is free.
         architecture: the board's processor architecture; empty where it is not known.
+        work_hash: of the files that the worker is given; empty where it is not made yet.
         namespaces_in_affinity: whether pod affinity can look into all namespaces.
         pod_failure_policy: whether a Job can be told which failures are none.
     """
@@ -63,6 +64,7 @@ class Run:
     inputs: Inputs = field(default_factory=Inputs)
     node: str = ""
     architecture: str = ""
+    work_hash: str = ""
     namespaces_in_affinity: bool = True
     pod_failure_policy: bool = False
 

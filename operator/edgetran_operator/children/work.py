@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edgetran.api import Resource, child_name, to_dict
+from edgetran.api import Resource, child_name, to_dict, work_hash
 from edgetran.api.names import SPEC
 from edgetran_operator.children.pod import input_path
 from edgetran_operator.children.run import Run, run_folder
@@ -58,13 +57,12 @@ def new_work(run: Run) -> WorkFiles:
         files[DEPENDENCIES_FILE] = "".join(
             "---\n" + _yaml(_document(each, run.namespace, "")) for each in inputs.dependencies
         )
-    return WorkFiles(files, fingerprint(files))
+    return WorkFiles(files, beside_spec(files))
 
 
-def fingerprint(files: Mapping[str, str]) -> str:
-    """Equal for equal files."""
-    text = json.dumps(dict(files), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def beside_spec(files: Mapping[str, str]) -> str:
+    """The hash of all files but the resource, which has a hash of its own."""
+    return work_hash({name: text for name, text in files.items() if name != RESOURCE_FILE})
 
 
 def work_child(run: Run, work: WorkFiles) -> Child:

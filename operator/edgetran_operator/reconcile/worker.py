@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final
@@ -229,10 +229,11 @@ def _start(draft: Draft, run: Run) -> Progress:
     children += _missing_parts(seen, run, count)
     if ray and run.settings.network_policy.enabled:
         children.append(network_policy(run))
-    if seen.work is None or seen.work.fingerprint != work.fingerprint:
+    if seen.work is None or seen.work.files != work.files:
         children.append(give_work(draft, run, work))
     build = ray_job if ray else worker_job
-    children.append(build(run, draft.before.ended_attempts or 0))
+    given = replace(run, work_hash=work.beside_spec)
+    children.append(build(given, draft.before.ended_attempts or 0))
     refused = _refused(seen, children)
     if refused is not None:
         if refused.reason is not Reason.SPEC_INVALID:
