@@ -14,7 +14,7 @@ from edgetran.api.bundle import (
     references,
     resolve,
 )
-from edgetran.api.changes import refused_changes, spec_hash, work_hash
+from edgetran.api.changes import has_begun, refused_changes, spec_hash, work_hash
 from edgetran.api.codesign_search import (
     Baseline,
     CoDesignSearch,
@@ -170,6 +170,7 @@ __all__ = [
     "child_name",
     "dump",
     "find_condition",
+    "has_begun",
     "implied_profiling_jobs",
     "implied_refinement",
     "load_bundle",

@@ -23,7 +23,7 @@ from edgetran_operator.observation import (
     WorkerView,
     WorkFiles,
 )
-from edgetran_operator.reconcile.spec import sentences
+from edgetran_operator.reconcile.spec import sentences, status_tells_of_work, with_storage
 from edgetran_operator.settings import Settings
 
 _REMEMBERED: Final = 500
@@ -76,7 +76,9 @@ class Gatherer:
         worker = next((view for view in views if isinstance(view, WorkerView)), None)
         work = next((view for view in views if isinstance(view, WorkFiles)), None)
         newest = self._newest(key, entry)
-        first, copy_problem = self._first(key, entry, work)
+        dependencies = self._dependencies(entry)
+        begun = _begun(entry, views, dependencies)
+        first, copy_problem = self._first(key, entry, work, begun=begun)
         copy_problem = copy_problem or _changed_beside(key, work, worker)
         return Observation(
             now=(now or datetime.now(UTC)).replace(microsecond=0),
@@ -93,11 +95,12 @@ class Gatherer:
             first=first,
             work=work,
             copy_problem=copy_problem,
+            begun=begun,
             worker=worker,
             pods=tuple(view for view in views if isinstance(view, PodView)),
             parts=_parts(views),
             board=self._boards.verdict(key),
-            dependencies=self._dependencies(entry),
+            dependencies=dependencies,
             left_over=left_over,
             foreign=foreign,
             **self._troubles(key, views, first or newest),
@@ -126,7 +129,9 @@ class Gatherer:
             return entry.unreadable
         return self._remember(key, entry.spec, lambda: entry.document(key))
 
-    def _first(self, key: Key, entry: Entry, work: WorkFiles | None) -> tuple[Resource | None, str]:
+    def _first(
+        self, key: Key, entry: Entry, work: WorkFiles | None, *, begun: bool = True
+    ) -> tuple[Resource | None, str]:
         """The spec that work began with, and why it is not known though work may have begun.
 
         Whoever may write ConfigMaps may write this one: it is believed where it has the hash that
@@ -134,18 +139,22 @@ class Gatherer:
         """
         newest = self._newest(key, entry)
         own = spec_hash(newest) if isinstance(newest, Resource) else None
-        begun = entry.status.get("specHash") or own
+        fixed = entry.status.get("specHash") or own
         name = f"ConfigMap/{key.name}-{KINDS[key.kind].SHORT_NAME}-{SPEC}"
         if work is None:
-            if own == begun or not entry.status.get("results"):
+            if own == fixed or not entry.status.get("results"):
                 return None, ""
             return None, (
                 f"{name} was deleted, and the spec is not the one that the work began with; "
                 "allowed is to change the spec back, or to make the resource anew"
             )
         first = self._read(key, work)
-        if first is not None and spec_hash(first) == begun:
+        if first is not None and spec_hash(first) == fixed:
             return first, ""
+        if first is not None and not begun and isinstance(newest, Resource):
+            own = spec_hash(with_storage(newest, self._settings, first))
+            if spec_hash(first) == own:
+                return first, ""  # it was written anew, and the status was not yet
         return None, (
             f"{name} is not what the operator made of the spec that the work began with, so it is "
             "not used; allowed is to delete it, and it is made again from the spec"
@@ -221,6 +230,21 @@ def _changed_beside(key: Key, work: WorkFiles | None, worker: WorkerView | None)
     return (
         f"{name} was changed: what it holds beside {RESOURCE_FILE} is not what "
         f"{worker.kind}/{worker.name} was made for; allowed is to delete it, and it is made again"
+    )
+
+
+def _begun(
+    entry: Entry, views: list[Any], dependencies: Mapping[tuple[str, str], Dependency]
+) -> bool:
+    """Whether a worker of a resource, or of one that was made for it, ever ran."""
+    own = [
+        entry.status,
+        *(each.status for each in dependencies.values() if each.owner == entry.uid),
+    ]
+    return (
+        any(status_tells_of_work(status) for status in own)
+        or any(view.ran for view in views if isinstance(view, WorkerView | PodView))
+        or any(view.used for view in views if isinstance(view, PartView))
     )
 
 

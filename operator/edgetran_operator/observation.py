@@ -59,6 +59,11 @@ class WorkerView:
         """Whether nothing of it runs or will run."""
         return self.complete or self.failed or self.stopped
 
+    @property
+    def ran(self) -> bool:
+        """Whether its controller knows of an attempt that ended."""
+        return self.complete or self.failed or self.failed_pods > 0
+
 
 @dataclass(frozen=True, slots=True)
 class PodView:
@@ -96,6 +101,11 @@ class PodView:
     def live(self) -> bool:
         """Whether it runs or may run yet."""
         return self.phase not in ("Succeeded", "Failed")
+
+    @property
+    def ran(self) -> bool:
+        """Whether its container was ever started."""
+        return self.phase != "Pending" or self.exit_code is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +248,7 @@ class Observation:
         first: the spec that work began with; None where it did not begin.
         work: the spec ConfigMap; None where there is none.
         copy_problem: why what work began with is not known; empty where it is.
+        begun: whether a worker of it, or of a resource that was made for it, ever ran.
         worker: the Job or RayJob; None where there is none.
         pods: the worker's pods, those of earlier workers included.
         parts: results ConfigMaps by number.
@@ -268,6 +279,7 @@ class Observation:
     first: Resource | None = None
     work: WorkFiles | None = None
     copy_problem: str = ""
+    begun: bool = True
     worker: WorkerView | None = None
     pods: tuple[PodView, ...] = ()
     parts: Sequence[PartView] = ()

@@ -251,6 +251,17 @@ def give_work(draft: Draft, run: Run, work: WorkFiles) -> Child:
     return work_child(run, work)
 
 
+def begin_anew(draft: Draft, run: Run) -> None:
+    """Take over a spec that became another one before anything ran.
+
+    What the work begins with is written first, and known by the status afterwards: a spec that is
+    the resource's own is believed until work begins.
+    """
+    draft.apply.append(work_child(run, new_work(run)))
+    delete_worker(draft)
+    draft.going_on(Reason.PENDING, "the worker is made anew, since spec.podTemplate changed")
+
+
 def _refused(seen: Observation, children: list[Child]) -> Progress | None:
     """What the API server said to the same children before."""
     for child in children:
@@ -295,9 +306,7 @@ def _outdated(draft: Draft, run: Run, worker: WorkerView) -> bool:
 def _never_ran(seen: Observation, worker: WorkerView) -> bool:
     """Whether no pod of a worker did anything yet, so that nothing is lost with it."""
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
-    return worker.failed_pods == 0 and all(
-        pod.phase == "Pending" and pod.exit_code is None for pod in pods
-    )
+    return not worker.ran and not any(pod.ran for pod in pods)
 
 
 def _essence(resource: Resource) -> Any:
