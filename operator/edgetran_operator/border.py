@@ -37,12 +37,17 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _QUOTE, _OPENING, _CLOSING = b'"'[0], frozenset(b"[{"), frozenset(b"]}")
 
 
+REASONS: Final = (
+    *("TooLarge", "TooDeep", "TooManyValues"),
+    *("BadNumber", "NotUnicode", "NotJSON", "NotUnderstood"),
+)
+
+
 class UnreadableError(ValueError):
     """What others wrote cannot be read.
 
     Attributes:
-        reason: one of a few words: TooLarge, TooDeep, TooManyValues, BadNumber, NotUnicode,
-            NotJSON, NotUnderstood.
+        reason: one of `REASONS`.
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
@@ -23,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from edgetran import __version__
 from edgetran.api import KINDS
+from edgetran_operator.border import REASONS
 from edgetran_operator.run_metrics import device_nodes, devices_of, run_metrics, value_of
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ _BEST: Final = {
     "peakPowerW": ("edgetran_search_best_peak_power_watts", "Peak power.", 1),
 }
 """Field of the best candidate's summary: metric, help, and factor to the base unit."""
+_COLLECTIONS: Final = (
+    *(model.PLURAL for model in KINDS.values()),
+    *("Jobs", "RayJobs", "Pods", "ConfigMaps", "Nodes", "Events"),
+)
 _TRIAL_STATES: Final = ("running", "succeeded", "failed", "infeasible")
 _MEASURED: Final = ("measured", "reused", "unstable", "failed")
 
@@ -78,6 +84,8 @@ class Measures:
             ("collection", "reason"),
             registry=self.registry,
         )
+        for labels in product(_COLLECTIONS, REASONS):
+            self._skipped.labels(*labels)  # as above
         self._duration = Histogram(
             "edgetran_reconcile_duration_seconds",
             "Time of a reconciliation, the API server's included.",
