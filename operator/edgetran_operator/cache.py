@@ -35,6 +35,10 @@ class Key(NamedTuple):
     namespace: str
     name: str
 
+    def about(self) -> dict[str, str]:
+        """What a log record says of it."""
+        return {"kind": self.kind, "namespace": self.namespace, "resource": self.name}
+
 
 @dataclass(slots=True)
 class Entry:

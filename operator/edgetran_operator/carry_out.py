@@ -94,7 +94,7 @@ class Carrier:
                     raise
             if refusal is not None:
                 self.refusals[key] = {child.label: refusal}
-                _log.warning("%s is refused: %s", child.label, refusal.message, extra=_about(key))
+                _log.warning("%s is refused: %s", child.label, refusal.message, extra=key.about())
                 return known.get(child.label) != refusal
             touched |= self._take_in(child.kind, body)
         if outcome.apply:
@@ -182,7 +182,7 @@ class Carrier:
             "count": 1,
         }
         level = logging.WARNING if event.type == "Warning" else logging.INFO
-        _log.log(level, "%s: %s", event.reason, event.message, extra=_about(key))
+        _log.log(level, "%s: %s", event.reason, event.message, extra=key.about())
         await _forgiving(self._client.create("Event", key.namespace, body), key)
 
 
@@ -190,17 +190,13 @@ async def _forgiving(call: Awaitable[Any], key: Key) -> None:
     try:
         await call
     except (ApiError, *UNREACHABLE) as error:
-        _log.warning("an event was not posted: %s", error, extra=_about(key))
+        _log.warning("an event was not posted: %s", error, extra=key.about())
 
 
 def _same_run(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether an object was made for a resource of the same kind and name."""
     labels = found.get("labels", {})
     return all(labels.get(each) == wanted["labels"][each] for each in (KIND_LABEL, NAME_LABEL))
-
-
-def _about(key: Key) -> dict[str, str]:
-    return {"kind": key.kind, "namespace": key.namespace, "resource": key.name}
 
 
 def _refusal(child: Child, generation: int, error: ApiError) -> Refusal | None:

@@ -146,17 +146,17 @@ class Engine:
                 result = await self._reconcile(key)
             except OutdatedError as error:
                 result = "outdated"
-                _log.debug("%s", error, extra=about(key))
+                _log.debug("%s", error, extra=key.about())
                 if key in self.cache.resources:
                     self.queue.add_after(key, OUTDATED_SECONDS)
             except (ApiError, *UNREACHABLE) as error:
                 wait = error.retry_after if isinstance(error, ApiError) else 0.0
                 seconds = self.queue.retry(key, wait)
                 said = str(error) or type(error).__name__
-                _log.warning("%s; tried again in %g s", said, seconds, extra=about(key))
+                _log.warning("%s; tried again in %g s", said, seconds, extra=key.about())
             except Exception:  # noqa: BLE001 - one resource must not stop the others
                 seconds = self.queue.retry(key)
-                _log.exception("unexpected; tried again in %g s", seconds, extra=about(key))
+                _log.exception("unexpected; tried again in %g s", seconds, extra=key.about())
             finally:
                 self.queue.done(key)
             self.measures.reconciled(key.kind, result, time.perf_counter() - started)
@@ -185,8 +185,3 @@ class Engine:
         if any(refusal.passes for refusal in self._carrier.refusals.get(key, {}).values()):
             self.queue.add_after(key, REFUSED_SECONDS)
         return "changed"
-
-
-def about(key: Key) -> dict[str, str]:
-    """What a log record says of its resource."""
-    return {"kind": key.kind, "namespace": key.namespace, "resource": key.name}

@@ -47,7 +47,7 @@ _COLLECTIONS: Final = (
     *("Jobs", "RayJobs", "Pods", "ConfigMaps", "Nodes", "Events"),
 )
 _TRIAL_STATES: Final = ("running", "succeeded", "failed", "infeasible")
-_MEASURED: Final = ("measured", "reused", "unstable", "failed")
+_MEASURED: Final = ("measured", "unstable", "failed")
 
 
 class Measures:

@@ -16,8 +16,6 @@ from edgetran import __version__
 ENVIRONMENT: Final = "EDGETRAN_"
 """Prefix of environment variables: EDGETRAN_METRICS_PORT sets `metricsPort`."""
 
-ImageClass = Literal["cpu", "cuda", "jetson", "openvino"]
-
 
 HARMLESS_VARIABLES: Final = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),

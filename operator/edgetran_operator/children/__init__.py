@@ -6,7 +6,7 @@ from edgetran_operator.children.implied import implied_child
 from edgetran_operator.children.job import made_from, worker_job
 from edgetran_operator.children.network import network_policy
 from edgetran_operator.children.pod import pod_template, worker_pod
-from edgetran_operator.children.ray_job import RAY_API_VERSION, ray_job
+from edgetran_operator.children.ray_job import ray_job
 from edgetran_operator.children.restrict import device_problems, podtemplate_problems
 from edgetran_operator.children.results import results_part
 from edgetran_operator.children.run import COMPONENTS, Inputs, Run
@@ -14,7 +14,6 @@ from edgetran_operator.children.work import new_work, work_child
 
 __all__ = [
     "COMPONENTS",
-    "RAY_API_VERSION",
     "Inputs",
     "Run",
     "access",

@@ -21,7 +21,7 @@ from edgetran_operator.children.pod import worker_pod
 from edgetran_operator.children.run import COMPONENT_LABEL, Run
 from edgetran_operator.outcome import Child
 
-RAY_API_VERSION: Final = "ray.io/v1"
+_API_VERSION: Final = "ray.io/v1"
 
 RAY_VERSION: Final = "2.60.0"
 """Ray in the workers' images, as constraints.txt pins it; KubeRay asks for it with a token."""
@@ -69,7 +69,7 @@ def ray_job(run: Run, failures: int) -> Child:
         ]
     return Child(
         {
-            "apiVersion": RAY_API_VERSION,
+            "apiVersion": _API_VERSION,
             "kind": "RayJob",
             "metadata": run.metadata(name, worker_annotations(run, failures)),
             "spec": {

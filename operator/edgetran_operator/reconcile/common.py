@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Final
 
 from edgetran.api import (
-    API_VERSION,
     ConditionType,
     Reason,
     Resource,
@@ -282,4 +281,4 @@ def _time_to_live(draft: Draft, resource: Resource) -> None:
         draft.look_again_at(due)
         return
     seen = draft.seen
-    draft.delete.append(Deletion(API_VERSION, seen.kind, seen.name, seen.uid))
+    draft.delete.append(Deletion(seen.kind, seen.name, seen.uid))

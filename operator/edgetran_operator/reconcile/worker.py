@@ -22,7 +22,6 @@ from edgetran.api import (
 from edgetran.api.common import COMMON_MUTABLE, CommonStatus
 from edgetran.api.names import results
 from edgetran_operator.children import (
-    RAY_API_VERSION,
     Run,
     access,
     claim,
@@ -181,7 +180,7 @@ def delete_worker(draft: Draft) -> None:
     """End the worker and its pods, with time to save its state."""
     worker = draft.seen.worker
     if worker is not None and not worker.deleting:
-        draft.delete.append(Deletion(_api_version(worker), worker.kind, worker.name, worker.uid))
+        draft.delete.append(Deletion(worker.kind, worker.name, worker.uid))
 
 
 def stop_worker(draft: Draft) -> None:
@@ -509,8 +508,4 @@ def _valid(model: Any, alias: str, value: Any) -> Any:
 
 
 def _change(worker: WorkerView, patch: Mapping[str, Any]) -> Change:
-    return Change(_api_version(worker), worker.kind, worker.name, patch)
-
-
-def _api_version(worker: WorkerView) -> str:
-    return RAY_API_VERSION if worker.kind == "RayJob" else "batch/v1"
+    return Change(worker.kind, worker.name, patch)
