@@ -1,6 +1,7 @@
 """Ways to watch, side by side: kopf's indices, kopf's events beside our informers, informers alone.
 
     python benchmarks/operator/watching.py [--resources N …] [--repeats N] [--load bare|whole …]
+    python benchmarks/operator/watching.py --pages 50 200 500
 
 Each way is a process of its own that knows the same API server, one after the other, in turns:
 
@@ -11,7 +12,8 @@ Each way is a process of its own that knows the same API server, one after the o
 Loads: `bare` are ProfilingJobs; `whole` are ProfilingJobs with a Job, a pod and two ConfigMaps
 each, one of which holds 16 KiB of results. Settling ends once all is known and each ProfilingJob
 was handed on to be reconciled; then each is changed once, and the time counts until all were
-handed on again. Nothing is reconciled. Results go to benchmarks/results/watching-HARDWARE.json.
+handed on again. Nothing is reconciled. With --pages, informers alone settle, with lists in pages of
+so many objects. Results go to benchmarks/results/watching-HARDWARE.json.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +40,7 @@ from rich.console import Console
 from rich.table import Table
 from server import NAMESPACE, PARALLEL_CREATIONS, QUEUED, RESULTS, ROOT, api_server, create, prepare
 
+import edgetran_operator.client
 from edgetran.api import GROUP, KINDS, VERSION
 from edgetran.devices.host import host_info
 from edgetran_operator.client import Client, path_of
@@ -225,6 +228,8 @@ async def be_watched(way: str, kubeconfig: Path, count: int, turn: str) -> None:
     lag = asyncio.create_task(LoopLag(lags.append).run())
     handed = Handed(count, turn)
     started = time.perf_counter()
+    way, _, page = way.partition("@")
+    edgetran_operator.client.LIST_CHUNK = int(page or edgetran_operator.client.LIST_CHUNK)
     run = {"indices": indices, "mixed": mixed, "informers": informers}[way](kubeconfig, handed)
     async with contextlib.aclosing(run):
         await anext(run)
@@ -272,6 +277,8 @@ def try_way(way: str, kubeconfig: Path, count: int, turn: str) -> dict[str, Any]
         settled = line_of(process, GIVEN_UP_SECONDS)
         if settled is None:
             return {"settled": None}
+        if "@" in way:
+            return {"settled": settled}
         started = time.perf_counter()
         asyncio.run(change(kubeconfig, count, turn))
         written = time.perf_counter() - started
@@ -364,16 +371,17 @@ async def loaded(kubeconfig: Path, count: int, load: str) -> None:
     await client.close()
 
 
-def compare(load: str, count: int, repeats: int) -> list[dict[str, Any]]:
-    """All ways in turns at one load; a figure is the median of its repeats."""
-    tries: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+def compare(load: str, count: int, repeats: int, ways: Sequence[str]) -> list[dict[str, Any]]:
+    """Some ways in turns at one load; a figure is the median of its repeats."""
+    tries: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory() as folder, api_server(Path(folder)) as server:
         asyncio.run(loaded(server.kubeconfig, count, load))
         for turn in range(repeats):
-            for way in WAYS[turn % 3 :] + WAYS[: turn % 3]:
+            first = turn % len(ways)
+            for way in (*ways[first:], *ways[:first]):
                 tries[way].append(try_way(way, server.kubeconfig, count, f"{turn}-{way}"))
                 Console().print(load, count, way, tries[way][-1])
-    return [{"load": load, "resources": count, "way": way, **medians(tries[way])} for way in WAYS]
+    return [{"load": load, "resources": count, "way": way, **medians(tries[way])} for way in ways]
 
 
 def medians(tries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -424,13 +432,15 @@ def main() -> None:
     parser.add_argument("--resources", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--load", nargs="+", choices=LOADS, default=LOADS)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--be", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--pages", type=int, nargs="+", default=())
+    parser.add_argument("--be", help=argparse.SUPPRESS)
     parser.add_argument("--kubeconfig", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--turn", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.be:
         asyncio.run(be_watched(given.be, given.kubeconfig, given.resources[0], given.turn))
         return
+    ways = tuple(f"informers@{page}" for page in given.pages) or WAYS
     host = host_info()
     name = re.sub(r"[^a-z0-9]+", "-", host.cpu_model.lower()).strip("-")
     path = RESULTS / f"watching-{name}-{host.usable_cores:g}-cores.json"
@@ -438,7 +448,7 @@ def main() -> None:
     runs = {(each["load"], each["resources"], each["way"]): each for each in kept}
     for load in given.load:
         for count in given.resources:
-            for each in compare(load, count, given.repeats):
+            for each in compare(load, count, given.repeats, ways):
                 runs[each["load"], each["resources"], each["way"]] = each
             content = {
                 "host": {"cpu": host.cpu_model, "cores": host.usable_cores},
