@@ -66,7 +66,7 @@ def _fixed(model: ApiModel) -> dict[str, Any]:
 
 
 def _spec(resource: Resource) -> ApiModel:
-    spec: ApiModel = resource.spec  # type: ignore[attr-defined]
+    spec: ApiModel = resource.spec
     return spec
 
 

@@ -200,5 +200,5 @@ def _change(before: str, after: str) -> str:
 
 def _limits(resource: Resource) -> object:
     """The spec without what only decides when and how a cluster runs it."""
-    spec = resource.spec  # type: ignore[attr-defined]
+    spec = resource.spec
     return spec.model_dump(exclude=COMMON_MUTABLE)

@@ -272,7 +272,7 @@ def _artifacts(work: Work) -> str | None:
         return None
     if work.storage != CLAIM:
         return f"{work.storage}/{work.folder}"
-    storage = work.resource.spec.storage  # type: ignore[attr-defined]
+    storage = work.resource.spec.storage
     claim = None if storage is None else storage.claim
     name = api.child_name(work.resource, STORAGE) if claim is None else claim.name
     folder = (

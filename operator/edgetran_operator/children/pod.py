@@ -153,11 +153,11 @@ def _container(run: Run) -> dict[str, Any]:
         "volumeMounts": _mounts(run),
     }
     secrets = [
-        resource.spec.storage.secret  # type: ignore[attr-defined]
+        resource.spec.storage.secret
         for resource in (run.resource, run.inputs.search)
         if resource is not None
-        and resource.spec.storage is not None  # type: ignore[attr-defined]
-        and resource.spec.storage.secret is not None  # type: ignore[attr-defined]
+        and resource.spec.storage is not None
+        and resource.spec.storage.secret is not None
     ]
     if secrets:
         container["envFrom"] = [{"secretRef": {"name": name}} for name in dict.fromkeys(secrets)]
@@ -258,7 +258,7 @@ def _host_sensors(run: Run) -> bool:
 
 def claim_name(resource: Resource) -> str | None:
     """The claim of a resource's storage; None where it has none."""
-    storage = resource.spec.storage  # type: ignore[attr-defined]
+    storage = resource.spec.storage
     if storage is None or storage.uri is not None:
         return None
     if storage.claim is not None:
@@ -278,7 +278,7 @@ def _storage(resource: Resource, scratch: Scratch, *, read_only: bool = False) -
 
 
 def _sub_path(resource: Resource) -> dict[str, str]:
-    storage = resource.spec.storage  # type: ignore[attr-defined]
+    storage = resource.spec.storage
     if storage is None or storage.claim is None or storage.claim.sub_path is None:
         return {}
     return {"subPath": storage.claim.sub_path}

@@ -76,7 +76,7 @@ class Run:
     @property
     def spec(self) -> Any:
         """The resource's spec."""
-        return self.resource.spec  # type: ignore[attr-defined]
+        return self.resource.spec
 
     def labels(self) -> dict[str, str]:
         """The labels of every child and pod."""

@@ -31,10 +31,10 @@ def new_work(run: Run) -> WorkFiles:
     inputs = run.inputs
     search: dict[str, Any] | None = None
     if inputs.search is not None:
-        kept = inputs.search.spec.storage  # type: ignore[attr-defined]
+        kept = inputs.search.spec.storage
         search = {
             "folder": run_folder(inputs.search, run.namespace, inputs.search_uid),
-            "storage": "claim" if kept.uri is None else kept.uri,
+            "storage": "claim" if kept is None or kept.uri is None else kept.uri,
         }
     work = {
         "results": child_name(run.resource, "results"),

@@ -83,7 +83,7 @@ def with_storage(
 
 def spec_of(resource: Resource) -> Any:
     """The spec of a resource of any kind."""
-    return resource.spec  # type: ignore[attr-defined]
+    return resource.spec
 
 
 def honoured(first: Model, newest: Model) -> Model:
