@@ -47,7 +47,7 @@ from server import (
 )
 
 from edgetran.devices.host import host_info
-from edgetran_operator.client import ApiError, Client, path_of
+from edgetran_operator.kube.client import ApiError, Client, path_of
 
 METRICS_PORT, PROBE_PORT = 19290, 19280
 TARGETS = {

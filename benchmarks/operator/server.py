@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from edgetran_operator.client import Client, path_of
+from edgetran_operator.kube.client import Client, path_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -40,17 +40,17 @@ from rich.console import Console
 from rich.table import Table
 from server import NAMESPACE, PARALLEL_CREATIONS, QUEUED, RESULTS, ROOT, api_server, create, prepare
 
-import edgetran_operator.client
+import edgetran_operator.kube.client
 from edgetran.api import GROUP, KINDS, VERSION
 from edgetran.devices.host import host_info
-from edgetran_operator.client import Client, path_of
-from edgetran_operator.engine import Engine
-from edgetran_operator.informers import Informer
-from edgetran_operator.loop_lag import LoopLag
-from edgetran_operator.metrics import Measures
+from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.loop_lag import LoopLag
+from edgetran_operator.controller.sources import resource_sources, sources
+from edgetran_operator.kube.client import Client, path_of
+from edgetran_operator.kube.informers import Informer
+from edgetran_operator.kube.views import job_view, node_view, part_view, pod_view
+from edgetran_operator.metrics.collector import Measures
 from edgetran_operator.settings import Settings
-from edgetran_operator.sources import resource_sources, sources
-from edgetran_operator.views import job_view, node_view, part_view, pod_view
 
 WAYS = ("indices", "mixed", "informers")
 LOADS = ("bare", "whole")
@@ -229,7 +229,7 @@ async def be_watched(way: str, kubeconfig: Path, count: int, turn: str) -> None:
     handed = Handed(count, turn)
     started = time.perf_counter()
     way, _, page = way.partition("@")
-    edgetran_operator.client.LIST_CHUNK = int(page or edgetran_operator.client.LIST_CHUNK)
+    edgetran_operator.kube.client.LIST_CHUNK = int(page or edgetran_operator.kube.client.LIST_CHUNK)
     run = {"indices": indices, "mixed": mixed, "informers": informers}[way](kubeconfig, handed)
     async with contextlib.aclosing(run):
         await anext(run)

@@ -13,15 +13,15 @@ from typing import Any, cast
 
 import kopf
 
-from edgetran_operator.client import Client, path_of
-from edgetran_operator.engine import Engine
-from edgetran_operator.informers import Informer
-from edgetran_operator.loop_lag import LoopLag
-from edgetran_operator.metrics import Measures
-from edgetran_operator.probes import Health, serve_probes
+from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.loop_lag import LoopLag
+from edgetran_operator.controller.probes import Health, serve_probes
+from edgetran_operator.controller.sources import ray_job_sources, resource_sources, sources
+from edgetran_operator.kube.client import Client, path_of
+from edgetran_operator.kube.informers import Informer
+from edgetran_operator.metrics.collector import Measures
 from edgetran_operator.process import process_registry, process_settings
 from edgetran_operator.settings import Settings
-from edgetran_operator.sources import ray_job_sources, resource_sources, sources
 
 _NAMESPACES_IN_AFFINITY = (1, 22)
 """Version of Kubernetes from which on pod affinity knows namespaceSelector."""

@@ -13,7 +13,6 @@ from edgetran.api import (
     find_condition,
     spec_hash,
 )
-from edgetran_operator.children import Inputs, Run
 from edgetran_operator.observation import Observation
 from edgetran_operator.outcome import Deletion, Outcome
 from edgetran_operator.reconcile.dependencies import Obstacle
@@ -29,6 +28,7 @@ from edgetran_operator.reconcile.worker import (
     summary_of,
     take_over,
 )
+from edgetran_operator.resources import Inputs, Run
 
 CLAIM_SECONDS: Final = 15
 """How often it is looked why a claim is pending: its events name no resource that waits for it."""

@@ -15,7 +15,6 @@ from edgetran.api import (
     implied_profiling_jobs,
     implied_refinement,
 )
-from edgetran_operator.children import Inputs, Run, implied_child, new_work
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.outcome import Outcome
 from edgetran_operator.reconcile.common import (
@@ -44,6 +43,7 @@ from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.spec import spec_of, status_tells_of_work
 from edgetran_operator.reconcile.verdicts import loses_to_baseline
 from edgetran_operator.reconcile.worker import Stage, advance, give_work, refusal_of
+from edgetran_operator.resources import Inputs, Run, implied_child, new_work
 
 
 def reconcile_search(seen: Observation) -> Outcome:

@@ -22,14 +22,14 @@ from edgetran.api.base import BEGUN, ApiModel, immutable_fields
 from edgetran.api.common import NewClaim, Storage
 from edgetran.api.errors import path_text
 from edgetran.api.rules import listed
-from edgetran_operator.children import (
+from edgetran_operator.observation import Observation
+from edgetran_operator.resources import (
     Run,
     device_problems,
     pod_template,
     podtemplate_problems,
     worker_pod,
 )
-from edgetran_operator.observation import Observation
 from edgetran_operator.settings import Allowances, Settings
 
 Model = TypeVar("Model", bound=ApiModel)

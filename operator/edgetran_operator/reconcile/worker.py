@@ -21,18 +21,6 @@ from edgetran.api import (
 )
 from edgetran.api.common import COMMON_MUTABLE, CommonStatus
 from edgetran.api.names import results
-from edgetran_operator.children import (
-    Run,
-    access,
-    claim,
-    made_from,
-    network_policy,
-    new_work,
-    ray_job,
-    results_part,
-    work_child,
-    worker_job,
-)
 from edgetran_operator.observation import (
     Observation,
     PodView,
@@ -44,6 +32,18 @@ from edgetran_operator.outcome import Change, Child, Deletion
 from edgetran_operator.reconcile.draft import Draft, cut
 from edgetran_operator.reconcile.spec import pod_problem, spec_of
 from edgetran_operator.reconcile.starting import cause
+from edgetran_operator.resources import (
+    Run,
+    access,
+    claim,
+    made_from,
+    network_policy,
+    new_work,
+    ray_job,
+    results_part,
+    work_child,
+    worker_job,
+)
 
 UNREPORTED_SECONDS: Final = 60
 """How long results of a worker that ended well may take to be seen before it is started again."""

@@ -5,13 +5,13 @@ import asyncio
 from kubernetes.aio import client as api
 from poison import OURS, Server, serve
 
-from edgetran_operator.cache import Key
-from edgetran_operator.client import Client
-from edgetran_operator.engine import Engine
-from edgetran_operator.informers import Informer
-from edgetran_operator.metrics import Measures
+from edgetran_operator.controller.cache import Key
+from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.sources import ray_job_sources, resource_sources, sources
+from edgetran_operator.kube.client import Client
+from edgetran_operator.kube.informers import Informer
+from edgetran_operator.metrics.collector import Measures
 from edgetran_operator.settings import Settings
-from edgetran_operator.sources import ray_job_sources, resource_sources, sources
 
 EVIL = Key("ProfilingJob", "ns", "evil")
 

@@ -10,7 +10,7 @@ import yaml
 from operator_world import spec_of
 
 from edgetran.api import load_text, parse_resource
-from edgetran_operator.children import (
+from edgetran_operator.resources import (
     Inputs,
     Run,
     access,
@@ -24,7 +24,7 @@ from edgetran_operator.children import (
     worker_job,
     worker_pod,
 )
-from edgetran_operator.children.ray_job import RAY_VERSION
+from edgetran_operator.resources.ray_job import RAY_VERSION
 from edgetran_operator.settings import Allowances, NetworkPolicies, Settings
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,8 +8,8 @@ from operator_world import spec_of
 from poison import until
 
 from edgetran.api import KINDS
-from edgetran_operator.cache import Key
-from edgetran_operator.metrics import StateCollector
+from edgetran_operator.controller.cache import Key
+from edgetran_operator.metrics.collector import StateCollector
 
 NAMES = ("stays", "changes", "goes", "comes")
 REFINED = {"model": "folder", "task": {"name": "movie-reviews"}, "device": {"name": "h"}}

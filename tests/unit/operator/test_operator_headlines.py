@@ -3,9 +3,14 @@
 import pytest
 from operator_world import World, check_status, spec_of
 
-from edgetran_operator.cache import Key
+from edgetran_operator.controller.cache import Key
+from edgetran_operator.controller.troubles import (
+    EVENTS_KEPT,
+    NAMESPACE_EVENTS_KEPT,
+    SELECTORS,
+    Troubles,
+)
 from edgetran_operator.settings import Settings
-from edgetran_operator.troubles import EVENTS_KEPT, NAMESPACE_EVENTS_KEPT, SELECTORS, Troubles
 
 JOB = Key("ProfilingJob", "ns", "s-pi")
 MOUNT = 'MountVolume.SetUp failed for volume "data" : mount failed: exit status 32'

@@ -15,13 +15,13 @@ from operator_world import spec_of
 from poison import Server, brackets, deep, serve, until
 
 from edgetran_operator.app import run_operator
-from edgetran_operator.border import read_object
-from edgetran_operator.cache import EVENTS_KEPT, SPEC_BYTES, Key
-from edgetran_operator.client import ApiError, Client, retry_after
-from edgetran_operator.informers import Informer, Source
-from edgetran_operator.metrics import StateCollector
+from edgetran_operator.controller.cache import EVENTS_KEPT, SPEC_BYTES, Key
+from edgetran_operator.kube.border import read_object
+from edgetran_operator.kube.client import ApiError, Client, retry_after
+from edgetran_operator.kube.informers import Informer, Source
+from edgetran_operator.kube.pauses import LAST_SECONDS, Pauses
+from edgetran_operator.metrics.collector import StateCollector
 from edgetran_operator.observation import PartView, PodView, WorkerView, WorkFiles
-from edgetran_operator.pauses import LAST_SECONDS, Pauses
 from edgetran_operator.settings import Settings
 
 GOOD = Key("ProfilingJob", "ns", "good")

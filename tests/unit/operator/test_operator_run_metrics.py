@@ -6,9 +6,9 @@ import pytest
 from operator_world import World
 from prometheus_client.metrics_core import Metric
 
-from edgetran_operator.metrics import _of_resources
+from edgetran_operator.metrics.collector import _of_resources
+from edgetran_operator.metrics.runs import device_nodes, run_metrics, state_of
 from edgetran_operator.observation import NodeView
-from edgetran_operator.run_metrics import device_nodes, run_metrics, state_of
 
 
 def samples(metrics: list[Metric], name: str) -> dict[tuple[str, ...], float]:

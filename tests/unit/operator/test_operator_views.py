@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from edgetran_operator.observation import Taint
-from edgetran_operator.views import (
+from edgetran_operator.kube.views import (
     child_of,
     job_view,
     moment,
@@ -15,6 +14,7 @@ from edgetran_operator.views import (
     ray_job_view,
     work_files,
 )
+from edgetran_operator.observation import Taint
 
 META = {
     "name": "p-pj-worker",

@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client as api
 
-from edgetran_operator.client import ApiError, Client
-from edgetran_operator.informers import Informer, Source
-from edgetran_operator.loop_lag import LoopLag
-from edgetran_operator.probes import Health
+from edgetran_operator.controller.loop_lag import LoopLag
+from edgetran_operator.controller.probes import Health
+from edgetran_operator.kube.client import ApiError, Client
+from edgetran_operator.kube.informers import Informer, Source
 from edgetran_operator.settings import Settings
 
 PATH = "/api/v1/things"
