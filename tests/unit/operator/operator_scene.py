@@ -56,7 +56,7 @@ class Scene:
                 for group in (own, others):
                     self.tasks += [asyncio.create_task(each.run()) for each in group]
                     for each in group:
-                        await asyncio.wait_for(each.synced.wait(), 60)
+                        await asyncio.wait_for(each.synced.wait(), 300)
                 await script(self)
                 assert not [task for task in self.tasks if task.done()]
             finally:

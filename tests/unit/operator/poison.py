@@ -267,7 +267,7 @@ def serve(server: Server, script: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(scene())
 
 
-async def until(true: Callable[[], object], seconds: float = 60) -> None:
+async def until(true: Callable[[], object], seconds: float = 300) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not true():
