@@ -201,4 +201,4 @@ def _change(before: str, after: str) -> str:
 def _limits(resource: Resource) -> object:
     """The spec without what only decides when and how a cluster runs it."""
     spec = resource.spec
-    return spec.model_dump(exclude=COMMON_MUTABLE)
+    return spec.model_dump(exclude=set(COMMON_MUTABLE))

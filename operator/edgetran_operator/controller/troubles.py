@@ -61,7 +61,7 @@ class Troubles:
 
     def forget(self, namespace: str, name: str) -> None:
         """An event is gone."""
-        kept = self._events.get(namespace) or {}
+        kept = self._events.get(namespace, OrderedDict())
         known = kept.pop(name, None)
         if known is None:
             return
