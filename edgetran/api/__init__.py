@@ -14,7 +14,7 @@ from edgetran.api.bundle import (
     references,
     resolve,
 )
-from edgetran.api.changes import refused_changes, spec_hash
+from edgetran.api.changes import has_begun, refused_changes, spec_hash, work_hash
 from edgetran.api.codesign_search import (
     Baseline,
     CoDesignSearch,
@@ -169,6 +169,7 @@ __all__ = [
     "child_name",
     "dump",
     "find_condition",
+    "has_begun",
     "implied_profiling_jobs",
     "implied_refinement",
     "load_bundle",
@@ -188,4 +189,5 @@ __all__ = [
     "set_path",
     "spec_hash",
     "to_dict",
+    "work_hash",
 ]

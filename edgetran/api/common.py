@@ -188,7 +188,9 @@ class CommonSpec(ApiModel):
         3, description="How often a worker that failed is started again."
     )
     pod_template: PodTemplate | None = Field(
-        None, description="A strategic merge patch over the pods that are generated."
+        None,
+        description="A strategic merge patch over the pods that are generated; it may change until "
+        "a worker ran.",
     )
     storage: Storage | None = Field(
         None,
@@ -198,6 +200,7 @@ class CommonSpec(ApiModel):
     )
 
     MUTABLE = COMMON_MUTABLE
+    UNTIL_BEGUN = frozenset({"pod_template"})
 
 
 class CommonStatus(ApiModel):

@@ -194,9 +194,6 @@ class ProfilingJobStatus(CommonStatus):
     """How far measuring is."""
 
     measured: Annotated[int, Field(ge=0)] = Field(0, description="Architectures measured.")
-    reused: Annotated[int, Field(ge=0)] = Field(
-        0, description="Measurements taken over from earlier runs."
-    )
     unstable: Annotated[int, Field(ge=0)] = Field(
         0, description="Measurements that stayed unstable."
     )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field, PrivateAttr
 
 from edgetran.api.base import ApiModel
+from edgetran.api.common import CommonSpec
 from edgetran.api.meta import ObjectMeta
 from edgetran.api.names import NAME_LIMITS, capped
 from edgetran.api.rules import Path, Rule
@@ -47,6 +48,7 @@ class Resource(ApiModel):
     )
     kind: str = Field(description="Kind of the resource.")
     metadata: ObjectMeta = Field(description="What the resource is called.")
+    spec: CommonSpec = Field(description="What is asked for.")
 
     SHORT_NAME: ClassVar[str]
     PLURAL: ClassVar[str]

@@ -34,6 +34,8 @@ FAILURES_ANNOTATION: Final = "edgetran.io/failures-before"
 """Attempts of earlier workers that ended badly, so that they are counted over all of them."""
 MADE_FROM_ANNOTATION: Final = "edgetran.io/made-from"
 """A hash of the pod, so that a worker that never ran is made anew where it would be another."""
+WORK_ANNOTATION: Final = "edgetran.io/work"
+"""The hash of what the worker was given beside its spec."""
 NODE_ANNOTATION: Final = "edgetran.io/node"
 """The board that a measuring worker is pinned to."""
 
@@ -57,6 +59,8 @@ LOG_VARIABLE: Final = "EDGETRAN_LOG"
 """`json` for a worker that logs JSON."""
 SPEC_HASH_VARIABLE: Final = "EDGETRAN_SPEC_HASH"
 """The hash of the spec that a pod was made for."""
+WORK_HASH_VARIABLE: Final = "EDGETRAN_WORK_HASH"
+"""The hash of what a worker was given beside its spec."""
 POD_VARIABLE: Final = "POD_NAME"
 
 # -- Its folders and files ------------------------------------------------------------------------

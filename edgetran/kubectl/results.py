@@ -85,7 +85,7 @@ def _asked(data: Data) -> Resource:
 
 def _search_of(cluster: Cluster, resource: Resource) -> CoDesignSearch | None:
     """The search that a refinement refers to; it knows devices, task and workload."""
-    reference = getattr(resource.spec, "search_ref", None)  # type: ignore[attr-defined]
+    reference = getattr(resource.spec, "search_ref", None)
     if reference is None:
         return None
     data = cluster.resource("CoDesignSearch", reference.name)

@@ -27,7 +27,7 @@ _MEASURES: Final = {
     "objective": ("Objective", ""),
 }
 _COUNTS: Final = {
-    "measured": "measured", "reused": "reused", "unstable": "unstable",
+    "measured": "measured", "unstable": "unstable",
     "running": "running", "succeeded": "succeeded", "infeasible": "infeasible",
     "trained": "trained", "nodes": "models in the tree", "failed": "failed",
 }  # fmt: skip

@@ -53,11 +53,11 @@ def partial_result(
     elif trials is not None:
         notes.append("No trial meets the constraints yet.")
     workload = _workload(setting)
-    task = getattr(setting.spec, "task", None)  # type: ignore[attr-defined]
+    task = getattr(setting.spec, "task", None)
     return {
         "schemaVersion": RESULT_SCHEMA_VERSION,
         "name": resource.name,
-        "seed": resource.spec.seed,  # type: ignore[attr-defined]
+        "seed": getattr(resource.spec, "seed", None),
         "startedAt": first_time(folder.log) if folder.log.exists() else None,
         "finishedAt": None,
         "versions": {},
@@ -119,8 +119,8 @@ def _devices(setting: Resource) -> tuple[Device, ...]:
 
 
 def _workload(setting: Resource) -> WorkloadSpec:
-    spec = setting.spec  # type: ignore[attr-defined]
-    return spec.workload or WorkloadSpec()
+    found: WorkloadSpec | None = getattr(setting.spec, "workload", None)
+    return found or WorkloadSpec()
 
 
 def _best_node(tree: Tree) -> Node:

@@ -74,7 +74,7 @@ def _found(board: Dashboard) -> Dashboard:
                 "Pareto front",
                 "Candidates that no other is better than in every measure: latency per sequence "
                 "against accuracy; at most ten, spread along the front.",
-                "candidate",
+                "rank",
                 _column(LATENCY),
                 _column(ACCURACY),
             )
@@ -83,8 +83,8 @@ def _found(board: Dashboard) -> Dashboard:
             rows(
                 "Candidates of the front",
                 "The same candidates with all of their measures.",
-                "candidate",
-                ["candidate", "device"],
+                "rank",
+                ["rank", "device"],
                 *map(_column, WEIGHED),
             )
         )

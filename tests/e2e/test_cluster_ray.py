@@ -23,7 +23,7 @@ from operator_process import operator
 
 from edgetran.api import load_text, to_dict
 from edgetran.api.wire import HOME_PATH, STORAGE_PATH
-from edgetran_operator.children.pod import USER
+from edgetran_operator.resources.pod import USER
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -21,6 +21,7 @@ from edgetran.api.wire import (
     METRICS_PORT,
     POD_VARIABLE,
     SPEC_HASH_VARIABLE,
+    WORK_HASH_VARIABLE,
     WORKER_PROGRAM,
 )
 from edgetran_workers.environment import prepare_environment, quiet_libraries
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         open_results=open_results,
         metrics_port=given.metrics_port,
         spec_hash=os.environ.get(SPEC_HASH_VARIABLE, ""),
+        work_hash=os.environ.get(WORK_HASH_VARIABLE, ""),
         log=Log(as_json=os.environ.get(LOG_VARIABLE) == "json"),
         meters=MeterAllowance(given.allow_commands, tuple(given.allow_meter)),
     )

@@ -61,7 +61,7 @@ class Work:
     search: SearchOrder | None = None
 
 
-def read_work(folder: Path, command: str, spec_hash: str = "") -> Work:
+def read_work(folder: Path, command: str, spec_hash: str = "", work_hash: str = "") -> Work:
     """The work in the mounted `folder`.
 
     Args:
@@ -69,6 +69,7 @@ def read_work(folder: Path, command: str, spec_hash: str = "") -> Work:
         command: profile, search or gptran.
         spec_hash: `edgetran.api.spec_hash` of the resource that the pod was made for; any resource
             is read where it is empty.
+        work_hash: `edgetran.api.work_hash` of the other files, in the same way.
 
     Raises:
         WorkError: a file is missing or is not what it should be.
@@ -86,11 +87,18 @@ def read_work(folder: Path, command: str, spec_hash: str = "") -> Work:
             f"{RESOURCE_FILE}: is not the spec that this pod was made for, so the ConfigMap was "
             "changed; allowed is to delete it, and the operator makes it again"
         )
-    dependencies = folder / DEPENDENCIES_FILE
-    text = _text(dependencies) if dependencies.exists() else ""
+    files = {WORK_FILE: _text(folder / WORK_FILE)}
+    if (folder / DEPENDENCIES_FILE).exists():
+        files[DEPENDENCIES_FILE] = _text(folder / DEPENDENCIES_FILE)
+    if work_hash and api.work_hash(files) != work_hash:
+        raise WorkError(
+            f"{' or '.join(files)}: not what this pod was made for, so the ConfigMap was changed; "
+            "allowed is to delete it, and the operator makes it again"
+        )
+    text = files.get(DEPENDENCIES_FILE, "")
     given = api.load_text(text) if text.strip() else []
     try:
-        order = WorkOrder.model_validate(json.loads(_text(folder / WORK_FILE)))
+        order = WorkOrder.model_validate(json.loads(files[WORK_FILE]))
         return _work(order, resources[0], tuple(given))
     except ValidationError as error:
         raise WorkError(f"{WORK_FILE}: {_said(error)}") from None

@@ -81,6 +81,7 @@ class WorkerSettings:
         log: where lines go.
         meters: which meters of devices may be read.
         spec_hash: of the spec that the pod was made for; empty where any may be worked on.
+        work_hash: of the other files that it was made for, in the same way.
     """
 
     command: str
@@ -91,6 +92,7 @@ class WorkerSettings:
     log: Log
     meters: MeterAllowance = NO_METERS
     spec_hash: str = ""
+    work_hash: str = ""
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -147,7 +149,8 @@ class _Worker:
 
     def _work(self) -> tuple[Reason, str]:
         paths, log = self._settings.paths, self._log
-        work = read_work(paths.work, self._settings.command, self._settings.spec_hash)
+        given = self._settings
+        work = read_work(paths.work, given.command, given.spec_hash, given.work_hash)
         resource = work.resource
         log.tell_about(kind=resource.kind, namespace=work.namespace, name=resource.name)
         chain = plan_part(resource, work.dependencies, self._settings.meters)
@@ -275,7 +278,7 @@ def _artifacts(work: Work) -> str | None:
         return None
     if work.storage != CLAIM:
         return f"{work.storage}/{work.folder}"
-    storage = work.resource.spec.storage  # type: ignore[attr-defined]
+    storage = work.resource.spec.storage
     claim = None if storage is None else storage.claim
     name = api.child_name(work.resource, STORAGE) if claim is None else claim.name
     folder = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final
@@ -22,19 +22,6 @@ from edgetran.api import (
 from edgetran.api.common import COMMON_MUTABLE, CommonStatus
 from edgetran.api.names import results
 from edgetran.api.wire import Steps, WorkerSummary
-from edgetran_operator.children import (
-    RAY_API_VERSION,
-    Run,
-    access,
-    claim,
-    made_from,
-    network_policy,
-    new_work,
-    ray_job,
-    results_part,
-    work_child,
-    worker_job,
-)
 from edgetran_operator.observation import (
     Observation,
     PodView,
@@ -46,6 +33,18 @@ from edgetran_operator.outcome import Change, Child, Deletion
 from edgetran_operator.reconcile.draft import Draft, cut
 from edgetran_operator.reconcile.spec import pod_problem, spec_of
 from edgetran_operator.reconcile.starting import cause
+from edgetran_operator.resources import (
+    Run,
+    access,
+    claim,
+    made_from,
+    network_policy,
+    new_work,
+    ray_job,
+    results_part,
+    work_child,
+    worker_job,
+)
 
 UNREPORTED_SECONDS: Final = 60
 """How long results of a worker that ended well may take to be seen before it is started again."""
@@ -179,7 +178,7 @@ def delete_worker(draft: Draft) -> None:
     """End the worker and its pods, with time to save its state."""
     worker = draft.seen.worker
     if worker is not None and not worker.deleting:
-        draft.delete.append(Deletion(_api_version(worker), worker.kind, worker.name, worker.uid))
+        draft.delete.append(Deletion(worker.kind, worker.name, worker.uid))
 
 
 def stop_worker(draft: Draft) -> None:
@@ -227,10 +226,11 @@ def _start(draft: Draft, run: Run) -> Progress:
     children += _missing_parts(seen, run, count)
     if ray and run.settings.network_policy.enabled:
         children.append(network_policy(run))
-    if seen.work is None or seen.work.fingerprint != work.fingerprint:
+    if seen.work is None or seen.work.files != work.files:
         children.append(give_work(draft, run, work))
     build = ray_job if ray else worker_job
-    children.append(build(run, draft.before.ended_attempts or 0))
+    given = replace(run, work_hash=work.beside_spec)
+    children.append(build(given, draft.before.ended_attempts or 0))
     refused = _refused(seen, children)
     if refused is not None:
         if refused.reason is not Reason.SPEC_INVALID:
@@ -246,6 +246,17 @@ def give_work(draft: Draft, run: Run, work: WorkFiles) -> Child:
     """The spec ConfigMap; from here on the status knows what is in it."""
     draft.fields["spec_hash"] = spec_hash(run.resource)
     return work_child(run, work)
+
+
+def begin_anew(draft: Draft, run: Run) -> None:
+    """Take over a spec that became another one before anything ran.
+
+    What the work begins with is written first, and known by the status afterwards: a spec that is
+    the resource's own is believed until work begins.
+    """
+    draft.apply.append(work_child(run, new_work(run)))
+    delete_worker(draft)
+    draft.going_on(Reason.PENDING, "the worker is made anew, since spec.podTemplate changed")
 
 
 def _refused(seen: Observation, children: list[Child]) -> Progress | None:
@@ -292,9 +303,7 @@ def _outdated(draft: Draft, run: Run, worker: WorkerView) -> bool:
 def _never_ran(seen: Observation, worker: WorkerView) -> bool:
     """Whether no pod of a worker did anything yet, so that nothing is lost with it."""
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
-    return worker.failed_pods == 0 and all(
-        pod.phase == "Pending" and pod.exit_code is None for pod in pods
-    )
+    return not worker.ran and not any(pod.ran for pod in pods)
 
 
 def _essence(resource: Resource) -> Any:
@@ -492,8 +501,4 @@ def _valid(model: Any, alias: str, value: Any) -> Any:
 
 
 def _change(worker: WorkerView, patch: Mapping[str, Any]) -> Change:
-    return Change(_api_version(worker), worker.kind, worker.name, patch)
-
-
-def _api_version(worker: WorkerView) -> str:
-    return RAY_API_VERSION if worker.kind == "RayJob" else "batch/v1"
+    return Change(worker.kind, worker.name, patch)

@@ -16,9 +16,9 @@ from chart_rendering import CHART, rendered
 from helm_python import Chart
 
 from edgetran.api.wire import WorkerSummary
-from edgetran_operator.board_book import BoardBook
-from edgetran_operator.cache import Cache
-from edgetran_operator.metrics import Measures, StateCollector
+from edgetran_operator.controller.cache import Cache
+from edgetran_operator.metrics.collector import Measures, StateCollector
+from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
 from edgetran_workers.metrics import WorkerCollector
 from edgetran_workers.publish import PublisherState

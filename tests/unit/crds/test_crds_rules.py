@@ -291,6 +291,40 @@ NEW_VALUES = {
     "objective": {"weights": {"accuracy": 1}},
     "stages": ["pruneHeads"],
 }
+STATUSES = {
+    "none": (None, False),
+    "empty": ({}, False),
+    "waiting": ({"activeSeconds": 0, "startTime": "2026-01-01T00:00:00Z"}, False),
+    "no attempt ended": ({"endedAttempts": 0}, False),
+    "running": ({"activeSince": "2026-01-01T00:00:00Z"}, True),
+    "suspended": ({"activeSeconds": 60}, True),
+    "failed at once": ({"endedAttempts": 1}, True),
+    "ended": ({"completionTime": "2026-01-01T00:00:00Z"}, True),
+}
+"""Statuses, and whether a worker ever ran."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", STATUSES)
+@pytest.mark.parametrize("change", ["another", "added", "taken away", "none"])
+def test_a_pod_template_may_change_until_something_ran(kind, how, change):
+    status, begun = STATUSES[how]
+    old, new = copy.deepcopy(EXAMPLES[kind]), copy.deepcopy(EXAMPLES[kind])
+    template = {"spec": {"nodeSelector": {"a": "b"}}}
+    for document, has in ((old, change != "added"), (new, change != "taken away")):
+        document["spec"].pop("podTemplate", None)
+        if has:
+            document["spec"]["podTemplate"] = copy.deepcopy(template)
+        if status is not None:
+            document["status"] = status
+    if change == "another":
+        new["spec"]["podTemplate"]["spec"]["nodeSelector"]["a"] = "c"
+    schema = schema_of(KINDS[kind])
+    complete = [structural_schema.with_defaults(schema, each) for each in (old, new)]
+    by_rules = {each.partition(": ")[2] for each in changes(schema, *complete)}
+    problems = refused_changes(parse_resource(old), parse_resource(new))
+    assert by_rules == {problem.message for problem in problems}
+    assert bool(by_rules) == (begun and change != "none")
 
 
 @pytest.mark.parametrize(
@@ -325,6 +359,7 @@ def test_a_change_is_refused_by_the_rules_exactly_where_the_models_refuse_it(kin
     assert bool(by_models) == (
         field
         not in {
+            "podTemplate",
             "suspend",
             "activeDeadlineSeconds",
             "ttlSecondsAfterFinished",

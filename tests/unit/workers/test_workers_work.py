@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from edgetran.api import ExitCode, SpecError, spec_hash
+from edgetran.api import ExitCode, SpecError, spec_hash, work_hash
 from edgetran.runner.part import plan_part
 from edgetran.runner.prior_results import DependencyError
 from edgetran_workers.failures import exit_code_of, sentence_of, write_termination
@@ -196,6 +196,28 @@ def test_a_termination_message_is_small_json_whatever_the_error_says(tmp_path):
     assert said["reason"] == "DependencyFailed"
     assert said["message"].startswith("ü\nü")
     write_termination(tmp_path, 1, "a folder cannot be written, and that is no further error")
+
+
+@pytest.mark.parametrize("forged", ["another folder", "more inputs", "no inputs", "another search"])
+def test_files_beside_the_spec_that_the_pod_was_not_made_for_are_not_used(tmp_path, forged):
+    def hash_of_mounted():
+        names = ("work.json", "dependencies.yaml")
+        files = {name: (tmp_path / name) for name in names}
+        return work_hash({name: file.read_text() for name, file in files.items() if file.exists()})
+
+    mount(tmp_path, dependencies=None if forged == "more inputs" else SEARCH)
+    made_for = hash_of_mounted()
+    assert read_work(tmp_path, "profile", "", made_for).folder == WORK["folder"]
+    if forged == "another folder":
+        mount(tmp_path, folder="lab/pj-of-another-01234567")
+    elif forged == "more inputs":
+        mount(tmp_path, dependencies=SEARCH)
+    elif forged == "no inputs":
+        (tmp_path / "dependencies.yaml").unlink()
+    else:
+        mount(tmp_path, dependencies=SEARCH + "  seed: 7\n")
+    with pytest.raises(WorkError, match="not what this pod was made for"):
+        read_work(tmp_path, "profile", "", made_for)
 
 
 def test_work_that_the_pod_was_not_made_for_is_not_begun(tmp_path):
