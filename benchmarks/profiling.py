@@ -41,7 +41,14 @@ from edgetran.profiling import MODES, ProfilingPlan, Surrogate, measure, profile
 from edgetran.profiling.gaussian_process import fit_gaussian_process
 from edgetran.profiling.members import Scaling
 from edgetran.profiling.protocol import run_protocol
-from edgetran.space import HEAD_TYPES, Architecture, DesignSpace, feature_matrix
+from edgetran.space import (
+    HEAD_TYPES,
+    Architecture,
+    DesignSpace,
+    embedding,
+    feature_matrix,
+    sampling,
+)
 
 RESULTS = Path(__file__).parent / "results"
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -167,7 +174,9 @@ def host(splits: int, folder: Path, *, measurements: int = 160, held_out: int = 
     """This host: share predicted within 10 % from 32 rows, and rows until an MSE of 0.003."""
     rows = []
     for name, space in SPACES.items():
-        architectures = space.sample(measurements, np.random.default_rng(100), method="sobol")
+        architectures = sampling.sample(
+            space, measurements, np.random.default_rng(100), method="sobol"
+        )
         # A core is left to everything else: with all of them, each of its moments is waited for.
         threads = max(1, usable_cores() - 1)
         plan = ProfilingPlan(
@@ -179,7 +188,7 @@ def host(splits: int, folder: Path, *, measurements: int = 160, held_out: int = 
         measured = [m.architecture for m in kept]
         y = np.array([m.figures.latency_ms.value for m in kept], dtype=float)
         features = feature_matrix(measured, 64, 1)
-        embeddings = np.array([space.encode(a) for a in measured])
+        embeddings = np.array([embedding.encode(space, a) for a in measured])
         noise = np.sqrt(noise_floor(features, y)) * y.max() / np.sqrt((y**2).mean())
         within, covered, ours, theirs = [], [], [], []
         for split in range(splits):
@@ -265,7 +274,7 @@ def repeatability(processes: int = 5) -> dict[str, Any]:
 
 def one(index: int) -> dict[str, float]:
     """In a fresh process: median latency of one architecture, a fixed matmul and a loop, ms."""
-    architecture = SPACES["tiny"].sample(3, np.random.default_rng(7))[index]
+    architecture = sampling.sample(SPACES["tiny"], 3, np.random.default_rng(7))[index]
     mode = dataclasses.replace(MODES["standard"], seconds=5.0)
     runs = engine("torch", threads=1)
     (measurement,) = measure(
@@ -315,7 +324,7 @@ def monitor(folder: Path, pairs: int = 120) -> dict[str, Any]:
     from edgetran.profiling import build_model
 
     workload = Workload(1, 64)
-    architecture = SPACES["tiny"].sample(1, np.random.default_rng(7))[0]
+    architecture = sampling.sample(SPACES["tiny"], 1, np.random.default_rng(7))[0]
     found = best_power_source()
     folder.mkdir(parents=True, exist_ok=True)
     source = found if found.available() is None else FilePower(folder / "power")
@@ -330,13 +339,13 @@ def monitor(folder: Path, pairs: int = 120) -> dict[str, Any]:
     ratios = []
     for pair in range(pairs):
         medians = {}
-        for sampling in (True, False) if pair % 2 else (False, True):
-            if sampling:
+        for sampled in (True, False) if pair % 2 else (False, True):
+            if sampled:
                 with PowerMonitor(source):
                     run = run_protocol(lambda: session.run(inputs), mode=mode, power_source=nothing)
             else:
                 run = run_protocol(lambda: session.run(inputs), mode=mode, power_source=nothing)
-            medians[sampling] = float(np.median(run.reported.durations_s))
+            medians[sampled] = float(np.median(run.reported.durations_s))
         ratios.append(medians[True] / medians[False])
     result = {"source": source.name, "ratio": float(np.median(ratios)), "ratios": ratios}
     show({"source": source.name, "ratio": result["ratio"]})

@@ -251,6 +251,47 @@ def _operator(result: dict[str, Any]) -> Iterator[str]:
     yield from _table(head, rows())
 
 
+_LOADS: Final = {"bare": "", "whole": ", each with four children"}
+
+
+def _watching(result: dict[str, Any]) -> Iterator[str]:
+    host = result["host"]
+    yield "## Ways to watch\n"
+    yield f"`benchmarks/operator/watching.py` · {host['cpu']}, {host['cores']:g} cores, shared with"
+    yield "etcd, the API server and others · medians of runs in turns · why informers were chosen:"
+    yield "[0002](adr/0002-one-way-to-watch.md)\n"
+    runs = result["runs"]
+    head = (
+        *("resources", "way", "all known and handed on", "memory, peak", "loop lag p99"),
+        *("each changed once: CPU", "memory, peak"),
+    )
+    ways = [each for each in runs if "@" not in each["way"]]
+    yield from _table(head, (_way(each) for each in ways))
+    paged = [each for each in runs if "@" in each["way"]]
+    if paged:
+        yield "Lists of the informers in pages of so many objects:\n"
+        paged.sort(key=lambda each: (each["resources"], int(each["way"].partition("@")[2])))
+        head = ("resources", "page", "all known and handed on", "memory, peak", "loop lag p99")
+        yield from _table(head, (_way(each)[:5] for each in paged))
+
+
+def _way(run: dict[str, Any]) -> Sequence[str]:
+    settled, changed = run["settled"], run["changed"]
+    place = f"{run['resources']:,}{_LOADS[run['load']]}"
+    way = run["way"].partition("@")[2] or run["way"]
+    if settled is None:
+        return (place, way, "not within 300 s", "—", "—", "—", "—")
+    found = (
+        f"{settled['seconds']:.1f} s",
+        f"{settled['peakMemoryMib']:.0f} MiB",
+        f"{settled['loopLagP99Seconds'] * 1000:.0f} ms",
+    )
+    if changed is None:
+        return (place, way, *found, "—", "—")
+    cpu = changed["cpuSeconds"] - settled["cpuSeconds"]
+    return (place, way, *found, f"{cpu:.1f} s", f"{changed['peakMemoryMib']:.0f} MiB")
+
+
 _LIMITS: Final = {
     "seconds": {1000: 20.0, 5000: 60.0},
     "peakMemoryMib": {1000: 256.0, 5000: 256.0},
@@ -274,6 +315,7 @@ _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "profiling-repeatability.json": _repeatability,
     "profiling-monitor.json": _monitor,
     "operator-*.json": _operator,
+    "watching-*.json": _watching,
 }
 
 

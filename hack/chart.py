@@ -11,6 +11,7 @@ from typing import Final
 
 from generated import write_or_check
 from helm.crd_templates import crd_template
+from helm.measure_names import measure_names
 from helm.values_files import values_schema, values_table, values_yaml
 
 import crds
@@ -29,6 +30,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield CHART / "values.schema.json", values_schema()
     readme = CHART / "README.md"
     yield readme, _TABLE.sub(lambda _: values_table(), readme.read_text())
+    yield CHART / "templates" / "_measures.tpl", measure_names()
     for path, text in crds.files():
         yield CHART / "templates" / "crds" / path.name, crd_template(text)
     chart = CHART / "Chart.yaml"

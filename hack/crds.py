@@ -12,6 +12,7 @@ import yaml
 from generated import write_or_check
 
 from edgetran.api import GROUP, KINDS, NAME_LIMITS, VERSION, Resource
+from edgetran.api.measures import HARDWARE
 from edgetran.api.scalars import DNS_LABEL
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "crds"
@@ -31,20 +32,39 @@ _FIRST: Final[tuple[Column, ...]] = (
 )
 _AGE: Final[Column] = ("Age", "date", ".metadata.creationTimestamp", "Time since its creation.")
 _REASON: Final[Column] = ("Reason", "string", f"{_SUCCEEDED}.reason", "Why, as one word.")
+
+
+def _costs(path: str, text: str) -> tuple[Column, ...]:
+    """A column for each measure of hardware; `path` and `text` have a place for it."""
+    return tuple(
+        (
+            f"{each.title.replace(' ', '-')}-{each.unit}",
+            "number",
+            path.format(each.alias),
+            text.format(each.description),
+        )
+        for each in HARDWARE
+    )
+
+
+_BEST_LATENCY, *_BEST_COSTS = _costs(".status.best.{}.value", "{} of the best.")
+_MEDIAN_LATENCY, *_MEDIAN_COSTS = _costs(
+    ".status.costs.{}.median", "{}, median over what was measured."
+)
 _BEST: Final[tuple[Column, ...]] = (
     ("Accuracy", "number", ".status.best.accuracy", "Validation metric of the best."),
-    ("Latency-ms", "number", ".status.best.latencyMs.value", "Latency of the best."),
+    _BEST_LATENCY,
     ("Device", "string", ".status.best.device", "Device of the best."),
 )
 _BEST_WIDE: Final[tuple[Column, ...]] = (
     ("Parameters", "integer", ".status.best.parameters", "Parameters of the best."),
-    ("Energy-mJ", "number", ".status.best.energyMj.value", "Energy per sequence of the best."),
+    *_BEST_COSTS,
 )
 
 COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     "ProfilingJob": (
         *_FIRST,
-        ("Latency-ms", "number", ".status.medianLatencyMs", "Median over what was measured."),
+        _MEDIAN_LATENCY,
         ("Device", "string", ".spec.device.name", "Device that is measured."),
         _AGE,
     ),
@@ -56,6 +76,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
 WIDE_COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     "ProfilingJob": (
         _REASON,
+        *_MEDIAN_COSTS,
         ("Node", "string", ".status.node", "Node that is measured on."),
         ("Unstable", "integer", ".status.unstable", "Measurements that stayed unstable."),
         ("Failures", "integer", ".status.failures", "How often a worker failed."),

@@ -273,10 +273,14 @@ def _below(model: type[ApiModel]) -> list[type[ApiModel]]:
 
 
 def _documented_bases(model: type[ApiModel]) -> list[type[ApiModel]]:
+    """Those with fields, but for what the table of measures has made the model of."""
     return [
         base
         for base in model.__bases__
-        if issubclass(base, ApiModel) and base is not ApiModel and base.model_fields
+        if issubclass(base, ApiModel)
+        and base is not ApiModel
+        and base.model_fields
+        and base.__name__ != model.__name__
     ]
 
 

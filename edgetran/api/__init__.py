@@ -14,7 +14,7 @@ from edgetran.api.bundle import (
     references,
     resolve,
 )
-from edgetran.api.changes import refused_changes, spec_hash
+from edgetran.api.changes import has_begun, refused_changes, spec_hash, work_hash
 from edgetran.api.codesign_search import (
     Baseline,
     CoDesignSearch,
@@ -23,25 +23,25 @@ from edgetran.api.codesign_search import (
     DeviceProfiling,
     DeviceStatus,
     Normalisers,
-    Objective,
+    ObjectiveSpec,
     SearchSettings,
-    Weights,
+    WeightsSpec,
 )
 from edgetran.api.common import (
-    Bound,
+    BoundSpec,
     Budgets,
     CandidateSummary,
     CommonSpec,
     CommonStatus,
-    Constraints,
+    ConstraintsSpec,
     CountBound,
     FractionBound,
     MeasureValue,
     PodTemplate,
-    RaySettings,
+    RaySpec,
     Reference,
     Storage,
-    Workload,
+    WorkloadSpec,
 )
 from edgetran.api.device import (
     Device,
@@ -51,7 +51,7 @@ from edgetran.api.device import (
     Toleration,
 )
 from edgetran.api.dump import dump, same_spec, to_dict
-from edgetran.api.errors import Problem, SpecError
+from edgetran.api.errors import SpecError, SpecProblem
 from edgetran.api.exit_codes import TERMINAL, ExitCode, reason_of
 from edgetran.api.gptran_run import (
     Distillation,
@@ -60,7 +60,7 @@ from edgetran.api.gptran_run import (
     GPTranRunStatus,
     MinimumSizes,
     Refinement,
-    StepSizes,
+    StepSizesSpec,
 )
 from edgetran.api.implied import implied_profiling_jobs, implied_refinement
 from edgetran.api.meta import (
@@ -75,20 +75,19 @@ from edgetran.api.names import (
     CHILD_SUFFIXES,
     LAST_RESULTS,
     NAME_LIMITS,
-    child_name,
     profiling_job_name,
     refinement_name,
 )
 from edgetran.api.profiling_job import (
-    Measurement,
+    MeasurementSpec,
+    PredictionError,
     ProfilingJob,
     ProfilingJobSpec,
     ProfilingJobStatus,
     Sampling,
-    SurrogateError,
 )
 from edgetran.api.reasons import ConditionType, Reason
-from edgetran.api.resource import API_VERSION, GROUP, VERSION, Resource
+from edgetran.api.resource import API_VERSION, GROUP, VERSION, Resource, child_name
 from edgetran.api.rules import Rule, Violation
 from edgetran.api.settings import apply_settings, parse_setting, set_path
 from edgetran.api.task import MaskedLm, TaskFiles, TaskSource, TokenizerSource, Training
@@ -105,7 +104,7 @@ __all__ = [
     "VERSION",
     "ArchitectureSource",
     "Baseline",
-    "Bound",
+    "BoundSpec",
     "Budgets",
     "Bundle",
     "CandidateSummary",
@@ -116,7 +115,7 @@ __all__ = [
     "CommonStatus",
     "Condition",
     "ConditionType",
-    "Constraints",
+    "ConstraintsSpec",
     "CountBound",
     "DesignSpaceSource",
     "Device",
@@ -132,19 +131,19 @@ __all__ = [
     "HomogeneousArchitecture",
     "MaskedLm",
     "MeasureValue",
-    "Measurement",
+    "MeasurementSpec",
     "MinimumSizes",
     "ModelDict",
     "Normalisers",
     "ObjectMeta",
-    "Objective",
+    "ObjectiveSpec",
     "OwnerReference",
     "PodTemplate",
-    "Problem",
+    "PredictionError",
     "ProfilingJob",
     "ProfilingJobSpec",
     "ProfilingJobStatus",
-    "RaySettings",
+    "RaySpec",
     "Reason",
     "Reference",
     "Refinement",
@@ -155,21 +154,22 @@ __all__ = [
     "SearchSettings",
     "SimulatedDeviceName",
     "SpecError",
-    "StepSizes",
+    "SpecProblem",
+    "StepSizesSpec",
     "Storage",
-    "SurrogateError",
     "TaskFiles",
     "TaskSource",
     "TokenizerSource",
     "Toleration",
     "Training",
     "Violation",
-    "Weights",
-    "Workload",
+    "WeightsSpec",
+    "WorkloadSpec",
     "apply_settings",
     "child_name",
     "dump",
     "find_condition",
+    "has_begun",
     "implied_profiling_jobs",
     "implied_refinement",
     "load_bundle",
@@ -189,4 +189,5 @@ __all__ = [
     "set_path",
     "spec_hash",
     "to_dict",
+    "work_hash",
 ]

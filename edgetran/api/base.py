@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -19,8 +19,31 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from edgetran.api.rules import Rule, Violation
 
+CANNOT_CHANGE: Final = "cannot change; allowed is what was given first"
+CANNOT_CHANGE_ANY_MORE: Final = "cannot change once work has begun; allowed is what it began with"
+BEGUN: Final = {
+    "active_since": None,
+    "completion_time": None,
+    "active_seconds": 0,
+    "ended_attempts": 0,
+}
+"""Fields of a status that tell that work has begun, and what else than none they are before."""
+
 RULES_LATER = "rules-later"
 """Validation context of a caller that asks each model for its `violations` itself."""
+
+
+def _not_begun() -> str:
+    unset = []
+    for name, before in BEGUN.items():
+        field = f"oldSelf.status.{to_camel(name)}"
+        unset.append(
+            f"!has({field})" if before is None else f"(!has({field}) || {field} == {before})"
+        )
+    return f"!has(oldSelf.status) || ({' && '.join(unset)})"
+
+
+_NOT_BEGUN: Final = _not_begun()
 
 
 class ApiModel(BaseModel):
@@ -32,6 +55,8 @@ class ApiModel(BaseModel):
         RULES: the rules that span this model's fields.
         MUTABLE: the fields that may change once the resource exists; None leaves that to the
             model around this one, which may forbid a change of the whole.
+        UNTIL_BEGUN: the fields of a spec that cannot change once work began and may before; the
+            resource's own rules judge it, since they alone see the status.
     """
 
     model_config = ConfigDict(
@@ -45,6 +70,7 @@ class ApiModel(BaseModel):
 
     RULES: ClassVar[tuple[Rule, ...]] = ()
     MUTABLE: ClassVar[frozenset[str] | None] = None
+    UNTIL_BEGUN: ClassVar[frozenset[str]] = frozenset()
 
     def violations(self) -> Iterator[Violation]:
         """The rules of this model that it breaks, parts below it left out."""
@@ -85,8 +111,12 @@ class ApiModel(BaseModel):
             if rule.cel
         ]
         validations += [
-            {"rule": rule, "message": f"{alias} cannot change; allowed is what was given first"}
+            {"rule": rule, "message": f"{alias} {CANNOT_CHANGE}"}
             for alias, rule in _immutability(cls)
+        ]
+        validations += [
+            {"rule": rule, "message": f"{alias} {CANNOT_CHANGE_ANY_MORE}"}
+            for alias, rule in _immutability_of_begun(cls)
         ]
         if validations:
             own["x-kubernetes-validations"] = validations
@@ -113,11 +143,27 @@ def _immutability(model: type[ApiModel]) -> Iterator[tuple[str, str]]:
     for name in immutable_fields(model):
         field = model.model_fields[name]
         alias = field.alias or name
-        now, then = f"self.{alias}", f"oldSelf.{alias}"
-        if field.is_required():
-            yield alias, f"{now} == {then}"
-        else:
-            yield alias, f"has({now}) == has({then}) && (!has({now}) || {now} == {then})"
+        if name not in model.UNTIL_BEGUN:
+            yield alias, _same(f"self.{alias}", f"oldSelf.{alias}", required=field.is_required())
+
+
+def _immutability_of_begun(model: type[ApiModel]) -> Iterator[tuple[str, str]]:
+    """Of a resource: the fields of its spec that may change until its status says that it began."""
+    spec: Any = model.model_fields["spec"].annotation if "spec" in model.model_fields else None
+    if not (isinstance(spec, type) and issubclass(spec, ApiModel)):
+        return
+    for name in sorted(spec.UNTIL_BEGUN):
+        field = spec.model_fields[name]
+        alias = field.alias or name
+        now, then = f"self.spec.{alias}", f"oldSelf.spec.{alias}"
+        same = _same(now, then, required=field.is_required())
+        yield alias, f"({same}) || {_NOT_BEGUN}"
+
+
+def _same(now: str, then: str, *, required: bool) -> str:
+    if required:
+        return f"{now} == {then}"
+    return f"has({now}) == has({then}) && (!has({now}) || {now} == {then})"
 
 
 def _make_structural(schema: dict[str, Any], field: FieldInfo) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgetran.api.codesign_search import CoDesignSearch
-from edgetran.api.common import Workload
+from edgetran.api.common import WorkloadSpec
 from edgetran.api.device import Device
-from edgetran.api.errors import Problem, SpecError, path_text
+from edgetran.api.errors import SpecError, SpecProblem, path_text
 from edgetran.api.explain import suggestion
 from edgetran.api.gptran_run import GPTranRun
 from edgetran.api.profiling_job import ProfilingJob
@@ -153,7 +153,7 @@ def _read_some(paths: Sequence[str | Path]) -> list[Document]:
 def _some(documents: list[Document], source: str) -> list[Document]:
     if not documents:
         message = f"no resource was given; allowed is one or more of {', '.join(KINDS)}"
-        raise SpecError([Problem(source, "", "", message)])
+        raise SpecError([SpecProblem(source, "", "", message)])
     return documents
 
 
@@ -170,10 +170,10 @@ def _parse(documents: Sequence[Document]) -> list[Resource]:
 
 def _parse_all(
     documents: Sequence[Document],
-) -> tuple[list[Resource], list[Problem], set[str]]:
+) -> tuple[list[Resource], list[SpecProblem], set[str]]:
     """Good resources, problems, and the labels `KIND/NAME` of documents that have any."""
     resources: list[Resource] = []
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     broken: set[str] = set()
     for document in documents:
         try:
@@ -184,20 +184,22 @@ def _parse_all(
             problems += (
                 problem
                 if problem.resource
-                else Problem(f"{problem.source}:{document.line}", "", problem.path, problem.message)
+                else SpecProblem(
+                    f"{problem.source}:{document.line}", "", problem.path, problem.message
+                )
                 for problem in error.problems
             )
     return resources, problems, broken
 
 
-def _reference_problems(resources: Sequence[Resource], broken: set[str]) -> list[Problem]:
+def _reference_problems(resources: Sequence[Resource], broken: set[str]) -> list[SpecProblem]:
     by_key: dict[Key, Resource] = {}
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     for resource in resources:
         first = by_key.setdefault(_key(resource), resource)
         if first is not resource:
             problems.append(
-                Problem(
+                SpecProblem(
                     resource.source,
                     resource.label,
                     "metadata.name",
@@ -217,7 +219,7 @@ def _reference_problems(resources: Sequence[Resource], broken: set[str]) -> list
                 else list(_mismatches(resource, reference, found))
             )
             problems += (
-                Problem(resource.source, resource.label, path_text(path), message)
+                SpecProblem(resource.source, resource.label, path_text(path), message)
                 for path, message in messages
             )
     problems += _circle_problems(by_key)
@@ -275,7 +277,7 @@ def _mismatches(
         yield from _other_workload(workload, found)
 
 
-def _other_workload(workload: Workload, found: ProfilingJob) -> Iterator[tuple[Place, str]]:
+def _other_workload(workload: WorkloadSpec, found: ProfilingJob) -> Iterator[tuple[Place, str]]:
     measured = found.spec.workload
     if workload != measured:
         message = (
@@ -317,7 +319,7 @@ def _walk(by_key: Mapping[Key, Resource]) -> tuple[list[Key], list[list[Key]]]:
     return list(order), circles
 
 
-def _circle_problems(by_key: Mapping[Key, Resource]) -> Iterator[Problem]:
+def _circle_problems(by_key: Mapping[Key, Resource]) -> Iterator[SpecProblem]:
     for circle in _walk(by_key)[1]:
         resource = by_key[circle[0]]
         place = next(
@@ -326,7 +328,7 @@ def _circle_problems(by_key: Mapping[Key, Resource]) -> Iterator[Problem]:
             if (reference.kind, reference.name) == circle[1][1:]
         )
         names = " → ".join(by_key[member].label for member in circle)
-        yield Problem(
+        yield SpecProblem(
             resource.source,
             resource.label,
             path_text(place),

@@ -13,62 +13,81 @@ from edgetran.api.common import (
     CandidateSummary,
     CommonSpec,
     CommonStatus,
-    Constraints,
+    ConstraintsSpec,
     ParetoFront,
-    RaySettings,
-    Workload,
+    RaySpec,
+    WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
 from edgetran.api.gptran_run import Refinement
+from edgetran.api.measures import HARDWARE, WEIGHED, with_fields
 from edgetran.api.names import MAX_NAME
-from edgetran.api.profiling_job import Measurement, Sampling
+from edgetran.api.profiling_job import MeasurementSpec, Sampling
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, distinct
+from edgetran.api.rules import Path, Rule, camel, distinct, listed
 from edgetran.api.scalars import Name, PositiveFigure, Seed, Text, list_map
 from edgetran.api.task import TaskSource, Training
 
 Weight = Annotated[float, Field(ge=0, le=100)]
 Normaliser = Annotated[float, Field(gt=0, le=1e9)]
 
+_TERMS = [camel(measure.quantity) for measure in WEIGHED]
 
-class Weights(ApiModel):
+
+def _no_weight(model: Any) -> Iterator[tuple[Path, str]]:
+    if not any(getattr(model, measure.quantity) for measure in WEIGHED):
+        yield (), "all weights are 0"
+
+
+@with_fields(
+    WEIGHED,
+    lambda measure: (
+        measure.quantity,
+        Weight,
+        Field(
+            0.0,
+            description="Weight of the task's selection metric."
+            if measure.kind == "quality"
+            else f"Weight of {measure.words}, the less the better.",
+        ),
+    ),
+)
+class WeightsSpec(ApiModel):
     """Weights of the objective; those left out are 0."""
-
-    accuracy: Weight = Field(0.0, description="Weight of the task's selection metric.")
-    latency: Weight = Field(0.0, description="Weight of latency, the less the better.")
-    energy: Weight = Field(0.0, description="Weight of energy, the less the better.")
-    peak_power: Weight = Field(0.0, description="Weight of peak power, the less the better.")
 
     RULES = (
         Rule(
             name="someWeight",
-            fields=("accuracy", "latency", "energy", "peak_power"),
-            allowed="at least one of accuracy, latency, energy and peakPower above 0",
-            check=lambda weights: (
-                [((), "all weights are 0")]
-                if not any((weights.accuracy, weights.latency, weights.energy, weights.peak_power))
-                else []
-            ),
-            cel="self.accuracy > 0.0 || self.latency > 0.0 || self.energy > 0.0 "
-            "|| self.peakPower > 0.0",
+            fields=tuple(measure.quantity for measure in WEIGHED),
+            allowed=f"at least one of {listed(_TERMS)} above 0",
+            check=_no_weight,
+            cel=" || ".join(f"self.{term} > 0.0" for term in _TERMS),
         ),
     )
 
 
+@with_fields(
+    HARDWARE,
+    lambda measure: (
+        measure.name,
+        Normaliser | None,
+        Field(None, description=f"{measure.title} that counts as 1."),
+    ),
+)
 class Normalisers(ApiModel):
     """What each cost is divided by; the range over the design space where omitted."""
 
-    latency_ms: Normaliser | None = Field(None, description="Latency that counts as 1.")
-    energy_mj: Normaliser | None = Field(None, description="Energy that counts as 1.")
-    peak_power_w: Normaliser | None = Field(None, description="Peak power that counts as 1.")
+
+_DEFAULT_WEIGHTS = {measure.quantity: measure.weight for measure in WEIGHED if measure.weight}
 
 
-class Objective(ApiModel):
+class ObjectiveSpec(ApiModel):
     """The weighted sum to maximise."""
 
-    weights: Weights = Field(
-        Weights(accuracy=0.5, latency=0.2, energy=0.2, peak_power=0.1),
-        description="Weights of accuracy and costs; 0.5, 0.2, 0.2 and 0.1 where omitted.",
+    weights: WeightsSpec = Field(
+        WeightsSpec.model_validate(_DEFAULT_WEIGHTS),
+        description="Weights of accuracy and costs; "
+        f"{listed([f'{weight:g}' for weight in _DEFAULT_WEIGHTS.values()])} where omitted.",
     )
     normalisers: Normalisers = Field(
         Normalisers(), description="What each cost is divided by before it is weighted."
@@ -127,7 +146,9 @@ class SearchSettings(ApiModel):
 class DeviceProfiling(ApiModel):
     """How devices without a ProfilingJob of their own are measured."""
 
-    measurement: Measurement = Field(Measurement(), description="How one architecture is measured.")
+    measurement: MeasurementSpec = Field(
+        MeasurementSpec(), description="How one architecture is measured."
+    )
     sampling: Sampling = Field(
         Sampling(), description="Which architectures are measured, and when it is enough."
     )
@@ -144,15 +165,15 @@ class CoDesignSearchSpec(CommonSpec):
 
     task: TaskSource = Field(description="The task that candidates are trained and judged on.")
     design_space: DesignSpaceSource = Field(description="The architectures to choose from.")
-    workload: Workload = Field(Workload(), description="Batch and length on the devices.")
+    workload: WorkloadSpec = Field(WorkloadSpec(), description="Batch and length on the devices.")
     devices: Annotated[
         tuple[SearchDevice, ...], Field(strict=False, min_length=1, max_length=32)
     ] = Field(
         description="The devices to choose from.",
         json_schema_extra=list_map("name"),
     )
-    objective: Objective = Field(Objective(), description="The weighted sum to maximise.")
-    constraints: Constraints | None = Field(None, description="Bounds that the winner meets.")
+    objective: ObjectiveSpec = Field(ObjectiveSpec(), description="The weighted sum to maximise.")
+    constraints: ConstraintsSpec | None = Field(None, description="Bounds that the winner meets.")
     search: SearchSettings = Field(
         SearchSettings(), description="How candidates are chosen, and how many are trained."
     )
@@ -166,7 +187,7 @@ class CoDesignSearchSpec(CommonSpec):
     refine: Refinement | None = Field(
         None, description="Refine the winner by a GPTranRun; not where omitted."
     )
-    ray: RaySettings = Field(RaySettings(), description="Where candidates train.")
+    ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
     seed: Seed = Field(0, description="What every random choice follows from.")
 
     RULES = (distinct("devices", key="name"),)

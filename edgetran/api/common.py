@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgetran.api.addresses import STORAGE_CHECKS, address_rules
 from edgetran.api.base import ApiModel
+from edgetran.api.measures import COSTS, HARDWARE, Measure, with_fields
 from edgetran.api.meta import ONE_CONDITION_PER_TYPE, Conditions
 from edgetran.api.rules import Path, Rule, at_least_one, exactly_one, ordered
 from edgetran.api.scalars import (
@@ -125,7 +126,7 @@ def _address_for_cluster(model: Any) -> Iterator[tuple[Path, str]]:
         yield place, given
 
 
-class RaySettings(ApiModel):
+class RaySpec(ApiModel):
     """Where trials run."""
 
     mode: Literal["local", "cluster", "kuberay"] = Field(
@@ -187,7 +188,9 @@ class CommonSpec(ApiModel):
         3, description="How often a worker that failed is started again."
     )
     pod_template: PodTemplate | None = Field(
-        None, description="A strategic merge patch over the pods that are generated."
+        None,
+        description="A strategic merge patch over the pods that are generated; it may change until "
+        "a worker ran.",
     )
     storage: Storage | None = Field(
         None,
@@ -197,6 +200,7 @@ class CommonSpec(ApiModel):
     )
 
     MUTABLE = COMMON_MUTABLE
+    UNTIL_BEGUN = frozenset({"pod_template"})
 
 
 class CommonStatus(ApiModel):
@@ -245,7 +249,7 @@ class CommonStatus(ApiModel):
     RULES: ClassVar[tuple[Rule, ...]] = (ONE_CONDITION_PER_TYPE,)
 
 
-class Workload(ApiModel):
+class WorkloadSpec(ApiModel):
     """What a device is measured with."""
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(1, description="Sequences per batch.")
@@ -254,7 +258,7 @@ class Workload(ApiModel):
     )
 
 
-class Bound(ApiModel):
+class BoundSpec(ApiModel):
     """A lower bound, an upper bound, or both, inclusive."""
 
     min: Annotated[float, Field(ge=0, le=1e12)] | None = Field(None, description="Least allowed.")
@@ -281,16 +285,23 @@ class CountBound(ApiModel):
     RULES = (at_least_one("min", "max"), ordered("min", "max"))
 
 
+def _budget(measure: Measure) -> tuple[str, Any, Any]:
+    if measure.kind == "size":
+        return (
+            measure.name,
+            CountBound | None,
+            Field(None, description=f"Number of {measure.words}."),
+        )
+    words = f"{measure.description} in {measure.unit_words}."
+    return measure.name, BoundSpec | None, Field(None, description=words)
+
+
+@with_fields(COSTS, _budget)
 class Budgets(ApiModel):
     """Bounds on what a model may cost on its device."""
 
-    latency_ms: Bound | None = Field(None, description="Latency per sequence in milliseconds.")
-    energy_mj: Bound | None = Field(None, description="Energy per sequence in millijoules.")
-    peak_power_w: Bound | None = Field(None, description="Peak power in watts.")
-    parameters: CountBound | None = Field(None, description="Number of parameters.")
 
-
-class Constraints(Budgets):
+class ConstraintsSpec(Budgets):
     """Bounds that every winner meets."""
 
     accuracy: FractionBound | None = Field(
@@ -307,6 +318,14 @@ class MeasureValue(ApiModel):
     )
 
 
+@with_fields(
+    HARDWARE,
+    lambda measure: (
+        measure.name,
+        MeasureValue | None,
+        Field(None, description=f"{measure.description}."),
+    ),
+)
 class CandidateSummary(ApiModel):
     """An architecture on a device, and how good it is."""
 
@@ -319,9 +338,6 @@ class CandidateSummary(ApiModel):
     device: Annotated[str, Field(max_length=20)] = Field(description="Name of the device.")
     accuracy: Figure | None = Field(None, description="Selection metric on validation data.")
     test_accuracy: Figure | None = Field(None, description="The metric on test data, at the end.")
-    latency_ms: MeasureValue | None = Field(None, description="Latency per sequence.")
-    energy_mj: MeasureValue | None = Field(None, description="Energy per sequence.")
-    peak_power_w: MeasureValue | None = Field(None, description="Peak power.")
     parameters: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Number of parameters."
     )
@@ -332,6 +348,16 @@ class CandidateSummary(ApiModel):
     artifact: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] | None = Field(
         None, description="SHA-256 of that artefact."
     )
+
+    def hardware(self, measure: str) -> MeasureValue | None:
+        """What it costs by the measure of that name; None where nothing was said of it."""
+        value: MeasureValue | None = getattr(self, measure)
+        return value
+
+    def value_of(self, measure: str) -> float | None:
+        """The number of `hardware`; None where it is not known."""
+        told = self.hardware(measure)
+        return None if told is None else told.value
 
 
 ParetoFront = Annotated[tuple[CandidateSummary, ...], Field(strict=False, max_length=10)]

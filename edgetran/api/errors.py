@@ -11,7 +11,7 @@ _MAX_PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SpecProblem:
     """One thing that is wrong.
 
     Attributes:
@@ -38,8 +38,8 @@ class SpecError(ValueError):
         problems: everything that is wrong, in the order of the files.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
+    def __init__(self, problems: Iterable[SpecProblem]) -> None:
+        self.problems: tuple[SpecProblem, ...] = tuple(problems)
         lines = [str(problem) for problem in self.problems[:_MAX_PROBLEMS]]
         if len(self.problems) > _MAX_PROBLEMS:
             lines.append(f"… and {len(self.problems) - _MAX_PROBLEMS} more problems")

@@ -16,9 +16,9 @@ from edgetran.api.common import (
     CommonSpec,
     CommonStatus,
     ParetoFront,
-    RaySettings,
+    RaySpec,
     Reference,
-    Workload,
+    WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
 from edgetran.api.resource import Resource, name_rule
@@ -37,7 +37,7 @@ Stage = Literal[
 ]
 
 
-class StepSizes(ApiModel):
+class StepSizesSpec(ApiModel):
     """How far one step grows or prunes, as shares of a layer of any size."""
 
     pruned_heads: Annotated[int, Field(ge=1, le=64)] = Field(
@@ -149,7 +149,9 @@ class Refinement(ApiModel):
     calibration_examples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         128, description="Training examples that taylor looks at."
     )
-    step_sizes: StepSizes = Field(StepSizes(), description="How far one step grows or prunes.")
+    step_sizes: StepSizesSpec = Field(
+        StepSizesSpec(), description="How far one step grows or prunes."
+    )
     minimum_sizes: MinimumSizes = Field(
         MinimumSizes(), description="What pruning never goes below."
     )
@@ -189,10 +191,10 @@ class GPTranRunSpec(Refinement, CommonSpec):
     model: FilePath | None = Field(None, description="Folder of the transformers model to refine.")
     task: TaskSource | None = Field(None, description="The task, for model only.")
     device: SearchDevice | None = Field(None, description="The device, for model only.")
-    workload: Workload | None = Field(
+    workload: WorkloadSpec | None = Field(
         None, description="Batch and length on the device, for model only."
     )
-    ray: RaySettings = Field(RaySettings(), description="Where children train.")
+    ray: RaySpec = Field(RaySpec(), description="Where children train.")
     seed: Seed = Field(0, description="What every random choice follows from.")
 
     MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials"})

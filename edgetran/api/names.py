@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from edgetran.api.scalars import DeviceName, Name
-
-if TYPE_CHECKING:
-    from edgetran.api.resource import Resource
 
 MAX_NAME: Final = 63
 """What a label's value, and so a Job's or a Service's name, may have at most."""
@@ -41,28 +38,22 @@ CHILD_SUFFIXES: Final = (WORKER, SPEC, STORAGE, results(LAST_RESULTS))
 """What is appended to the name of each resource, the longest where there are several."""
 
 
-def child_name(resource: Resource, suffix: str) -> str:
-    """The deterministic name `NAME-KIND-SUFFIX` of a child, KIND being the kind's short name.
-
-    Children of two resources never share a name, since a short name has no '-' in it.
-
-    Raises:
-        ValueError: the name is longer than 63 characters, which valid resources never cause.
-    """
-    return _capped(f"{resource.name}-{resource.SHORT_NAME}-{suffix}")
-
-
 def profiling_job_name(search: Name, device: DeviceName) -> str:
     """The name of the ProfilingJob that a search makes for one of its devices."""
-    return _capped(f"{search}-{device}")
+    return capped(f"{search}-{device}")
 
 
 def refinement_name(search: Name) -> str:
     """The name of the GPTranRun that a search makes for its winner."""
-    return _capped(f"{search}-refine")
+    return capped(f"{search}-refine")
 
 
-def _capped(name: str) -> str:
+def capped(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ValueError: it is longer than `MAX_NAME`, which valid resources never cause.
+    """
     if len(name) > MAX_NAME:
         raise ValueError(f"{name}: {len(name)} characters; allowed is {MAX_NAME}")
     return name

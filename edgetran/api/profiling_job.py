@@ -10,14 +10,15 @@ from pydantic import Field
 
 from edgetran.api.architecture import DesignSpaceSource
 from edgetran.api.base import ApiModel
-from edgetran.api.common import CommonSpec, CommonStatus, Reference, Workload
+from edgetran.api.common import CommonSpec, CommonStatus, Reference, WorkloadSpec
 from edgetran.api.device import Device
+from edgetran.api.measures import HARDWARE, HardwareMeasure, with_fields
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Path, Rule, distinct, exactly_one
 from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, Time, list_map
 
 
-class Measurement(ApiModel):
+class MeasurementSpec(ApiModel):
     """How one architecture is measured."""
 
     mode: Literal["quick", "standard", "reference"] = Field(
@@ -126,8 +127,10 @@ class ProfilingJobSpec(CommonSpec):
         description="Folders of transformers models to measure, every one.",
         json_schema_extra=LIST_SET,
     )
-    workload: Workload = Field(Workload(), description="Batch and length to measure with.")
-    measurement: Measurement = Field(Measurement(), description="How one architecture is measured.")
+    workload: WorkloadSpec = Field(WorkloadSpec(), description="Batch and length to measure with.")
+    measurement: MeasurementSpec = Field(
+        MeasurementSpec(), description="How one architecture is measured."
+    )
     sampling: Sampling = Field(
         Sampling(), description="Which architectures are measured, and when it is enough."
     )
@@ -157,36 +160,55 @@ class ProfilingJobSpec(CommonSpec):
     )
 
 
-class SurrogateError(ApiModel):
+class PredictionError(ApiModel):
     """How well one measure can be predicted."""
 
-    measure: Literal["latencyMs", "energyMj", "peakPowerW"] = Field(description="The measure.")
+    measure: HardwareMeasure = Field(description="The measure.")
     error: PositiveFigure | None = Field(
         None, description="Cross-validated relative error; none where it is not predictable."
     )
     reason: Text | None = Field(None, description="Why the measure is not predictable.")
 
 
+class CostRange(ApiModel):
+    """One measure over the architectures measured, per sequence, in the unit of its name."""
+
+    min: PositiveFigure = Field(description="The least.")
+    median: PositiveFigure = Field(description="The median.")
+    max: PositiveFigure = Field(description="The most.")
+
+
+@with_fields(
+    HARDWARE,
+    lambda measure: (
+        measure.name,
+        CostRange | None,
+        Field(None, description=f"{measure.description} in {measure.unit_words}."),
+    ),
+)
+class MeasuredCosts(ApiModel):
+    """What the architectures measured cost; a measure that was not sensed is left out."""
+
+
 class ProfilingJobStatus(CommonStatus):
     """How far measuring is."""
 
     measured: Annotated[int, Field(ge=0)] = Field(0, description="Architectures measured.")
-    reused: Annotated[int, Field(ge=0)] = Field(
-        0, description="Measurements taken over from earlier runs."
-    )
     unstable: Annotated[int, Field(ge=0)] = Field(
         0, description="Measurements that stayed unstable."
     )
     failed: Annotated[int, Field(ge=0)] = Field(
         0, description="Architectures that could not be measured."
     )
-    errors: Annotated[tuple[SurrogateError, ...], Field(strict=False, max_length=3)] = Field(
+    errors: Annotated[
+        tuple[PredictionError, ...], Field(strict=False, max_length=len(HARDWARE))
+    ] = Field(
         (),
         description="How well each measure can be predicted.",
         json_schema_extra=list_map("measure"),
     )
-    median_latency_ms: PositiveFigure | None = Field(
-        None, description="Median over the architectures measured."
+    costs: MeasuredCosts | None = Field(
+        None, description="Range and median of each measure over the architectures measured."
     )
     node: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="The node that was measured on."

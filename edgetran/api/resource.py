@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field, PrivateAttr
 
 from edgetran.api.base import ApiModel
+from edgetran.api.common import CommonSpec
 from edgetran.api.meta import ObjectMeta
-from edgetran.api.names import NAME_LIMITS
+from edgetran.api.names import NAME_LIMITS, capped
 from edgetran.api.rules import Path, Rule
 
 GROUP: Final = "edgetran.io"
@@ -47,6 +48,7 @@ class Resource(ApiModel):
     )
     kind: str = Field(description="Kind of the resource.")
     metadata: ObjectMeta = Field(description="What the resource is called.")
+    spec: CommonSpec = Field(description="What is asked for.")
 
     SHORT_NAME: ClassVar[str]
     PLURAL: ClassVar[str]
@@ -67,3 +69,14 @@ class Resource(ApiModel):
     def label(self) -> str:
         """`KIND/NAME`, as messages call it."""
         return f"{self.kind}/{self.metadata.name}"
+
+
+def child_name(resource: Resource, suffix: str) -> str:
+    """The deterministic name `NAME-KIND-SUFFIX` of a child, KIND being the kind's short name.
+
+    Children of two resources never share a name, since a short name has no '-' in it.
+
+    Raises:
+        ValueError: the name is longer than 63 characters, which valid resources never cause.
+    """
+    return capped(f"{resource.name}-{resource.SHORT_NAME}-{suffix}")

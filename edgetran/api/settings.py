@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgetran.api.base import ApiModel
-from edgetran.api.errors import Problem, SpecError, path_text
+from edgetran.api.errors import SpecError, SpecProblem, path_text
 from edgetran.api.explain import Type, fields_by_alias, is_list, step, suggestion, unknown_field
 from edgetran.api.resource import Resource
 from edgetran.api.validate import KINDS, label_of
@@ -112,7 +112,7 @@ def apply_settings(documents: Sequence[Document], settings: Sequence[str]) -> li
         SpecError: for settings that are malformed or are for none of the documents.
     """
     changed = list(documents)
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     for text in settings:
         try:
             changed = _apply(changed, parse_setting(text))
@@ -124,7 +124,7 @@ def apply_settings(documents: Sequence[Document], settings: Sequence[str]) -> li
 
 
 def _problem(text: str, message: str) -> SpecError:
-    return SpecError([Problem(f"--set {text[:120]}", "", "", message)])
+    return SpecError([SpecProblem(f"--set {text[:120]}", "", "", message)])
 
 
 def _apply(documents: list[Document], setting: Setting) -> list[Document]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edgetran.api.base import RULES_LATER, ApiModel
 from edgetran.api.codesign_search import CoDesignSearch
-from edgetran.api.errors import Problem, SpecError, path_text
+from edgetran.api.errors import SpecError, SpecProblem, path_text
 from edgetran.api.explain import (
     explain,
     field_type,
@@ -45,7 +45,7 @@ def parse_resource(data: Any, source: str = "") -> Resource:
     found_where = not_plain(data)
     if found_where is not None:
         place, message = found_where
-        raise SpecError([Problem(source, label_of(data), path_text(place), message)])
+        raise SpecError([SpecProblem(source, label_of(data), path_text(place), message)])
     problems = list(_envelope_problems(data, source))
     if problems:
         raise SpecError(problems)
@@ -53,7 +53,9 @@ def parse_resource(data: Any, source: str = "") -> Resource:
     resource, found = _validate(kind, data)
     if found or resource is None:
         label = label_of(data)
-        raise SpecError(Problem(source, label, path_text(path), message) for path, message in found)
+        raise SpecError(
+            SpecProblem(source, label, path_text(path), message) for path, message in found
+        )
     resource._source = source
     return resource
 
@@ -68,10 +70,10 @@ def label_of(data: Any) -> str:
     return "/".join(words)
 
 
-def _envelope_problems(data: Any, source: str) -> Iterator[Problem]:
+def _envelope_problems(data: Any, source: str) -> Iterator[SpecProblem]:
     """What keeps a document from being one of our kinds at all."""
     if not isinstance(data, Mapping):
-        yield Problem(
+        yield SpecProblem(
             source,
             "",
             "",
@@ -83,11 +85,11 @@ def _envelope_problems(data: Any, source: str) -> Iterator[Problem]:
     version, kind = data.get("apiVersion"), data.get("kind")
     if version != API_VERSION:
         said = "missing" if version is None else f"{given(version)} was given"
-        yield Problem(source, label, "apiVersion", f"{said}; allowed is {API_VERSION}")
+        yield SpecProblem(source, label, "apiVersion", f"{said}; allowed is {API_VERSION}")
     if not isinstance(kind, str) or kind not in KINDS:
         said = "missing" if kind is None else f"{given(kind)} was given"
         hint = suggestion(kind, KINDS) if isinstance(kind, str) else ""
-        yield Problem(
+        yield SpecProblem(
             source, label, "kind", f"{said}{hint or ';'} allowed is one of {', '.join(KINDS)}"
         )
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from edgetran.api.errors import Problem, SpecError, path_text
+from edgetran.api.errors import SpecError, SpecProblem, path_text
 from edgetran.api.plain import MAX_VALUES, not_plain
 
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -153,10 +153,10 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
         SpecError: naming file and line of what is not YAML, not safe or not plain.
     """
     documents: list[Document] = []
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     if len(text) > MAX_BYTES:
         raise SpecError(
-            [Problem(source, "", "", f"{len(text)} characters; allowed are {MAX_BYTES}")]
+            [SpecProblem(source, "", "", f"{len(text)} characters; allowed are {MAX_BYTES}")]
         )
     try:
         text.encode()
@@ -171,7 +171,7 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
             if data is None:
                 continue
             if (found := not_plain(data)) is not None:
-                problems.append(Problem(f"{source}:{line}", "", path_text(found[0]), found[1]))
+                problems.append(SpecProblem(f"{source}:{line}", "", path_text(found[0]), found[1]))
             documents.append(Document(source, line, data))
     except yaml.MarkedYAMLError as error:
         problems.append(_syntax_problem(error, text, source))
@@ -179,27 +179,27 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
         before = text.encode()[: error.position].decode(errors="ignore")  # it counts bytes
         problems.append(_forbidden(error.character, before, source))
     except RecursionError:
-        problems.append(Problem(source, "", "", "nested too deeply; allowed are 50 levels"))
+        problems.append(SpecProblem(source, "", "", "nested too deeply; allowed are 50 levels"))
     except (yaml.YAMLError, ValueError) as error:
-        problems.append(Problem(source, "", "", f"not YAML: {error}"))
+        problems.append(SpecProblem(source, "", "", f"not YAML: {error}"))
     if problems:
         raise SpecError(problems)
     return documents
 
 
-def _forbidden(character: str | int, before: str, source: str) -> Problem:
+def _forbidden(character: str | int, before: str, source: str) -> SpecProblem:
     code = ord(character) if isinstance(character, str) else character
     line = before.count("\n") + 1
-    return Problem(f"{source}:{line}", "", "", f"the character {code} is not allowed in YAML")
+    return SpecProblem(f"{source}:{line}", "", "", f"the character {code} is not allowed in YAML")
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, source: str) -> SpecProblem:
     mark = error.problem_mark or error.context_mark
     last = text.count("\n")  # libyaml counts a line more where the last one has no end
     place = f"{source}:{min(mark.line, last) + 1}" if mark else source
     said = ", ".join(part for part in (error.context, error.problem) if part)
     column = f" (column {mark.column + 1})" if mark else ""
-    return Problem(place, "", "", f"not YAML: {said}{column}")
+    return SpecProblem(place, "", "", f"not YAML: {said}{column}")
 
 
 def read_files(paths: Iterable[str | Path]) -> list[Document]:
@@ -209,7 +209,7 @@ def read_files(paths: Iterable[str | Path]) -> list[Document]:
         SpecError: with every problem of every file.
     """
     documents: list[Document] = []
-    problems: list[Problem] = []
+    problems: list[SpecProblem] = []
     for path in paths:
         try:
             for file in _files(Path(path)):
@@ -217,11 +217,15 @@ def read_files(paths: Iterable[str | Path]) -> list[Document]:
         except SpecError as error:
             problems += error.problems
         except UnicodeDecodeError:
-            problems.append(Problem(str(path), "", "", "not UTF-8 text; allowed is YAML in UTF-8"))
+            problems.append(
+                SpecProblem(str(path), "", "", "not UTF-8 text; allowed is YAML in UTF-8")
+            )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             problems.append(
-                Problem(str(path), "", "", f"{reason}; allowed is a YAML file or a folder of them")
+                SpecProblem(
+                    str(path), "", "", f"{reason}; allowed is a YAML file or a folder of them"
+                )
             )
     if problems:
         raise SpecError(problems)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from edgetran.cli.errors import errors
+from edgetran.space import sampling
 
 devices_app = typer.Typer(
     help="The devices that a search can choose from, and what this host offers.",
@@ -125,7 +126,7 @@ def show(
         workload = Workload(batch, length)
         roof = roofline(device, precision)
         count = min(architectures, space.cardinality())
-        drawn = tuple(space.sample(count, np.random.default_rng(seed)))
+        drawn = tuple(sampling.sample(space, count, np.random.default_rng(seed)))
         chart = RooflineChart(
             device=device,
             roofline=roof,

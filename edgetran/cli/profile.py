@@ -87,24 +87,26 @@ def profile(
         ),
     ] = None,
     batch: Annotated[
-        int | None, _option(api.Workload, "batch_size", "--batch", panel=_WHAT)
+        int | None, _option(api.WorkloadSpec, "batch_size", "--batch", panel=_WHAT)
     ] = None,
     length: Annotated[
-        int | None, _option(api.Workload, "sequence_length", "--length", panel=_WHAT)
+        int | None, _option(api.WorkloadSpec, "sequence_length", "--length", panel=_WHAT)
     ] = None,
-    mode: Annotated[str | None, _option(api.Measurement, "mode", "--mode", panel=_HOW)] = None,
+    mode: Annotated[str | None, _option(api.MeasurementSpec, "mode", "--mode", panel=_HOW)] = None,
     max_repeats: Annotated[
-        int | None, _option(api.Measurement, "max_repeats", "--max-repeats", panel=_HOW)
+        int | None, _option(api.MeasurementSpec, "max_repeats", "--max-repeats", panel=_HOW)
     ] = None,
     passes: Annotated[
-        int | None, _option(api.Measurement, "passes", "--passes", panel=_HOW)
+        int | None, _option(api.MeasurementSpec, "passes", "--passes", panel=_HOW)
     ] = None,
     max_drift: Annotated[
-        float | None, _option(api.Measurement, "max_drift", "--max-drift", panel=_HOW)
+        float | None, _option(api.MeasurementSpec, "max_drift", "--max-drift", panel=_HOW)
     ] = None,
     cool_down: Annotated[
         float | None,
-        _option(api.Measurement, "cool_down_seconds", "--cool-down", panel=_HOW, metavar="SECONDS"),
+        _option(
+            api.MeasurementSpec, "cool_down_seconds", "--cool-down", panel=_HOW, metavar="SECONDS"
+        ),
     ] = None,
     power: Annotated[
         str | None,
@@ -257,7 +259,7 @@ def _design_space(text: str) -> Any:
     documents = read_files([text])
     if len(documents) != 1:
         problem = f"{len(documents)} documents were given; allowed is one design space"
-        raise api.SpecError([api.Problem(text, "", "", problem)])
+        raise api.SpecError([api.SpecProblem(text, "", "", problem)])
     data = documents[0].data
     if isinstance(data, dict):
         data.pop("name", None)  # a design space is called something in its own file alone

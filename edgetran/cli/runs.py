@@ -124,7 +124,7 @@ def run_bundle(
 
     from edgetran.records import JsonLog
     from edgetran.runner.folder import RunFolder
-    from edgetran.runner.inputs import Inputs
+    from edgetran.runner.inputs import RunInputs
     from edgetran.runner.progress import TerminalProgress
     from edgetran.runner.run import run_chain
 
@@ -132,7 +132,7 @@ def run_bundle(
     with RunFolder(path) as folder:
         continued = folder.claim(api.dump(*chain.resources), resume=resume)
         if continued:
-            Inputs(folder, chain, Path.cwd()).check(complete=folder.complete)
+            RunInputs(folder, chain, Path.cwd()).check(complete=folder.complete)
         if folder.complete:
             console.print(f"{path}: this run is complete; its result again:\n", highlight=False)
             _show(folder, console)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, Literal, Self, get_args
+
+from edgetran.api.measures import BY_NAME, HARDWARE, Measure
 
 Source = Literal["measured", "predicted", "simulated", "counted"]
 """Where a figure comes from: measured on hardware, predicted by a surrogate fitted to
@@ -106,42 +108,46 @@ class HardwareFigures:
     @classmethod
     def infeasible(cls, source: Source, reason: str) -> Self:
         """Figures of an architecture that the device cannot run, for `reason`."""
-        return cls(
-            Figure.missing("ms", source, reason),
-            Figure.missing("mJ", source, reason),
-            Figure.missing("W", source, reason),
-            feasible=False,
-            infeasible_reason=reason,
-        )
+        missing: dict[str, Any] = {
+            each.name: Figure.missing(each.unit, source, reason) for each in HARDWARE
+        }
+        return cls(**missing, feasible=False, infeasible_reason=reason)
+
+    def of(self, measure: Measure) -> Figure:
+        """The figure of a measure."""
+        figure: Figure = getattr(self, measure.name)
+        return figure
+
+    def by_alias(self) -> dict[str, Figure]:
+        """The figures by the names that results call them by, such as `latencyMs`."""
+        return {each.alias: self.of(each) for each in HARDWARE}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        data: dict[str, Any] = {
-            "latency_ms": self.latency_ms.to_dict(),
-            "energy_mj": self.energy_mj.to_dict(),
-            "peak_power_w": self.peak_power_w.to_dict(),
-            "feasible": self.feasible,
-        }
+        data: dict[str, Any] = {each.name: self.of(each).to_dict() for each in HARDWARE}
+        data["feasible"] = self.feasible
         if self.infeasible_reason is not None:
             data["infeasible_reason"] = self.infeasible_reason
         return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`; a measure with a default may be absent from older data.
 
         Raises:
             FigureError: when a figure is absent or cannot be.
         """
-        for key in ("latency_ms", "energy_mj", "peak_power_w"):
-            if key not in data:
-                raise FigureError(f"{key}: missing from the hardware figures")
+        known = {field.name: field.default for field in fields(cls)}
+        for name in (each.name for each in HARDWARE):
+            if name not in data and known[name] is MISSING:
+                raise FigureError(f"{name}: missing from the hardware figures")
+        told: dict[str, Any] = {
+            name: Figure.from_dict(data[name]) for name in known if name in BY_NAME and name in data
+        }
         return cls(
-            Figure.from_dict(data["latency_ms"]),
-            Figure.from_dict(data["energy_mj"]),
-            Figure.from_dict(data["peak_power_w"]),
-            data.get("feasible", True),
-            data.get("infeasible_reason"),
+            **told,
+            feasible=data.get("feasible", True),
+            infeasible_reason=data.get("infeasible_reason"),
         )
 
 

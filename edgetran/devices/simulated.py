@@ -132,9 +132,9 @@ class SimulatedDevice:
         sequences = workload.batch_size
         energy_j = float(durations_s @ powers_w)
         return HardwareFigures(
-            Figure(float(durations_s.sum()) * 1e3 / sequences, "ms", "simulated"),
-            Figure(energy_j * 1e3 / sequences, "mJ", "simulated"),
-            Figure(_peak_w(durations_s, powers_w, PEAK_WINDOW_S), "W", "simulated"),
+            latency_ms=Figure(float(durations_s.sum()) * 1e3 / sequences, "ms", "simulated"),
+            energy_mj=Figure(energy_j * 1e3 / sequences, "mJ", "simulated"),
+            peak_power_w=Figure(_peak_w(durations_s, powers_w, PEAK_WINDOW_S), "W", "simulated"),
         )
 
     def why_infeasible(

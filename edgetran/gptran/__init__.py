@@ -4,11 +4,11 @@ from edgetran.gptran.blocks import GPTranError, Importance, Removal
 from edgetran.gptran.drawing import draw_tree
 from edgetran.gptran.judge import Judge
 from edgetran.gptran.loop import BudgetError, GPTranResult, run_gptran
+from edgetran.gptran.model_trainer import Evaluation, ModelTrainer
 from edgetran.gptran.plan import GPTranPlan
 from edgetran.gptran.steps import GROW_STAGES, PRUNE_STAGES, STAGES, Step, StepSizes
-from edgetran.gptran.task_workshop import TaskWorkshop
+from edgetran.gptran.task_trainer import TaskTrainer
 from edgetran.gptran.tree import Node, Round, Tree, read_tree
-from edgetran.gptran.workshop import Evaluation, Workshop
 
 __all__ = [
     "GROW_STAGES",
@@ -21,14 +21,14 @@ __all__ = [
     "GPTranResult",
     "Importance",
     "Judge",
+    "ModelTrainer",
     "Node",
     "Removal",
     "Round",
     "Step",
     "StepSizes",
-    "TaskWorkshop",
+    "TaskTrainer",
     "Tree",
-    "Workshop",
     "draw_tree",
     "read_tree",
     "run_gptran",

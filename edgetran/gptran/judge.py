@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from edgetran.api.measures import HARDWARE
 from edgetran.devices import HardwareFigures
 from edgetran.gptran.plan import GPTranPlan
 from edgetran.gptran.steps import GROW_STAGES
@@ -36,9 +37,9 @@ class Judge:
     def cost(self, parameters: int, hardware: HardwareFigures) -> float:
         """Cost relative to the root's, 1 being equal."""
         ratios = [parameters / self.root.parameters]
-        for name in ("latency_ms", "energy_mj"):
-            value = getattr(hardware, name).value
-            reference = getattr(self.root.hardware, name).value
+        for measure in (each for each in HARDWARE if each.summable):
+            value = hardware.of(measure).value
+            reference = self.root.hardware.of(measure).value
             if value and reference:
                 ratios.append(value / reference)
         return math.prod(ratios) ** (1 / len(ratios))

@@ -22,11 +22,11 @@ import numpy as np
 
 from edgetran.gptran.blocks import GPTranError
 from edgetran.gptran.judge import Judge
+from edgetran.gptran.model_trainer import ModelTrainer
 from edgetran.gptran.plan import GPTranPlan
 from edgetran.gptran.proposing import Proposer
 from edgetran.gptran.steps import Step
 from edgetran.gptran.tree import ROOT_ID, Node, Round, Tree
-from edgetran.gptran.workshop import Workshop
 from edgetran.profiling import Predictor
 from edgetran.progress import Progress, SilentProgress
 from edgetran.search import HARDWARE_MEASURES, Measures
@@ -73,7 +73,7 @@ class GPTranResult:
 
 def run_gptran(
     plan: GPTranPlan,
-    workshop: Workshop,
+    trainer: ModelTrainer,
     *,
     predictor: Predictor,
     pool: TrialPool,
@@ -84,7 +84,7 @@ def run_gptran(
 
     Args:
         plan: what to do.
-        workshop: holds the model to begin with; makes and judges models of its task.
+        trainer: holds the model to begin with; makes and judges models of its task.
         predictor: predicts what an architecture costs on the device.
         pool: trains the children of a round in parallel.
         folder: holds `tree.jsonl` and, under `nodes`, every trained child.
@@ -95,20 +95,20 @@ def run_gptran(
         GPTranError: the folder belongs to another plan, or every child of a round failed.
     """
     folder = Path(folder)
-    tree = Tree(folder / "tree.jsonl", {**plan.identity, "children": dict(workshop.settings)})
-    root_node = tree.root or _plant(plan, tree, workshop, predictor)
+    tree = Tree(folder / "tree.jsonl", {**plan.identity, "children": dict(trainer.settings)})
+    root_node = tree.root or _plant(plan, tree, trainer, predictor)
     judge = Judge(plan, root_node)
-    proposer = Proposer(judge, workshop, predictor)
+    proposer = Proposer(judge, trainer, predictor)
     run = _Run(tree, judge, proposer, pool, progress or SilentProgress())
     run.to_end()
     return _result(judge, tree, run.checkpoint(judge.best(tree)))
 
 
-def _plant(plan: GPTranPlan, tree: Tree, workshop: Workshop, predictor: Predictor) -> Node:
+def _plant(plan: GPTranPlan, tree: Tree, trainer: ModelTrainer, predictor: Predictor) -> Node:
     """Judge the model that the run begins with and record it."""
-    checkpoint = workshop.root
-    architecture = workshop.architecture(checkpoint)
-    parameters = workshop.parameters(architecture)
+    checkpoint = trainer.root
+    architecture = trainer.architecture(checkpoint)
+    parameters = trainer.parameters(architecture)
     hardware = predictor.predict([architecture])[0]
     measures = Measures.untrained(hardware, parameters)
     for name in plan.budgets.bounds():
@@ -118,7 +118,7 @@ def _plant(plan: GPTranPlan, tree: Tree, workshop: Workshop, predictor: Predicto
                 f"budgets.{name}: cannot be kept on {predictor.device}, where it is not known "
                 f"({figure.reason}); remove the budget or choose another device"
             )
-    evaluation = workshop.evaluate(checkpoint)
+    evaluation = trainer.evaluate(checkpoint)
     node = Node(
         id=ROOT_ID,
         parent=None,
@@ -169,7 +169,7 @@ class _Run:
     def checkpoint(self, node: Node) -> Path:
         """Folder of a trained node's weights, which are trained again where they are lost."""
         if node.parent is None:
-            return self.proposer.workshop.root
+            return self.proposer.trainer.root
         folder = self.tree.checkpoint(node)
         if folder.is_dir():
             return folder
@@ -276,11 +276,11 @@ class _Run:
         )
 
     def _submit(self, node: Node, step: Step, parent: Node, seed: int) -> Node:
-        workshop = self.proposer.workshop
+        trainer = self.proposer.trainer
         start = self._start_folder(node.id)
-        ratio = workshop.start(step, self.checkpoint(parent), start, seed)
+        ratio = trainer.start(step, self.checkpoint(parent), start, seed)
         checkpoint = Path("nodes") / node.id
-        spec = workshop.trial(node.architecture, start, self.tree.folder / checkpoint, seed)
+        spec = trainer.trial(node.architecture, start, self.tree.folder / checkpoint, seed)
         self.pool.submit(node.id, spec)
         return replace(node, transfer_ratio=ratio, checkpoint=checkpoint.as_posix())
 
@@ -289,7 +289,7 @@ class _Run:
             node = replace(node, state="failed", reason=outcome.error, checkpoint=None)
             self.progress.log(f"GPTran child {node.id} failed: {outcome.error}")
         else:
-            evaluation = self.proposer.workshop.judge(outcome)
+            evaluation = self.proposer.trainer.judge(outcome)
             node = replace(
                 node,
                 state="trained",

@@ -72,6 +72,7 @@ class GPTranPlan:
         Not `cycles` and `patience`: they say how far it grows, and a tree may be continued further.
         """
         data: dict[str, Any] = _listed(asdict(self))
+        data["budgets"] = {name: asdict(bound) for name, bound in self.budgets.bounds().items()}
         del data["cycles"], data["patience"]
         return data
 

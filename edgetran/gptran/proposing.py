@@ -13,9 +13,9 @@ from edgetran.devices import HardwareFigures
 from edgetran.gptran import growing, pruning
 from edgetran.gptran.blocks import Importance, Values
 from edgetran.gptran.judge import Judge
+from edgetran.gptran.model_trainer import ModelTrainer
 from edgetran.gptran.steps import GROW_STAGES, Step, StepSizes, choose_steps, step_values
 from edgetran.gptran.tree import Node
-from edgetran.gptran.workshop import Workshop
 from edgetran.profiling import Predictor
 from edgetran.search import Measures
 from edgetran.space import Architecture
@@ -40,7 +40,7 @@ class Proposer:
     """Proposes the children of a node under one plan and for one device."""
 
     judge: Judge
-    workshop: Workshop
+    trainer: ModelTrainer
     predictor: Predictor
 
     def propose(
@@ -56,7 +56,7 @@ class Proposer:
             known: graph hashes that must not come again.
         """
         plan = self.judge.plan
-        importance = self.workshop.importance(checkpoint)
+        importance = self.trainer.importance(checkpoint)
         steps = [
             step
             for step in PROPOSERS[stage](node.architecture, importance, plan.sizes)
@@ -67,7 +67,7 @@ class Proposer:
         values = self._values(steps, node)
         if stage in GROW_STAGES:
             shortlist = np.argsort(-values, kind="stable")[: SHORTLIST * plan.samples_per_stage]
-            steps = self.workshop.with_measured_gains(checkpoint, [steps[i] for i in shortlist])
+            steps = self.trainer.with_measured_gains(checkpoint, [steps[i] for i in shortlist])
             values = self._values(steps, node)
         rng = np.random.default_rng([plan.seed, number])
         chosen: list[Step] = []
@@ -81,7 +81,7 @@ class Proposer:
     def measures(self, architecture: Architecture) -> Measures:
         """What is known of an architecture before it is trained."""
         return Measures.untrained(
-            self._predict([architecture])[0], self.workshop.parameters(architecture)
+            self._predict([architecture])[0], self.trainer.parameters(architecture)
         )
 
     def is_kept(self, measures: Measures, parent: Node) -> bool:
@@ -92,7 +92,7 @@ class Proposer:
     def _values(self, steps: Sequence[Step], parent: Node) -> Values:
         architectures = [step.architecture for step in steps]
         costs = [
-            self.judge.cost(self.workshop.parameters(architecture), hardware)
+            self.judge.cost(self.trainer.parameters(architecture), hardware)
             for architecture, hardware in zip(
                 architectures, self._predict(architectures), strict=True
             )

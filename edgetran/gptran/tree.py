@@ -263,11 +263,17 @@ def _check_plan(path: str | os.PathLike[str], first: Mapping[str, Any], plan: An
         raise GPTranError(
             f"{path}: is not a tree of schema version {SCHEMA_VERSION}; give another folder"
         )
-    if first["plan"] != plan:
-        different = sorted(
-            key for key in {*first["plan"], *plan} if first["plan"].get(key) != plan.get(key)
-        )
+    old, new = _without_nulls(first["plan"]), _without_nulls(plan)
+    if old != new:
+        different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         raise GPTranError(
             f"{path}: belongs to a run with other settings ({', '.join(different)}); "
             "continue it with the same ones or give another folder"
         )
+
+
+def _without_nulls(value: Any) -> Any:
+    """The data without keys that say nothing: logs of before a measure was added lack its bound."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    return value

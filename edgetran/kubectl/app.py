@@ -15,6 +15,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from edgetran.api.wire import SUMMARY_KEY
 from edgetran.cli.errors import BAD_INPUT, errors, fail
 from edgetran.kubectl.boards_view import boards_of, boards_view
 from edgetran.kubectl.cluster import Cluster, NotFoundError
@@ -273,7 +274,7 @@ def _summary(cluster: Cluster, data: Data) -> dict[str, Any] | None:
     """What the worker last said of itself; None before it said anything."""
     first = cluster.config_map(results_name(data, 0))
     try:
-        summary = json.loads(((first or {}).get("data") or {})["summary.json"])
+        summary = json.loads(((first or {}).get("data") or {})[SUMMARY_KEY])
     except (KeyError, ValueError):
         return None
     return summary if isinstance(summary, dict) else None

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgetran.api import ConditionType
-from edgetran.kubectl.cluster import BOARD_LABEL
+from edgetran.api.wire import DEVICE_LABEL
 from edgetran.kubectl.reading import Data, has_ended, is_true, status_of
 
 
@@ -68,8 +68,8 @@ def boards_view(boards: Sequence[Board]) -> RenderableType:
     """
     if not boards:
         return Text(
-            f"No node is a device: none has the label {BOARD_LABEL}. Say which ones are: "
-            f"kubectl label node NODE {BOARD_LABEL}=NAME"
+            f"No node is a device: none has the label {DEVICE_LABEL}. Say which ones are: "
+            f"kubectl label node NODE {DEVICE_LABEL}=NAME"
         )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for title in ("Device", "Node", "State", "Measures now", "Queue", "Taints"):
@@ -110,7 +110,7 @@ def _board(node: Data, jobs: Sequence[Data]) -> Board:
     )
     return Board(
         node=name,
-        device=labels.get(BOARD_LABEL, ""),
+        device=labels.get(DEVICE_LABEL, ""),
         architecture=labels.get("kubernetes.io/arch", ""),
         ready=ready,
         schedulable=not spec.get("unschedulable"),

@@ -17,9 +17,7 @@ from typing import Any, Final
 import yaml
 
 from edgetran.api import GROUP, KINDS, VERSION
-
-BOARD_LABEL: Final = "edgetran.io/device"
-"""Says on a node which device it is."""
+from edgetran.api.wire import DEVICE_LABEL
 
 OPERATOR_LABELS: Final = "app.kubernetes.io/part-of=edgetran,app.kubernetes.io/component=operator"
 """What the chart's Deployment carries."""
@@ -162,7 +160,7 @@ class Cluster:
     def boards(self) -> list[dict[str, Any]]:
         """The nodes that are devices, by name."""
         with self._answers():
-            nodes = self._json(self._core.list_node, label_selector=BOARD_LABEL)["items"]
+            nodes = self._json(self._core.list_node, label_selector=DEVICE_LABEL)["items"]
         return sorted(nodes, key=lambda node: str(node["metadata"]["name"]))
 
     def log(

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from edgetran.api import KINDS
 from edgetran.api.names import SPEC, STORAGE, WORKER
+from edgetran.api.wire import WORK_FILE
 from edgetran.kubectl.cluster import Cluster, NotFoundError
 from edgetran.kubectl.reading import Data, label
 from edgetran.kubectl.transfer import (
@@ -168,7 +169,7 @@ def _kept(cluster: Cluster, data: Data) -> _Kept:
     work = cluster.config_map(f"{prefix}-{SPEC}")
     if work is None:
         raise NotFoundError(f"{label(data)} has no files yet: it did not begin")
-    folder = str(json.loads(work["data"]["work.json"])["folder"])
+    folder = str(json.loads(work["data"][WORK_FILE])["folder"])
     if storage.get("uri"):
         raise TransferError(
             f"{label(data)}: its files are at {storage['uri'].rstrip('/')}/{folder}; fetch them "

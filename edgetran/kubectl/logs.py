@@ -6,12 +6,10 @@ import json
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Final
 
+from edgetran.api.wire import WORKER_CONTAINER, run_selector
 from edgetran.kubectl.cluster import Cluster, ClusterError, NotFoundError
 from edgetran.kubectl.reading import Data, label, status_of
-
-_WORKER: Final = "worker"
 
 
 def newest_pods(cluster: Cluster, data: Data) -> list[Data]:
@@ -21,7 +19,7 @@ def newest_pods(cluster: Cluster, data: Data) -> list[Data]:
         NotFoundError: there is none; the sentence says whose logs there are instead.
     """
     kind, name = data["kind"], data["metadata"]["name"]
-    pods = cluster.pods(f"edgetran.io/kind={kind},edgetran.io/name={name}")
+    pods = cluster.pods(run_selector(kind, name))
     if pods:
         running: list[Data] = [pod for pod in pods if _phase(pod) == "Running"]
         return running or [pods[-1]]
@@ -103,7 +101,7 @@ def _log(cluster: Cluster, pod: Data, *, follow: bool, tail: int | None) -> Iter
     if _phase(pod) == "Pending":
         raise NotFoundError(f"pod {pod['metadata']['name']} has not begun: {_why_pending(pod)}")
     names = [container["name"] for container in pod["spec"]["containers"]]
-    container = _WORKER if _WORKER in names else names[0]
+    container = WORKER_CONTAINER if WORKER_CONTAINER in names else names[0]
     return cluster.log(pod["metadata"]["name"], container, follow=follow, tail=tail)
 
 

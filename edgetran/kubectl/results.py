@@ -28,7 +28,7 @@ def fetch_run(cluster: Cluster, data: Data, folder: Path) -> Path:
     """
     from edgetran.records import RecordError, write_atomically
     from edgetran.runner.folder import RunFolder
-    from edgetran.runner.interim import interim_result
+    from edgetran.runner.partial_result import partial_result
 
     if not _write(cluster, data, folder):
         over = "has ended and nothing was published" if has_ended(data) else "has nothing to show"
@@ -40,7 +40,7 @@ def fetch_run(cluster: Cluster, data: Data, folder: Path) -> Path:
     run = RunFolder(folder)
     if not run.complete:
         try:
-            result = interim_result(run, resource, search)
+            result = partial_result(run, resource, search)
         except (RecordError, ValueError) as error:
             raise ClusterError(f"{label(data)}: its results cannot be read: {error}") from None
     else:
@@ -68,7 +68,7 @@ def _write(cluster: Cluster, data: Data, folder: Path) -> bool:
 
 def _parts(cluster: Cluster, data: Data) -> Iterator[bytes]:
     """The parts' bytes in order, until the first that is not there."""
-    from edgetran.runner.published import PART_KEY
+    from edgetran.api.wire import PART_KEY
 
     number = 0
     while (part := cluster.config_map(results_name(data, number))) is not None:
@@ -85,7 +85,7 @@ def _asked(data: Data) -> Resource:
 
 def _search_of(cluster: Cluster, resource: Resource) -> CoDesignSearch | None:
     """The search that a refinement refers to; it knows devices, task and workload."""
-    reference = getattr(resource.spec, "search_ref", None)  # type: ignore[attr-defined]
+    reference = getattr(resource.spec, "search_ref", None)
     if reference is None:
         return None
     data = cluster.resource("CoDesignSearch", reference.name)

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgetran.api import ConditionType
+from edgetran.api.measures import COSTS, HARDWARE
+from edgetran.api.wire import Steps, WorkerSummary
 from edgetran.kubectl.reading import Data, age, condition, label, moment, status_of
 
 _STYLES: Final = {"True": "green", "False": "red", "Unknown": "yellow"}
@@ -21,14 +23,11 @@ _BAR_WIDTH: Final = 30
 _MEASURES: Final = {
     "accuracy": ("Accuracy", ""),
     "testAccuracy": ("Test accuracy", ""),
-    "latencyMs": ("Latency", "ms"),
-    "energyMj": ("Energy", "mJ"),
-    "peakPowerW": ("Peak power", "W"),
-    "parameters": ("Parameters", ""),
+    **{each.alias: (each.title, each.unit) for each in COSTS},
     "objective": ("Objective", ""),
 }
 _COUNTS: Final = {
-    "measured": "measured", "reused": "reused", "unstable": "unstable",
+    "measured": "measured", "unstable": "unstable",
     "running": "running", "succeeded": "succeeded", "infeasible": "infeasible",
     "trained": "trained", "nodes": "models in the tree", "failed": "failed",
 }  # fmt: skip
@@ -53,6 +52,7 @@ def status_view(data: Data, summary: Data | None, now: datetime) -> RenderableTy
     ]
     parts += _conditions(status, now)
     parts += _devices(status)
+    parts += _costs(status)
     parts += _errors(status)
     parts += _candidates(status)
     parts += _places(data, status)
@@ -89,16 +89,16 @@ def _headline(data: Data) -> Text:
 
 def _progress(data: Data, summary: Data | None, now: datetime) -> Iterator[RenderableType]:
     status = status_of(data)
-    text = str((summary or {}).get("progress") or status.get("progress") or "")
-    done, _, total = text.partition("/")
+    said = WorkerSummary.read(summary or {})
+    text = said.progress or str(status.get("progress") or "")
+    steps = Steps.read(text)
     counts = [f"{status[key]} {words}" for key, words in _COUNTS.items() if status.get(key)]
-    if done.isdecimal() and total.isdecimal() and int(total):
-        filled = round(_BAR_WIDTH * min(1.0, int(done) / int(total)))
+    if steps is not None and steps.total:
+        filled = round(_BAR_WIDTH * min(1.0, steps.done / steps.total))
         line = Text.assemble(
             ("█" * filled, "cyan"), ("░" * (_BAR_WIDTH - filled), "dim"), f" {text}"
         )
-        stage = (summary or {}).get("stage") or status.get("stage")
-        for part in (stage, _time_left(summary, now)):
+        for part in (said.stage or status.get("stage"), _time_left(said, now)):
             if part:
                 line.append(f"  {part}")
         yield line
@@ -106,12 +106,12 @@ def _progress(data: Data, summary: Data | None, now: datetime) -> Iterator[Rende
         yield Text(", ".join(counts), "dim")
 
 
-def _time_left(summary: Data | None, now: datetime) -> str:
+def _time_left(summary: WorkerSummary, now: datetime) -> str:
     """The worker's own estimate, less the time since it was made; empty where it has ended."""
-    left = (summary or {}).get("timeLeftSeconds")
-    if summary is None or not isinstance(left, int | float) or summary.get("finished"):
+    left = summary.time_left_seconds
+    if left is None or summary.finished:
         return ""
-    then = moment(summary.get("updated"))
+    then = moment(summary.updated)
     if then is not None:
         left = max(0.0, left - (now - then).total_seconds())
     minutes, seconds = divmod(round(left), 60)
@@ -172,9 +172,20 @@ def _errors(status: Data) -> Iterator[RenderableType]:
             Text(str(each.get("reason") or ""), "dim"),
         )
     yield table
-    median = status.get("medianLatencyMs")
-    if median is not None:
-        yield Text(f"Median latency {_number(median)} ms.", "dim")
+
+
+def _costs(status: Data) -> Iterator[RenderableType]:
+    """What the architectures measured cost."""
+    costs = status.get("costs") or {}
+    titles = ("Least", "Median", "Most")
+    table = _table("Measured", *titles, right=titles)
+    for each in HARDWARE:
+        found = costs.get(each.alias)
+        if found:
+            values = (found["min"], found["median"], found["max"])
+            table.add_row(each.description, *(f"{_number(value)} {each.unit}" for value in values))
+    if table.row_count:
+        yield table
 
 
 def _candidates(status: Data) -> Iterator[RenderableType]:

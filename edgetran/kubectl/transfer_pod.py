@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from edgetran import __version__
+from edgetran.api.wire import STORAGE_PATH
 from edgetran.kubectl.cluster import Cluster, ClusterError
 from edgetran.kubectl.transfer import BrokenOffError, CommandError, TransferError
 
-MOUNT_PATH: Final = "/var/lib/edgetran/storage"
+MOUNT_PATH: Final = STORAGE_PATH
 CONTAINER: Final = "transfer"
 LABEL: Final = "edgetran-transfer"
 DEFAULT_IMAGE: Final = f"edgetran-worker:{__version__}-cpu"

@@ -14,7 +14,14 @@ from typing import Final
 import numpy as np
 
 from edgetran.profiling.surrogate import Surrogate
-from edgetran.space import Architecture, DesignSpace, SamplingMethod, feature_matrix
+from edgetran.space import (
+    Architecture,
+    DesignSpace,
+    SamplingMethod,
+    feature_matrix,
+    sampling,
+    steps,
+)
 
 _NEIGHBOURS: Final = 0.5  # of the pool size: one-step changes of what is measured
 
@@ -23,7 +30,7 @@ def initial_architectures(
     space: DesignSpace, n: int, method: SamplingMethod, rng: np.random.Generator
 ) -> list[Architecture]:
     """The first `n` distinct architectures (all of the space where it has no more)."""
-    return space.sample(min(n, space.cardinality()), rng, method=method)
+    return sampling.sample(space, min(n, space.cardinality()), rng, method=method)
 
 
 def propose(
@@ -78,11 +85,11 @@ def _pool(
     space: DesignSpace, known: Sequence[Architecture], size: int, rng: np.random.Generator
 ) -> list[Architecture]:
     """Random architectures and one-step changes of known ones, each once, none known."""
-    candidates = space.sample(min(size, space.cardinality()), rng)
+    candidates = sampling.sample(space, min(size, space.cardinality()), rng)
     inside = [architecture for architecture in known if space.contains(architecture)]
     if inside:
         starts = rng.integers(len(inside), size=int(size * _NEIGHBOURS))
-        candidates += [space.mutate(inside[start], rng) for start in starts]
+        candidates += [steps.mutate(space, inside[start], rng) for start in starts]
     return _distinct(candidates, {architecture.graph_hash for architecture in known})
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from edgetran.api.measures import HARDWARE
 from edgetran.devices import Figure, FigureError, HardwareFigures, Workload
 from edgetran.profiling.protocol import MODES
 from edgetran.profiling.statistics import Statistics
@@ -16,10 +17,8 @@ from edgetran.space import Architecture, ArchitectureError
 SCHEMA_VERSION: Final = 1
 KIND: Final = "measurement"
 
-MEASURES: Final = ("latency_ms", "energy_mj", "peak_power_w")
+MEASURES: Final = tuple(each.name for each in HARDWARE)
 """What a measurement holds and a surrogate predicts, per sequence."""
-
-UNITS: Final = {"latency_ms": "ms", "energy_mj": "mJ", "peak_power_w": "W"}
 
 
 class MeasurementError(ValueError):
@@ -139,12 +138,13 @@ class Measurement:
 
     @property
     def figures(self) -> HardwareFigures:
-        """Latency (median), energy (gross) and peak power per sequence, source "measured"."""
+        """Per sequence: latency is the median, energy is gross; source "measured"."""
         if self.latency_ms is None:
             return HardwareFigures.infeasible("measured", self.failure or "")
         spread = self.latency_ms.iqr / 1.349  # of a normal distribution
-        latency = Figure(self.latency_ms.median, "ms", "measured", std=spread)
-        return HardwareFigures(latency, self.energy_mj, self.peak_power_w)
+        figures: dict[str, Any] = {name: getattr(self, name) for name in MEASURES}
+        figures["latency_ms"] = Figure(self.latency_ms.median, "ms", "measured", std=spread)
+        return HardwareFigures(**figures)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON data, with its schema version and the graph hash."""
@@ -180,8 +180,8 @@ class Measurement:
         _check_finite(data, "")
         names = set(cls.__dataclass_fields__)
         given = set(data) - {"kind", "schema_version", "graph_hash"}
-        if given != names:
-            wrong = sorted(given ^ names)
+        if given | _LATER != names:
+            wrong = sorted((given | _LATER) ^ names)
             state = "missing" if wrong[0] in names else "unknown"
             raise MeasurementError(f"{wrong[0]}: {state} in a measurement")
         values = dict(data)
@@ -191,7 +191,7 @@ class Measurement:
         try:
             values["architecture"] = Architecture.from_model_dict(data["architecture"])
             values["workload"] = Workload.from_dict(data["workload"])
-            for name in _FIGURES:
+            for name in FIGURES.keys() & given:
                 values[name] = Figure.from_dict(data[name])
             for name in _STATISTICS:
                 if data[name] is not None:
@@ -210,13 +210,27 @@ class Measurement:
 
 
 _STATISTICS: Final = ("latency_ms", "batch_latency_ms")
-_FIGURES: Final = (
-    "energy_mj",
+
+FIGURES: Final = {
+    "energy_idle_subtracted_mj": "mJ",
+    "batch_energy_mj": "mJ",
+    "idle_power_w": "W",
+    **{each.name: each.unit for each in HARDWARE if each.name not in _STATISTICS},
+}
+"""The fields that are figures, and their units."""
+
+SENSED: Final = (
     "energy_idle_subtracted_mj",
     "batch_energy_mj",
-    "peak_power_w",
     "idle_power_w",
+    *(each.name for each in HARDWARE if each.sensed),
 )
+"""Those that come from a power sensor."""
+
+_LATER: Final = {
+    name for name in FIGURES if Measurement.__dataclass_fields__[name].default is not MISSING
+}
+"""Those that records lack which are older than the measure."""
 
 
 def _check_finite(value: Any, where: str) -> None:

@@ -28,7 +28,7 @@ from edgetran.devices import (
     example_inputs,
 )
 from edgetran.devices.conditions import Conditions, conditions
-from edgetran.profiling.measurement import Measurement, MeasurementError
+from edgetran.profiling.measurement import FIGURES, Measurement, MeasurementError
 from edgetran.profiling.protocol import MODES, Mode, Run, cool_down, run_protocol
 from edgetran.profiling.statistics import OUTLIER_DEVIATIONS, Statistics, outliers
 from edgetran.records import write_atomically
@@ -344,9 +344,9 @@ def _failed(
     duration_s: float,
     conditions: dict[str, Any],
 ) -> Measurement:
-    def missing(unit: str) -> Figure:
-        return Figure.missing(unit, "measured", reason)
-
+    missing: dict[str, Any] = {
+        name: Figure.missing(unit, "measured", reason) for name, unit in FIGURES.items()
+    }
     return Measurement(
         architecture=architecture,
         device=bench.device,
@@ -358,11 +358,7 @@ def _failed(
         versions=bench.engine.versions(),
         latency_ms=None,
         batch_latency_ms=None,
-        energy_mj=missing("mJ"),
-        energy_idle_subtracted_mj=missing("mJ"),
-        batch_energy_mj=missing("mJ"),
-        peak_power_w=missing("W"),
-        idle_power_w=missing("W"),
+        **missing,
         power=None,
         cold_start_ms=None,
         stable=False,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
+from edgetran.api.measures import HARDWARE
 from edgetran.devices import Figure, HardwareFigures, SimulatedDevice, Workload
-from edgetran.profiling.measurement import MEASURES, UNITS
 from edgetran.profiling.profile import Profile
 from edgetran.space import Architecture
 
@@ -75,24 +75,20 @@ class _ProfilePredictor:
         missing, quality = profile.missing, profile.quality
         rows = []
         for row in range(len(architectures)):
-            figures: dict[str, Figure] = {}
-            for name in MEASURES:
+            figures: dict[str, Any] = {}
+            for name, unit in ((each.name, each.unit) for each in HARDWARE):
                 if name in missing:
-                    figures[name] = Figure.missing(UNITS[name], "predicted", missing[name])
+                    figures[name] = Figure.missing(unit, "predicted", missing[name])
                 else:
                     column = columns[name]
                     figures[name] = Figure(
                         float(mean[row, column]),
-                        UNITS[name],
+                        unit,
                         "predicted",
                         std=float(std[row, column]),
                         reason=quality[name].reason,
                     )
-            rows.append(
-                HardwareFigures(
-                    figures["latency_ms"], figures["energy_mj"], figures["peak_power_w"]
-                )
-            )
+            rows.append(HardwareFigures(**figures))
         return rows
 
 

@@ -17,11 +17,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgetran.api.measures import BY_NAME, HARDWARE
 from edgetran.devices import Figure
 from edgetran.profiling.measurement import (
+    FIGURES,
     KIND,
     MEASURES,
-    UNITS,
+    SENSED,
     Measurement,
     MeasurementError,
     MeasurementKey,
@@ -193,7 +195,7 @@ class Profile:
             return None  # it is only a cache: fit again
 
     def _targets(self) -> np.ndarray:
-        """Figures (n, 3) of `measured`, NaN where a figure is null."""
+        """Figures (n, measures) of `measured`, NaN where a figure is null."""
         rows = [[getattr(m.figures, name).value for name in MEASURES] for m in self.measured]
         return np.array(rows, dtype=np.float64).reshape(-1, len(MEASURES))
 
@@ -243,7 +245,7 @@ def key_to_dict(key: MeasurementKey) -> dict[str, Any]:
 
 def describe(name: str, value: float) -> str:
     """A measure with its unit, for a sentence."""
-    return f"{value:.3g} {UNITS[name]}"
+    return f"{value:.3g} {BY_NAME[name].unit}"
 
 
 def read_measurements(path: str | os.PathLike[str]) -> list[Measurement]:
@@ -311,24 +313,18 @@ def _by_one_sensor(
         return records, ()
     (kept, number), *others = counts.most_common()
     reason = f"it was sensed by another sensor than {kept}"
-    energy, power = (Figure.missing(unit, "measured", reason) for unit in ("mJ", "W"))
+    missing: dict[str, Any] = {
+        name: Figure.missing(FIGURES[name], "measured", reason) for name in SENSED
+    }
+    measures = " and ".join(each.words for each in HARDWARE if each.sensed)
     one = tuple(
-        record
-        if _sensor(record) in (None, kept)
-        else replace(
-            record,
-            energy_mj=energy,
-            energy_idle_subtracted_mj=energy,
-            batch_energy_mj=energy,
-            peak_power_w=power,
-            idle_power_w=power,
-        )
+        record if _sensor(record) in (None, kept) else replace(record, **missing)
         for record in records
     )
     words = ", ".join(f"{times} by {sensor}" for sensor, times in others)
     return one, (
         (
-            f"energy and peak power of {number} architectures were sensed by {kept}; those of "
+            f"{measures} of {number} architectures were sensed by {kept}; those of "
             f"{words} are left out"
         ),
     )

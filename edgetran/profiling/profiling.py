@@ -22,7 +22,7 @@ from edgetran.profiling.profile import (
 )
 from edgetran.progress import Progress, SilentProgress
 from edgetran.records import JsonLog
-from edgetran.space import Architecture, DesignSpace
+from edgetran.space import Architecture, DesignSpace, sampling
 
 GOES_ON: Final = "measuring goes on"
 """What a summary says in place of why measuring stopped."""
@@ -149,7 +149,7 @@ class _Profiling:
                     self.profile.surrogate, space, known, room, pool_size=plan.pool_size, rng=rng
                 )
                 if enough
-                else space.sample(min(room, space.cardinality()), rng)
+                else sampling.sample(space, min(room, space.cardinality()), rng)
             )
             self._measure(batch)
             if self._counted() == counted:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edgetran.api.measures import HARDWARE
 from edgetran.report import wording
 from edgetran.report.plotting import (
     AXES,
@@ -33,7 +34,7 @@ _SYMBOLS: Final = {
 
 
 @dataclass(frozen=True)
-class Key:
+class LegendKey:
     """One entry of a legend."""
 
     symbol: str
@@ -53,7 +54,7 @@ def pareto_figure(
 
     Args:
         search: trials and objective.
-        axis: `latency_ms`, `energy_mj` or `parameters`.
+        axis: the name of a cost.
         metric: the task's metric in words.
         simulated: names of the simulated devices.
         marked: (title, cost, quality, text to hover) of models to point out, winner first.
@@ -102,11 +103,11 @@ def pareto_figure(
 
 def pareto_legend(
     search: SearchResult, simulated: frozenset[str], marked: Sequence[str]
-) -> list[Key]:
+) -> list[LegendKey]:
     """What symbols and colours of `pareto_figure` mean: one legend for all of them."""
     characters = list(_SYMBOLS.values())
     devices = [
-        Key(
+        LegendKey(
             characters[index % len(characters)],
             _device_colour(index),
             _device_name(device, simulated),
@@ -114,10 +115,10 @@ def pareto_legend(
         for index, device in enumerate(_devices(search))
     ]
     models = [
-        Key("✕" if place else "★", "var(--text)" if place else "var(--accent)", title)
+        LegendKey("✕" if place else "★", "var(--text)" if place else "var(--accent)", title)
         for place, title in enumerate(marked)
     ]
-    return [*models, *devices, Key("╌╌", "var(--muted)", "Pareto front")]
+    return [*models, *devices, LegendKey("╌╌", "var(--muted)", "Pareto front")]
 
 
 def progress_figure(search: SearchResult) -> go.Figure | None:
@@ -290,10 +291,7 @@ def _trial_point(
     text = lines(
         f"Trial {trial.number} on {_device_name(judged.candidate.device, simulated)}",
         f"Validation {metric} {wording.quality(measures.accuracy.value)} (measured)",
-        *(
-            figure_line(name, measures.figure(name))
-            for name in ("latency_ms", "energy_mj", "peak_power_w")
-        ),
+        *(figure_line(each.name, measures.hardware.of(each)) for each in HARDWARE),
         f"{measures.parameters:,} parameters",
         f"Infeasible: {judged.reason}" if not judged.feasible else None,
         *wording.describe(judged.candidate.architecture),
@@ -314,8 +312,7 @@ def _node_text(node: Node, metric: str) -> str:
     return lines(
         f"{node.id}: {node.change}",
         f"Validation {metric} {wording.quality(node.metric)}",
-        figure_line("latency_ms", node.hardware.latency_ms),
-        figure_line("energy_mj", node.hardware.energy_mj),
+        *(figure_line(each.name, node.hardware.of(each)) for each in HARDWARE if each.summable),
         f"{node.parameters:,} parameters",
         node.reason,
     )

@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgetran.api.measures import HARDWARE
 from edgetran.profiling import Measurement, Profile
 from edgetran.profiling.profiling import GOES_ON
 from edgetran.report import wording
@@ -22,8 +23,6 @@ from edgetran.space import Architecture, ArchitectureError, parameter_count
 
 MOST_ROWS: Final = 12
 """Architectures of a design space that are listed; models that were named are all listed."""
-
-_MEASURES: Final = {"latency_ms": "ms", "energy_mj": "mJ", "peak_power_w": "W"}
 
 
 def measured_view(
@@ -95,8 +94,9 @@ def _measures_table(profile: Profile) -> Table:
     table.add_column("Claimed mean error", justify="right")
     table.add_column("95 % within", justify="right", no_wrap=True)
     claimed, silent = _claims(profile)
-    for name, unit in _MEASURES.items():
-        values = [v for m in profile.measured if (v := getattr(m.figures, name).value) is not None]
+    for measure in HARDWARE:
+        name, unit = measure.name, measure.unit
+        values = [v for m in profile.measured if (v := m.figures.of(measure).value) is not None]
         spread = (
             [f"{wording.number(v)} {unit}" for v in np.quantile(values, [0.0, 0.5, 1.0]).tolist()]
             if values
@@ -105,7 +105,7 @@ def _measures_table(profile: Profile) -> Table:
         quality = claimed.get(name)
         known = quality is not None and name not in silent
         table.add_row(
-            wording.hardware_word(name).capitalize(),
+            measure.title,
             *spread,
             f"{quality['mean_error']:.1%}" if quality and known else _unknown(values),
             f"±{quality['p95_error']:.1%}" if quality and known else wording.MISSING,
@@ -148,11 +148,11 @@ def _architectures_table(profile: Profile, names: Mapping[str, str]) -> Renderab
     shown = named or rows[:MOST_ROWS]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("Model" if named else "Quickest architectures", overflow="fold")
-    for title in ("Parameters", "Latency", "Energy", "Peak power"):
+    for title in ("Parameters", *(measure.title for measure in HARDWARE)):
         table.add_column(title, justify="right", no_wrap=True)
     for record in shown:
-        figures, workload = record.figures, record.workload
-        latency = wording.measure_text("latencyMs", figures.latency_ms)
+        figures, workload = record.figures.by_alias(), record.workload
+        latency, *others = (wording.measure_text(name, each) for name, each in figures.items())
         table.add_row(
             Text(names.get(record.architecture.graph_hash) or _in_short(record.architecture)),
             wording.number(
@@ -164,8 +164,7 @@ def _architectures_table(profile: Profile, names: Mapping[str, str]) -> Renderab
                 )
             ),
             Text(latency if record.stable else f"{latency}, unstable"),
-            wording.measure_text("energyMj", figures.energy_mj),
-            wording.measure_text("peakPowerW", figures.peak_power_w),
+            *others,
         )
     left = len(rows) - len(shown)
     if not left:

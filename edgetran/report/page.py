@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgetran.api.measures import HARDWARE
 from edgetran.devices import Figure
 from edgetran.records import write_atomically
 from edgetran.report import sections, wording
@@ -101,6 +102,8 @@ def page(template: str, context: Mapping[str, Any], plots: Plots) -> str:
         .get_template(template)
         .render(
             context,
+            hardware=HARDWARE,
+            costs=[(measure.title, "n") for measure in HARDWARE],
             policy=_POLICY.format(scripts=hashes),
             plots=plots.to_json(),
             plotly_script=plotly_script,

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from edgetran.api.measures import BY_NAME, COSTS
 from edgetran.report import wording
 
 if TYPE_CHECKING:
@@ -20,19 +21,11 @@ if TYPE_CHECKING:
     from edgetran.devices import Figure
 
 AXES: Final = {
-    "latency_ms": "Latency per sequence (ms)",
-    "energy_mj": "Energy per sequence (mJ)",
-    "peak_power_w": "Peak power (W)",
-    "parameters": "Parameters",
+    each.name: f"{each.description} ({each.unit})" if each.unit else each.description
+    for each in COSTS
 }
 """Titles of the axes, by measure."""
 
-_KEYS: Final = {
-    "latency_ms": "latencyMs",
-    "energy_mj": "energyMj",
-    "peak_power_w": "peakPowerW",
-    "parameters": "parameters",
-}
 _LOG_SPAN: Final = 8.0  # largest ÷ smallest value from which a logarithmic axis reads better
 
 Point = tuple[float, float, str]
@@ -155,8 +148,8 @@ def figure_line(name: str, figure: Figure) -> str | None:
     """A hardware figure with its origin, for a hover text; None where it is unknown."""
     if figure.value is None:
         return None
-    words = AXES[name].partition(" per ")[0].partition(" (")[0]
-    return f"{words} {wording.measure_text(_KEYS[name], figure)} ({figure.source})"
+    measure = BY_NAME[name]
+    return f"{measure.title} {wording.measure_text(measure.alias, figure)} ({figure.source})"
 
 
 def lines(*texts: str | None) -> str:

@@ -9,14 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetran.api.measures import HARDWARE
 from edgetran.profiling import Measurement, Profile, Surrogate, SurrogateError
 from edgetran.space import Architecture
 
-_TITLES: Final = {
-    "latency_ms": ("Latency", "ms"),
-    "energy_mj": ("Energy", "mJ"),
-    "peak_power_w": ("Peak power", "W"),
-}
 _FOLDS: Final = 5
 
 
@@ -79,7 +75,7 @@ def held_out(profile: Profile, final: Profile | None = None, *, seed: int = 0) -
         seed: of the folds.
     """
     found = []
-    for measure, (title, unit) in _TITLES.items():
+    for measure, title, unit in ((each.name, each.title, each.unit) for each in HARDWARE):
         if measure not in profile.measures:
             continue
         rows = _with(profile.measured, measure)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgetran.api.measures import BY_ALIAS, COSTS
 from edgetran.devices import Figure
 from edgetran.report import figures, plotting, wording
 from edgetran.report.conditions import ConditionsOf, conditions_of, flatten
@@ -143,7 +144,7 @@ def cards(run: RunRecords) -> list[Card]:
         return []
     baseline = run.result.get("baseline")
     found = []
-    for name in ("accuracy", "latencyMs", "energyMj", "peakPowerW", "parameters"):
+    for name in BY_ALIAS:
         figure = wording.figure(winner, name)
         other = None if baseline is None else wording.figure(baseline, name)
         found.append(
@@ -216,29 +217,27 @@ def exports(run: RunRecords) -> list[ExportRow]:
 
 
 def pareto_plots(run: RunRecords) -> list[PlotParts]:
-    """Quality against latency, energy and parameters, as far as trials have these."""
+    """Quality against the parameters and what is summed over a model, as far as trials have it."""
     if run.search is None:
         return []
     metric = metric_words(run)
-    titles = {"latency_ms": "latency", "energy_mj": "energy", "parameters": "parameters"}
-    names = {"latency_ms": "latencyMs", "energy_mj": "energyMj", "parameters": "parameters"}
     plots = []
-    for axis, title in titles.items():
+    for cost in (each for each in COSTS if each.summable or each.kind == "size"):
         marked = [
             mark
             for row in (run.result.get("winner"), run.result.get("baseline"))
-            if row is not None and (mark := _mark(run, row, names[axis])) is not None
+            if row is not None and (mark := _mark(run, row, cost.alias)) is not None
         ]
         figure = figures.pareto_figure(
-            run.search, axis, metric=metric, simulated=run.simulated, marked=marked
+            run.search, cost.name, metric=metric, simulated=run.simulated, marked=marked
         )
         if figure is not None:
-            caption = f"{metric.capitalize()} against {title}"
+            caption = f"{metric.capitalize()} against {cost.words}"
             plots.append((figure, caption, f"Scatter plot: {caption} of every trial"))
     return plots
 
 
-def pareto_legend(run: RunRecords) -> list[figures.Key]:
+def pareto_legend(run: RunRecords) -> list[figures.LegendKey]:
     """What the symbols of the Pareto plots mean."""
     if run.search is None:
         return []

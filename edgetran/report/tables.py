@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgetran.api.measures import HARDWARE
 from edgetran.devices import Figure
 from edgetran.report import wording
 
@@ -86,7 +87,9 @@ def result_table(result: Mapping[str, Any]) -> RenderableType:
 def trials_table(trials: Iterable[Trial], front: Iterable[int] = ()) -> Table:
     """One line per trial, on the device that it was proposed for; `front` numbers are starred."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for title in ("Trial", "Accuracy", "Latency", "Energy", "Parameters", "Objective"):
+    shown = [each for each in HARDWARE if each.summable]  # there is no room for all
+    titles = ["Accuracy", *(each.title for each in shown), "Parameters", "Objective"]
+    for title in ("Trial", *titles):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("Device")
     table.add_column("Proposed by", overflow="fold")
@@ -96,14 +99,13 @@ def trials_table(trials: Iterable[Trial], front: Iterable[int] = ()) -> Table:
         judged = trial.evaluation
         if judged is None:
             failure = Text(f"failed: {trial.error}", style="red")
-            table.add_row(number, *[wording.MISSING] * 5, trial.candidate.device, failure)
+            table.add_row(number, *[wording.MISSING] * len(titles), trial.candidate.device, failure)
             continue
         hardware = judged.measures.hardware
         table.add_row(
             number,
             wording.quality(judged.measures.accuracy.value),
-            _sourced("latencyMs", hardware.latency_ms),
-            _sourced("energyMj", hardware.energy_mj),
+            *(_sourced(each.alias, hardware.of(each)) for each in shown),
             wording.count(judged.measures.parameters),
             wording.quality(judged.objective),
             Text(judged.candidate.device),

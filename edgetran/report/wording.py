@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from edgetran.api.measures import BY_NAME, COSTS, HARDWARE
 from edgetran.devices import Figure
 from edgetran.space import Architecture
 
@@ -15,10 +16,7 @@ MEASURES: Final = {
     "accuracy": "Test accuracy",
     "fp32Accuracy": "Test accuracy in torch fp32",
     "validationAccuracy": "Validation accuracy",
-    "latencyMs": "Latency",
-    "energyMj": "Energy",
-    "peakPowerW": "Peak power",
-    "parameters": "Parameters",
+    **{each.alias: each.title for each in COSTS},
     "macs": "MACs",
 }
 """Titles of the figures of a result's row, in the order in which they are shown."""
@@ -26,7 +24,7 @@ MEASURES: Final = {
 QUALITIES: Final = ("accuracy", "fp32Accuracy", "validationAccuracy")
 """Those of them that are the task's metric."""
 
-HOST_MEASURES: Final = {name: MEASURES[name] for name in ("latencyMs", "energyMj", "peakPowerW")}
+HOST_MEASURES: Final = {each.alias: each.title for each in HARDWARE}
 
 SOURCES: Final = {
     "measured": "taken from a run on real hardware or on held-out data",
@@ -147,7 +145,7 @@ def metric_title(result: Mapping[str, Any], name: str) -> str:
 
 def hardware_word(measure: str) -> str:
     """A hardware measure in words, such as `peak power` for `peak_power_w`."""
-    return measure.rpartition("_")[0].replace("_", " ")
+    return BY_NAME[measure].words
 
 
 def describe(architecture: Architecture) -> list[str]:

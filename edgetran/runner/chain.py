@@ -11,11 +11,11 @@ from edgetran.api import (
     CoDesignSearch,
     Device,
     GPTranRun,
-    Problem,
     ProfilingJob,
     Resource,
     SearchDevice,
     SpecError,
+    SpecProblem,
 )
 from edgetran.api.allowances import NO_COMMANDS, MeterAllowance, meter_problems
 from edgetran.api.errors import path_text
@@ -76,12 +76,12 @@ class Chain:
         return None if self.refinement is None else self.refinement.spec.task
 
     @property
-    def workload(self) -> api.Workload:
+    def workload(self) -> api.WorkloadSpec:
         """What the devices run."""
         if self.setting is not None:
             return self.setting.spec.workload
         if self.refinement is not None:
-            return self.refinement.spec.workload or api.Workload()
+            return self.refinement.spec.workload or api.WorkloadSpec()
         return self.jobs[0].spec.workload
 
     def job_for(self, device: SearchDevice) -> ProfilingJob | None:
@@ -149,7 +149,7 @@ def plan_chain(bundle: Bundle, meters: MeterAllowance = NO_COMMANDS) -> Chain:
     return Chain(bundle.resources, (*jobs, *implied), search, refinement, meters=meters)
 
 
-def _too_many(bundle: Bundle) -> list[Problem]:
+def _too_many(bundle: Bundle) -> list[SpecProblem]:
     problems = []
     for kind in (CoDesignSearch, GPTranRun):
         first, *others = bundle.of_kind(kind) or (None,)
@@ -176,7 +176,7 @@ def _too_many(bundle: Bundle) -> list[Problem]:
     return problems
 
 
-def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[Problem]:
+def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[SpecProblem]:
     """What cannot be done: on one machine, or wherever it is tried."""
     problems = []
     for resource in resources:
@@ -227,7 +227,7 @@ def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[Probl
     return problems
 
 
-def refused_meters(resources: Iterable[Resource], meters: MeterAllowance) -> list[Problem]:
+def refused_meters(resources: Iterable[Resource], meters: MeterAllowance) -> list[SpecProblem]:
     """Meters that may not be read."""
     return [
         problem_of(resource, path_text(path), sentence)
@@ -236,7 +236,7 @@ def refused_meters(resources: Iterable[Resource], meters: MeterAllowance) -> lis
     ]
 
 
-def _no_such_precision(resource: Resource, path: str, device: Device) -> list[Problem]:
+def _no_such_precision(resource: Resource, path: str, device: Device) -> list[SpecProblem]:
     if device.simulation is None:
         return []
     precisions = simulated_device(device.simulation).precisions
@@ -262,6 +262,6 @@ def _devices(resource: Resource) -> list[tuple[str, Device]]:
     return []
 
 
-def problem_of(resource: Resource, path: str, message: str) -> Problem:
+def problem_of(resource: Resource, path: str, message: str) -> SpecProblem:
     """A problem at a place of a resource."""
-    return Problem(resource.source, resource.label, path, message)
+    return SpecProblem(resource.source, resource.label, path, message)

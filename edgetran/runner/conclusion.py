@@ -17,20 +17,20 @@ from edgetran.profiling import Profile
 from edgetran.progress import Progress
 from edgetran.records import write_atomically
 from edgetran.runner.chain import Chain
-from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import (
     describe_device,
-    doubts,
+    unpredictable_measures,
 )
-from edgetran.runner.doubts import score_doubts
+from edgetran.runner.finalist import Finalist
 from edgetran.runner.finals import STAGE, WINNER, Finals
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
+from edgetran.runner.uninformative_scores import uninformative_scores
 from edgetran.search import SearchResult
 from edgetran.training import EncodedTask
 
 if TYPE_CHECKING:
-    from edgetran.runner.run import TaskSetting
+    from edgetran.runner.setting import TaskSetting
 
 
 def conclude(
@@ -43,7 +43,7 @@ def conclude(
     measured_here: frozenset[str],
     search: SearchResult | None,
     gptran: GPTranResult | None,
-    contestants: tuple[Contestant | None, Contestant | None, Contestant | None],
+    finalists: tuple[Finalist | None, Finalist | None, Finalist | None],
 ) -> dict[str, Any]:
     """Judge the finalists, write artifacts/, model/, model.onnx and result.json; the result.
 
@@ -57,9 +57,9 @@ def conclude(
             the others is predicted.
         search: what the search came to.
         gptran: what growing and pruning came to.
-        contestants: the model before GPTran, the winner and the baseline.
+        finalists: the model before GPTran, the winner and the baseline.
     """
-    before, winner, baseline = contestants
+    before, winner, baseline = finalists
     result: dict[str, Any] = {
         "schemaVersion": RESULT_SCHEMA_VERSION,
         "name": chain.name,
@@ -80,14 +80,14 @@ def conclude(
     }
     notes: list[str] = []
     if task is not None and winner is not None:
-        finalists = {WINNER: replace(winner, title="Winner")}
+        by_key = {WINNER: replace(winner, title="Winner")}
         if before is not None and before != winner:
-            finalists["searchBest"] = before
+            by_key["searchBest"] = before
         if baseline is not None:
-            finalists["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
-        progress.start(STAGE, total=len(finalists) + 2)
+            by_key["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
+        progress.start(STAGE, total=len(by_key) + 2)
         finals = Finals(chain, folder, progress, task, profiles, measured_here)
-        result |= finals.rows(finalists)
+        result |= finals.rows(by_key)
         result["exports"], notes = finals.exports, finals.notes
         if finals.agreement is not None:
             result["agreement"] = finals.agreement.to_dict()
@@ -95,10 +95,16 @@ def conclude(
             progress.finish(STAGE, note=finals.agreement.sentence)
     result |= _search_part(chain, search)
     of_task = [] if task is None else list(task.data.task.notes)
-    of_score = [] if task is None else score_doubts(task.data.task, result["winner"])
-    for doubt in of_score:
-        progress.log(doubt)
-    result["notes"] = [*of_task, *of_score, *doubts(profiles), *result["notes"], *notes]
+    of_score = [] if task is None else uninformative_scores(task.data.task, result["winner"])
+    for sentence in of_score:
+        progress.log(sentence)
+    result["notes"] = [
+        *of_task,
+        *of_score,
+        *unpredictable_measures(profiles),
+        *result["notes"],
+        *notes,
+    ]
     result["counts"] = _counts(folder, profiles, search)
     result["gptran"] = None if gptran is None else _gptran_part(gptran)
     seconds = phase_seconds(folder.log)

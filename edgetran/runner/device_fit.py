@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgetran.api.measures import BY_NAME
 from edgetran.devices import (
     DeviceError,
     DeviceFit,
@@ -29,7 +30,7 @@ from edgetran.records import read_records
 from edgetran.report.roofline import NUMBERS
 from edgetran.tabular import JSON_LINES, kind_of
 
-_MEASURES: Final = {"latency_ms": "latency", "energy_mj": "energy"}
+_FITTED: Final = (BY_NAME["latency_ms"], BY_NAME["energy_mj"])
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def fit_to(
         )
     except DeviceError as error:
         raise DeviceError(f"{data.path}: {error}") from None
-    errors = ", ".join(f"{_MEASURES[key]} {error:.0%}" for key, error in fit.errors.items())
+    errors = ", ".join(f"{BY_NAME[key].words} {error:.0%}" for key, error in fit.errors.items())
     told = f"{source}; mean absolute error on rows left out: {errors}"
     sources = {key: told if text == source else text for key, text in fit.device.sources.items()}
     fitted = dataclasses.replace(fit.device, name=name or device.name, sources=sources)
@@ -131,11 +132,9 @@ def fit_view(before: SimulatedDevice, fit: DeviceFit) -> RenderableType:
     errors.add_column("Mean absolute error")
     for title in ("Catalogue", "Fitted, on rows left out"):
         errors.add_column(title, justify="right")
-    for name, words in _MEASURES.items():
+    for name, title in ((each.name, each.title) for each in _FITTED):
         if name in fit.errors:
-            errors.add_row(
-                words.capitalize(), f"{fit.errors_before[name]:.1%}", f"{fit.errors[name]:.1%}"
-            )
+            errors.add_row(title, f"{fit.errors_before[name]:.1%}", f"{fit.errors[name]:.1%}")
     numbers = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     numbers.add_column("Number")
     for title in ("Catalogue", "Fitted", "Known within"):

@@ -104,7 +104,7 @@ def predictors(
     ]
 
 
-def doubts(profiles: Mapping[str, Profile]) -> list[str]:
+def unpredictable_measures(profiles: Mapping[str, Profile]) -> list[str]:
     """A sentence for each measure that a profile cannot predict although it was measured."""
     return [
         f"{device}: {measure} is not predictable: {quality.reason}"

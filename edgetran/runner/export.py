@@ -10,9 +10,9 @@ import numpy as np
 
 from edgetran.artifacts import copy_content
 from edgetran.runner.artifacts import ModelArtifacts
-from edgetran.runner.finalist import JudgedArtifact, judge_artifact
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import ONNX
+from edgetran.runner.judged_artifact import JudgedArtifact, judge_artifact
 from edgetran.training import EncodedTask, predicted_labels, save_model
 
 

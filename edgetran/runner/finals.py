@@ -13,18 +13,18 @@ from edgetran.profiling import Measurement, Profile, measure_artifacts, predicto
 from edgetran.progress import Progress
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.runner.chain import Chain
-from edgetran.runner.contestant import Contestant
 from edgetran.runner.devices import device_kind, power_source, profiling_plan
 from edgetran.runner.export import Agreement, export_winner
-from edgetran.runner.finalist import JudgedArtifact, judge_artifact, of_artifact
+from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import PLAIN, device_form
+from edgetran.runner.judged_artifact import JudgedArtifact, judge_artifact, of_artifact
 from edgetran.runner.progress import Renamed
 from edgetran.space import Architecture, macs, parameter_count
 from edgetran.training import evaluation_batch
 
 if TYPE_CHECKING:
-    from edgetran.runner.run import TaskSetting
+    from edgetran.runner.setting import TaskSetting
 
 STAGE = "Test, measure, export"
 WINNER = "winner"
@@ -67,7 +67,7 @@ class Finals:
         self._devices = {device.name: device for device in chain.devices}
         self._host = next((name for name in self._devices if name in measured_here), None)
 
-    def rows(self, finalists: Mapping[str, Contestant]) -> dict[str, Any]:
+    def rows(self, finalists: Mapping[str, Finalist]) -> dict[str, Any]:
         """One row of the result per finalist, by the finalist's key."""
         made = {}
         for key, finalist in finalists.items():
@@ -92,7 +92,7 @@ class Finals:
         self._progress.advance(STAGE, note="predicted" if self._host is None else "measured")
         return {key: one.row for key, one in made.items()}
 
-    def _make(self, key: str, finalist: Contestant) -> _Made:
+    def _make(self, key: str, finalist: Finalist) -> _Made:
         """The artefacts, and a row without hardware figures; of the winner also the exports."""
         with ModelArtifacts(finalist.checkpoint, self._folder.artifacts / key) as models:
             judged = self._judge(models, finalist)
@@ -108,7 +108,7 @@ class Finals:
                 on_host = models.make(device_form(self._devices[self._host]).form)
         return _Made(row, architecture, judged.artifact, on_host)
 
-    def _judge(self, models: ModelArtifacts, finalist: Contestant) -> JudgedArtifact:
+    def _judge(self, models: ModelArtifacts, finalist: Finalist) -> JudgedArtifact:
         form, note = device_form(self._devices[finalist.device])
         batch = evaluation_batch(form, self._workload.batch_size)
         try:
@@ -124,7 +124,7 @@ class Finals:
         return judged
 
     def _row(
-        self, models: ModelArtifacts, finalist: Contestant, judged: JudgedArtifact
+        self, models: ModelArtifacts, finalist: Finalist, judged: JudgedArtifact
     ) -> tuple[dict[str, Any], Architecture]:
         architecture = models.model.config.to_architecture()
         parameters = sum(p.numel() for p in models.model.parameters())
@@ -142,9 +142,9 @@ class Finals:
                 "path": judged.artifact.path.relative_to(self._folder.path).as_posix(),
                 **judged.artifact.to_dict(),
             },
-            "trainingSeconds": finalist.lineage.seconds,
-            "trainingSteps": finalist.lineage.steps,
-            "lineage": list(finalist.lineage.words),
+            "trainingSeconds": finalist.history.seconds,
+            "trainingSteps": finalist.history.steps,
+            "lineage": list(finalist.history.words),
             "figures": judged.accuracies(self._data)
             | {
                 "parameters": Figure(float(parameters), "", "counted").to_dict(),
@@ -160,7 +160,7 @@ class Finals:
         return row, architecture
 
     def _compare_count(
-        self, finalist: Contestant, architecture: Architecture, parameters: int
+        self, finalist: Finalist, architecture: Architecture, parameters: int
     ) -> None:
         counted = parameter_count(
             architecture,
@@ -213,9 +213,5 @@ class Finals:
 
 
 def _hardware(figures: HardwareFigures, artifact: Artifact) -> dict[str, Any]:
-    named = {
-        "latencyMs": figures.latency_ms,
-        "energyMj": figures.energy_mj,
-        "peakPowerW": figures.peak_power_w,
-    }
+    named = figures.by_alias()
     return {name: of_artifact(figure, artifact) for name, figure in named.items()}

@@ -191,12 +191,14 @@ def _change(before: str, after: str) -> str:
         old, new = ({r.label: r for r in load_text(text)} for text in (before, after))
     except SpecError:
         return "work"
-    if old.keys() != new.keys() or any(refused_changes(old[key], new[key]) for key in old):
+    if old.keys() != new.keys() or any(
+        refused_changes(old[key], new[key], begun=True) for key in old
+    ):
         return "work"
     return "none" if all(_limits(old[key]) == _limits(new[key]) for key in old) else "limits"
 
 
 def _limits(resource: Resource) -> object:
     """The spec without what only decides when and how a cluster runs it."""
-    spec = resource.spec  # type: ignore[attr-defined]
-    return spec.model_dump(exclude=COMMON_MUTABLE)
+    spec = resource.spec
+    return spec.model_dump(exclude=set(COMMON_MUTABLE))

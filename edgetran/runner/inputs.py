@@ -31,7 +31,7 @@ class ContentError(RunFolderError):
 
 
 @dataclass(frozen=True)
-class Source:
+class InputSource:
     """Files that a run reads.
 
     Attributes:
@@ -43,7 +43,7 @@ class Source:
     files: Mapping[str, Path]
 
 
-class Inputs:
+class RunInputs:
     """The content of what a run reads, as it is now and as its folder knows it.
 
     Args:
@@ -81,7 +81,7 @@ class Inputs:
         for place, files in self._now.items():
             self._keep(place, files)
 
-    def know(self, source: Source) -> None:
+    def know(self, source: InputSource) -> None:
         """Check a further source, and let the folder know it.
 
         Raises:
@@ -98,7 +98,7 @@ class Inputs:
         Raises:
             ContentError: as `check`.
         """
-        self._sources[place] = Source(place, {ROWS: Path(source)})
+        self._sources[place] = InputSource(place, {ROWS: Path(source)})
         self._compare(place, {ROWS: rows})
         self._keep(place, {ROWS: rows})
 
@@ -130,22 +130,24 @@ class Inputs:
         )
 
 
-def sources(chain: Chain, base: Path) -> Iterator[Source]:
+def sources(chain: Chain, base: Path) -> Iterator[InputSource]:
     """Every place of the chain's own resources that names data, a tokenizer or a model."""
     task, place = chain.task, task_place(chain)
     if task is not None:
         if files := task_files(translate.task_reference(task, base)):
-            yield Source(place, files)
+            yield InputSource(place, files)
         if task.tokenizer.folder is not None:
             folder = base / task.tokenizer.folder
             owner = place.partition(":")[0]
-            yield Source(f"{owner}: spec.task.tokenizer.folder", tokenizer_files(folder))
+            yield InputSource(f"{owner}: spec.task.tokenizer.folder", tokenizer_files(folder))
     refinement = chain.refinement
     if refinement is not None and refinement.spec.model is not None:
-        yield Source(f"{refinement.label}: spec.model", model_files(base / refinement.spec.model))
+        yield InputSource(
+            f"{refinement.label}: spec.model", model_files(base / refinement.spec.model)
+        )
     for job in chain.jobs:
         for index, path in enumerate(job.spec.models or ()):
-            yield Source(f"{job.label}: spec.models[{index}]", model_files(base / path))
+            yield InputSource(f"{job.label}: spec.models[{index}]", model_files(base / path))
 
 
 def task_place(chain: Chain) -> str:

@@ -11,11 +11,11 @@ from edgetran.devices import Workload
 from edgetran.profiling import Profile, profile_device
 from edgetran.progress import Progress
 from edgetran.runner import translate
-from edgetran.runner.adoption import given_model, space_around
 from edgetran.runner.chain import Chain
 from edgetran.runner.devices import power_source, profiling_plan
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.given import Given
+from edgetran.runner.model_import import given_model, space_around
+from edgetran.runner.prior_results import PriorResults
 from edgetran.space import Architecture, DesignSpace
 
 
@@ -25,7 +25,7 @@ def profile_devices(
     progress: Progress,
     workload: Workload,
     *,
-    given: Given,
+    prior: PriorResults,
     base: Path,
 ) -> dict[str, Profile]:
     """Profiles by device: of every one that is not simulated, in the order of the resources.
@@ -35,15 +35,15 @@ def profile_devices(
         folder: keeps what is measured here.
         progress: shows how far it is.
         workload: of the run, with the vocabulary and labels of its task.
-        given: profiles that are not measured again.
+        prior: profiles that are not measured again.
         base: where relative paths begin.
 
     Raises:
         ProfilingError, EngineError: a device cannot be measured.
     """
-    by_job: dict[str, Profile] = dict(given.profiles)
+    by_job: dict[str, Profile] = dict(prior.profiles)
     for job in chain.jobs:
-        if job.name in given.profiles:
+        if job.name in prior.profiles:
             continue
         warm = [
             by_job[reference.name]
@@ -66,9 +66,9 @@ def profile_devices(
     return profiles | _refined_device(chain, folder, progress, workload, profiles, base)
 
 
-def measured_here(profiles: Mapping[str, Profile], given: Given) -> frozenset[str]:
+def measured_here(profiles: Mapping[str, Profile], prior: PriorResults) -> frozenset[str]:
     """Names of the devices whose profiles were not taken over."""
-    others = {id(profile) for profile in given.profiles.values()}
+    others = {id(profile) for profile in prior.profiles.values()}
     return frozenset(name for name, profile in profiles.items() if id(profile) not in others)
 
 

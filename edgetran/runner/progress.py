@@ -27,7 +27,7 @@ _TITLE_WIDTH: Final = 22
 
 
 @dataclass
-class Stage:
+class StageState:
     """A stage's state: `done` of `total` steps, `inherited` of them by an earlier session."""
 
     total: int
@@ -63,24 +63,24 @@ class StageLog:
     """
 
     def __init__(self, log: JsonLog, clock: Callable[[], float] = time.monotonic) -> None:
-        self.stages: dict[str, Stage] = {}
+        self.stages: dict[str, StageState] = {}
         self._log = log
         self._clock = clock
 
-    def start(self, stage: str, total: int, done: int) -> Stage:
+    def start(self, stage: str, total: int, done: int) -> StageState:
         """A stage begins."""
         now = self._clock()
-        state = self.stages[stage] = Stage(total, done, now, done, printed=now)
+        state = self.stages[stage] = StageState(total, done, now, done, printed=now)
         self._event("start", stage=stage, total=total, done=done)
         return state
 
-    def advance(self, stage: str, steps: int, note: str) -> Stage:
+    def advance(self, stage: str, steps: int, note: str) -> StageState:
         """Steps are done; an empty note leaves the one before."""
         state = self.stages[stage]
         state.done = min(state.total, state.done + steps)
         return self._moved("advance", stage, state, note)
 
-    def finish(self, stage: str, note: str) -> Stage:
+    def finish(self, stage: str, note: str) -> StageState:
         """A stage is over."""
         return self._moved("finish", stage, self.stages[stage], note)
 
@@ -88,7 +88,7 @@ class StageLog:
         """A sentence worth keeping."""
         self._event("message", message=message)
 
-    def _moved(self, event: str, stage: str, state: Stage, note: str) -> Stage:
+    def _moved(self, event: str, stage: str, state: StageState, note: str) -> StageState:
         state.note = note or state.note
         self._event(event, stage=stage, total=state.total, done=state.done, note=state.note)
         return state
@@ -245,7 +245,7 @@ def _fixed() -> Column:
 class _Left(ProgressColumn):
     """Time left of an unfinished stage, time taken of a finished one."""
 
-    def __init__(self, stages: dict[str, Stage], clock: Callable[[], float]) -> None:
+    def __init__(self, stages: dict[str, StageState], clock: Callable[[], float]) -> None:
         super().__init__()
         self._stages = stages
         self._clock = clock

@@ -16,15 +16,6 @@ from typing import Any, Final, NamedTuple
 
 from edgetran.records import write_atomically
 
-PART_KEY: Final = "records.jsonl.gz"
-"""The key of a part's bytes in a results ConfigMap's `binaryData`."""
-
-SUMMARY_KEY: Final = "summary.json"
-"""The key of the worker's summary in `data` of the first results ConfigMap."""
-
-PART_INFO_KEY: Final = "part.json"
-"""The key in `data` that says how many records a part has and whether more may come."""
-
 MAX_PART_BYTES: Final = 64 * 1024**2
 """Most bytes that a part may unpack to; what unpacks to more is no worker's."""
 

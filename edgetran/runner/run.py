@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,28 +17,28 @@ from edgetran import api
 from edgetran.api import CoDesignSearch, GPTranRun
 from edgetran.devices import Workload
 from edgetran.gptran import GPTranResult, run_gptran
-from edgetran.gptran.task_workshop import TaskWorkshop
+from edgetran.gptran.task_trainer import TaskTrainer
 from edgetran.profiling import Predictor
 from edgetran.progress import Progress
 from edgetran.records import JsonLog, RecordError
 from edgetran.runner import translate
-from edgetran.runner.adoption import adopt_model, given_model
 from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
-from edgetran.runner.contestant import Contestant
-from edgetran.runner.devices import doubts, predictors
+from edgetran.runner.devices import predictors, unpredictable_measures
+from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
-from edgetran.runner.given import DependencyError, Given
-from edgetran.runner.inputs import Inputs, Source, task_place
-from edgetran.runner.lineage import Lineage
+from edgetran.runner.inputs import InputSource, RunInputs, task_place
+from edgetran.runner.model_import import given_model, import_model
 from edgetran.runner.phases import phase_seconds
+from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.profiles import measured_here, profile_devices
+from edgetran.runner.setting import TaskSetting
+from edgetran.runner.training_history import TrainingHistory
 from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
-    EncodedTask,
     TaskError,
     TrainingPlan,
     TrialPool,
@@ -60,27 +60,12 @@ class NoWinnerError(RunFailedError):
     """A search that is done and of whose candidates none satisfies the constraints."""
 
 
-@dataclass(frozen=True)
-class TaskSetting:
-    """The task as trials see it.
-
-    Attributes:
-        trial: a trial's specification but for its architecture, seed and output.
-        data: the task, loaded and tokenised.
-        workload: what the devices run, with the task's vocabulary and labels.
-    """
-
-    trial: TrialSpec
-    data: EncodedTask
-    workload: Workload
-
-
 def run_chain(
     chain: Chain,
     folder: RunFolder,
     progress: Progress,
     *,
-    given: Given | None = None,
+    prior: PriorResults | None = None,
     base: Path | None = None,
 ) -> dict[str, Any]:
     """Do all that the chain asks for, or what of it is not done yet.
@@ -89,7 +74,7 @@ def run_chain(
         chain: what to do.
         folder: a claimed folder.
         progress: shows how far it is.
-        given: results of other runs to go on from.
+        prior: results of other runs to go on from.
         base: where relative paths in the resources begin; the current folder by default.
 
     Returns:
@@ -97,39 +82,41 @@ def run_chain(
 
     Raises:
         SpecError, TaskError, DesignSpaceError and other ValueErrors: bad input.
-        RunFailedError, SearchFailedError, ClusterError: a run that failed.
+        RunFailedError, SearchFailedError, RayClusterError: a run that failed.
         DependencyError: what is given cannot be built on.
         OSError: e.g. no space is left on the disk.
     """
-    return _Run(chain, folder, progress, given or Given(), base or Path.cwd()).complete()
+    return _ChainRun(
+        chain, folder, progress, prior or PriorResults(), base or Path.cwd()
+    ).complete()
 
 
-class _Run:
+class _ChainRun:
     def __init__(
-        self, chain: Chain, folder: RunFolder, progress: Progress, given: Given, base: Path
+        self, chain: Chain, folder: RunFolder, progress: Progress, prior: PriorResults, base: Path
     ) -> None:
         self.chain, self.folder, self.progress = chain, folder, progress
-        self.given, self.base = given, base
+        self.prior, self.base = prior, base
         self.log = JsonLog(folder.log)
 
     def complete(self) -> dict[str, Any]:
         self.log.append({"time": _now(), "event": "session"})
-        own_jobs = [job for job in self.chain.jobs if job.name not in self.given.profiles]
+        own_jobs = [job for job in self.chain.jobs if job.name not in self.prior.profiles]
         model = self._inspect(own_jobs)
-        inputs = Inputs(self.folder, self.chain, self.base)
+        inputs = RunInputs(self.folder, self.chain, self.base)
         inputs.check()
         task = self._task(inputs, model)
         inputs.keep()
         workload = task.workload if task else Workload(**self.chain.workload.model_dump())
         with self._phase("profiling", *own_jobs):
             profiles = profile_devices(
-                self.chain, self.folder, self.progress, workload, given=self.given, base=self.base
+                self.chain, self.folder, self.progress, workload, prior=self.prior, base=self.base
             )
-        for doubt in doubts(profiles):
-            self.progress.log(doubt)
-        contestant: Contestant | None = None
-        winner: Contestant | None = None
-        baseline: Contestant | None = None
+        for sentence in unpredictable_measures(profiles):
+            self.progress.log(sentence)
+        finalist: Finalist | None = None
+        winner: Finalist | None = None
+        baseline: Finalist | None = None
         search: SearchResult | None = None
         gptran: GPTranResult | None = None
         if task is not None:
@@ -138,16 +125,14 @@ class _Run:
                 if self.chain.search is not None:
                     with self._phase("search", self.chain.search):
                         search = self._search(self.chain.search, task, devices, pool)
-                        contestant = self._search_winner(search)
+                        finalist = self._search_winner(search)
                 if self.chain.refinement is not None:
                     with self._phase("gptran", self.chain.refinement):
-                        contestant = contestant or self._model_to_refine(
+                        finalist = finalist or self._model_to_refine(
                             self.chain.refinement, task, inputs, model
                         )
-                        gptran = self._refine(
-                            self.chain.refinement, task, devices, pool, contestant
-                        )
-                winner = self._refined(contestant, gptran)
+                        gptran = self._refine(self.chain.refinement, task, devices, pool, finalist)
+                winner = self._refined(finalist, gptran)
                 with self._phase("baseline"):
                     baseline = self._baseline(task, winner, pool)
         with self._phase("conclusion"):
@@ -157,10 +142,10 @@ class _Run:
                 self.progress,
                 task=task,
                 profiles=profiles,
-                measured_here=measured_here(profiles, self.given),
+                measured_here=measured_here(profiles, self.prior),
                 search=search,
                 gptran=gptran,
-                contestants=(contestant, winner, baseline),
+                finalists=(finalist, winner, baseline),
             )
 
     def _inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
@@ -176,7 +161,7 @@ class _Run:
             length = self.chain.workload.sequence_length
             return given_model(self.base / refinement.spec.model, length)
 
-    def _task(self, inputs: Inputs, model: Checkpoint | None) -> TaskSetting | None:
+    def _task(self, inputs: RunInputs, model: Checkpoint | None) -> TaskSetting | None:
         """Load the task first: bad data is found before anything is measured or trained."""
         source = self.chain.task
         if source is None:
@@ -280,7 +265,7 @@ class _Run:
             progress=self.progress,
         )
 
-    def _search_winner(self, result: SearchResult) -> Contestant:
+    def _search_winner(self, result: SearchResult) -> Finalist:
         if result.best is None:
             raise NoWinnerError("search: " + "; ".join(result.notes))
         return _best_of(result, self.folder)
@@ -289,24 +274,24 @@ class _Run:
         self,
         refinement: GPTranRun,
         task: TaskSetting,
-        inputs: Inputs,
+        inputs: RunInputs,
         model: Checkpoint | None,
-    ) -> Contestant:
+    ) -> Finalist:
         if self.chain.searched is not None:
             winner = self._given_winner(self.chain.searched)
             place = f"{refinement.label}: spec.searchRef"
-            inputs.know(Source(place, model_files(winner.checkpoint)))
+            inputs.know(InputSource(place, model_files(winner.checkpoint)))
             return winner
         assert model is not None  # noqa: S101 - given where there is no search
         return self._given_model(refinement, task, model)
 
-    def _given_winner(self, search: CoDesignSearch) -> Contestant:
+    def _given_winner(self, search: CoDesignSearch) -> Finalist:
         """The winner of a search that another run has made.
 
         Raises:
             DependencyError: that run's folder does not hold it.
         """
-        folder = self.given.search
+        folder = self.prior.search
         if folder is None:
             raise DependencyError(f"{search.label}: its run was not given")
         try:
@@ -322,18 +307,16 @@ class _Run:
             )
         return winner
 
-    def _given_model(
-        self, refinement: GPTranRun, task: TaskSetting, model: Checkpoint
-    ) -> Contestant:
+    def _given_model(self, refinement: GPTranRun, task: TaskSetting, model: Checkpoint) -> Finalist:
         if model.classes is None:
             self.progress.log(
                 f"{refinement.spec.model} has no classifier: a new one is put on it, which is "
                 "not trained, so the given model's own figures say little"
             )
         with _problems(refinement, "spec.model"):
-            checkpoint = adopt_model(model, task.data, self.folder.checkpoints)
+            checkpoint = import_model(model, task.data, self.folder.checkpoints)
         assert refinement.spec.device is not None  # noqa: S101 - required with a model
-        return Contestant("Given model", refinement.spec.device.name, checkpoint, Lineage())
+        return Finalist("Given model", refinement.spec.device.name, checkpoint, TrainingHistory())
 
     def _refine(
         self,
@@ -341,7 +324,7 @@ class _Run:
         task: TaskSetting,
         devices: list[Predictor],
         pool: TrialPool,
-        root: Contestant,
+        root: Finalist,
     ) -> GPTranResult:
         spec = refinement.spec
         if self.chain.search is not None:
@@ -352,7 +335,7 @@ class _Run:
                     f"pruning begins anew from it; what was made of the one before is in {kept}"
                 )
         length = task.trial.plan.max_length
-        workshop = TaskWorkshop(
+        trainer = TaskTrainer(
             task=task.trial.task,
             training=translate.training_plan(spec.training, length, spec.distillation),
             root=root.checkpoint,
@@ -369,28 +352,26 @@ class _Run:
         budgets = None if search is None else search.spec.constraints
         return run_gptran(
             translate.gptran_plan(spec, budgets, spec.seed),
-            workshop,
+            trainer,
             predictor=next(p for p in devices if p.device == root.device),
             pool=pool,
             folder=self.folder.gptran,
             progress=self.progress,
         )
 
-    def _refined(self, root: Contestant | None, gptran: GPTranResult | None) -> Contestant:
+    def _refined(self, root: Finalist | None, gptran: GPTranResult | None) -> Finalist:
         """Who goes into the final: the refined model, else the search's best."""
         assert root is not None  # noqa: S101 - a task means a search or a refinement
         if gptran is None or not gptran.improved:
             return root
-        return Contestant(
+        return Finalist(
             title="Winner",
             device=root.device,
             checkpoint=gptran.checkpoint,
-            lineage=root.lineage.with_nodes(gptran.steps, self.folder.gptran),
+            history=root.history.with_nodes(gptran.steps, self.folder.gptran),
         )
 
-    def _baseline(
-        self, task: TaskSetting, winner: Contestant, pool: TrialPool
-    ) -> Contestant | None:
+    def _baseline(self, task: TaskSetting, winner: Finalist, pool: TrialPool) -> Finalist | None:
         """Train the baseline as long as the winner and all its ancestors were trained."""
         search = self.chain.setting
         if search is None or search.spec.baseline is None:
@@ -402,7 +383,7 @@ class _Run:
         spec = replace(
             task.trial,
             architecture=architecture.to_model_dict(),
-            plan=_equally_long(task.trial.plan, winner.lineage),
+            plan=_equally_long(task.trial.plan, winner.history),
             output=str(output),
         )
         pool.submit("baseline", spec)
@@ -411,11 +392,11 @@ class _Run:
             raise RunFailedError(f"baseline: {outcome.error}")
         self.progress.advance(stage)
         self.progress.finish(stage, note=f"validation {outcome.score:.3f}")
-        return Contestant(
+        return Finalist(
             title="Baseline",
             device=winner.device,
             checkpoint=output,
-            lineage=Lineage(outcome.seconds, outcome.steps, ("trained from scratch",)),
+            history=TrainingHistory(outcome.seconds, outcome.steps, ("trained from scratch",)),
         )
 
     @contextmanager
@@ -434,15 +415,15 @@ class _Run:
         self.log.append({"time": _now(), "event": "phase-end", "phase": name})
 
 
-def _best_of(result: SearchResult, folder: RunFolder) -> Contestant:
+def _best_of(result: SearchResult, folder: RunFolder) -> Finalist:
     """The winner of a search whose run is in `folder`."""
     assert result.best is not None  # noqa: S101 - the callers have asked
     trial, evaluation = result.best
-    return Contestant(
+    return Finalist(
         title="Search's best",
         device=evaluation.candidate.device,
         checkpoint=folder.search_checkpoints / (trial.checkpoint or ""),
-        lineage=Lineage.of_trial(trial, result.trials, folder.search_checkpoints),
+        history=TrainingHistory.of_trial(trial, result.trials, folder.search_checkpoints),
     )
 
 
@@ -452,15 +433,15 @@ def _problems(resource: api.Resource, path: str) -> Iterator[None]:
     try:
         yield
     except TaskError as error:
-        problem = api.Problem(resource.source, resource.label, path, str(error))
+        problem = api.SpecProblem(resource.source, resource.label, path, str(error))
         raise api.SpecError([problem]) from None
 
 
-def _equally_long(plan: TrainingPlan, lineage: Lineage) -> TrainingPlan:
-    """The plan with the lineage's budget: its seconds, or its steps where time is no limit."""
-    if plan.max_seconds is None and lineage.steps:
-        return replace(plan, epochs=None, steps=lineage.steps, max_seconds=None)
-    return replace(plan, epochs=None, steps=None, max_seconds=max(1.0, lineage.seconds))
+def _equally_long(plan: TrainingPlan, history: TrainingHistory) -> TrainingPlan:
+    """The plan with that budget: its seconds, or its steps where time is no limit."""
+    if plan.max_seconds is None and history.steps:
+        return replace(plan, epochs=None, steps=history.steps, max_seconds=None)
+    return replace(plan, epochs=None, steps=None, max_seconds=max(1.0, history.seconds))
 
 
 def _now() -> str:

@@ -75,7 +75,7 @@ def task_reference(source: api.TaskSource, base: Path) -> TaskReference:
     return TaskReference(**fields)
 
 
-def max_length(task: api.TaskSource, workload: api.Workload) -> int:
+def max_length(task: api.TaskSource, workload: api.WorkloadSpec) -> int:
     """Tokens that texts are cut to: the task's own choice, else the workload's length."""
     return task.max_length or workload.sequence_length
 
@@ -96,7 +96,7 @@ def training_plan(
     return TrainingPlan(max_length=length, **fields)
 
 
-def workload(source: api.Workload, *, vocab_size: int, num_labels: int) -> Workload:
+def workload(source: api.WorkloadSpec, *, vocab_size: int, num_labels: int) -> Workload:
     """What a device is asked to run, with the task's vocabulary and labels."""
     return Workload(
         batch_size=source.batch_size,
@@ -113,12 +113,12 @@ def constraints(source: api.Budgets | None) -> Constraints:
     return Constraints.from_mapping(source.model_dump(exclude_none=True))
 
 
-def weights(source: api.Objective) -> Weights:
+def weights(source: api.ObjectiveSpec) -> Weights:
     """Weights of the objective's terms."""
     return Weights(**source.weights.model_dump())
 
 
-def ray_settings(source: api.RaySettings) -> RaySettings:
+def ray_settings(source: api.RaySpec) -> RaySettings:
     """Where trials run.
 
     In mode kuberay the process is a job of the Ray cluster that it is to use, which Ray tells it.

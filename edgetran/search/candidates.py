@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+from edgetran.api.measures import BY_NAME, HARDWARE
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.space import Architecture
 
-MEASURES: Final = ("accuracy", "latency_ms", "energy_mj", "peak_power_w", "parameters")
+MEASURES: Final = tuple(BY_NAME)
 """Every measure that an objective, a constraint or a Pareto front may name."""
 
-HARDWARE_MEASURES: Final = ("latency_ms", "energy_mj", "peak_power_w")
+HARDWARE_MEASURES: Final = tuple(each.name for each in HARDWARE)
 """The measures that depend on the device, per sequence."""
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final, Self
 
+from edgetran.api.measures import BY_NAME
 from edgetran.search.candidates import MEASURES, Measures, SearchError
 
 UNKNOWN_EXCESS: Final = 10.0
 """Excess of a bounded measure that is unknown: far more than any near miss, yet finite, so that a
 descent towards feasibility still sees the other bounds."""
-
-_UNITS: Final = {"latency_ms": " ms", "energy_mj": " mJ", "peak_power_w": " W"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +36,25 @@ class Bound:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Constraints:
-    """One optional bound per measure.
+    """At most one bound per measure, by its name: `Constraints(latency_ms=Bound(maximum=50))`.
 
     A bounded measure that is unknown violates its bound: a device without an energy reading
     cannot be shown to stay under an energy limit, and must not profit from that.
+
+    Raises:
+        SearchError: for a measure that there is not.
     """
 
-    accuracy: Bound | None = None
-    latency_ms: Bound | None = None
-    energy_mj: Bound | None = None
-    peak_power_w: Bound | None = None
-    parameters: Bound | None = None
+    _bounds: Mapping[str, Bound]
+
+    def __init__(self, **bounds: Bound | None) -> None:
+        for name in bounds:
+            if name not in MEASURES:
+                raise SearchError(f"constraints: {name!r} given; allowed are {', '.join(MEASURES)}")
+        set_ = {name: bound for name in MEASURES if (bound := bounds.get(name)) is not None}
+        object.__setattr__(self, "_bounds", set_)
 
     @classmethod
     def from_mapping(cls, bounds: Mapping[str, Mapping[str, float | None]]) -> Self:
@@ -60,8 +65,6 @@ class Constraints:
         """
         read: dict[str, Bound] = {}
         for name, bound in bounds.items():
-            if name not in MEASURES:
-                raise SearchError(f"constraints: {name!r} given; allowed are {', '.join(MEASURES)}")
             unknown = set(bound) - {"min", "max"}
             if unknown:
                 raise SearchError(
@@ -75,8 +78,7 @@ class Constraints:
 
     def bounds(self) -> dict[str, Bound]:
         """The bounds that are set, by measure."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: bound for name, bound in named.items() if bound is not None}
+        return dict(self._bounds)
 
     def to_dict(self) -> dict[str, dict[str, float | None]]:
         """Plain JSON data, the form that `from_mapping` reads."""
@@ -108,7 +110,7 @@ class Constraints:
                     text = f"{name} is bounded but not known ({figure.reason})"
                     broken.append((UNKNOWN_EXCESS, text))
                 continue
-            unit = _UNITS.get(name, "")
+            unit = f" {BY_NAME[name].unit}".rstrip()
             if bound.minimum is not None and figure.value < bound.minimum:
                 text = f"{name} {figure.value:.6g}{unit} is below the minimum {bound.minimum:g}"
                 broken.append((_relative(bound.minimum - figure.value, bound.minimum), text))

@@ -23,45 +23,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from edgetran.api.measures import BY_NAME, WEIGHED
 from edgetran.devices import HardwareFigures
 from edgetran.search.candidates import HARDWARE_MEASURES, Measures, SearchError
 from edgetran.search.constraints import Constraints
 
-_WEIGHT_OF: Final = {"latency_ms": "latency", "energy_mj": "energy", "peak_power_w": "peak_power"}
+_TERMS: Final = {measure.quantity: measure for measure in WEIGHED}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Weights:
     """Weight of each term of the objective; defaults are the published ones.
 
+    Args:
+        weights: by the measure's name without its unit, such as `peak_power`.
+
     Raises:
-        SearchError: for a negative or infinite weight, or when all are zero.
+        SearchError: for a negative or infinite weight, for a term that there is not, or when all
+            are zero.
     """
 
-    accuracy: float = 0.5
-    latency: float = 0.2
-    energy: float = 0.2
-    peak_power: float = 0.1
+    _weights: Mapping[str, float]
 
-    def __post_init__(self) -> None:
-        for name in ("accuracy", *_WEIGHT_OF.values()):
-            value = getattr(self, name)
+    def __init__(self, **weights: float) -> None:
+        for name, value in weights.items():
+            if name not in _TERMS:
+                raise SearchError(f"weights: {name!r} given; allowed are {', '.join(_TERMS)}")
             if not (math.isfinite(value) and value >= 0):
                 raise SearchError(f"weights.{name}: {value!r} given; allowed is a number >= 0")
-        if self.accuracy + self.latency + self.energy + self.peak_power <= 0:
+        whole = {name: weights.get(name, measure.weight) for name, measure in _TERMS.items()}
+        if sum(whole.values()) <= 0:
             raise SearchError("weights: all are 0; at least one must be positive")
+        object.__setattr__(self, "_weights", whole)
+
+    @property
+    def accuracy(self) -> float:
+        """The weight of the task's metric."""
+        return self._weights["accuracy"]
 
     def of(self, measure: str) -> float:
         """The weight of a measure, such as `latency_ms`."""
-        weight: float = getattr(self, _WEIGHT_OF.get(measure, measure))
-        return weight
+        return self._weights[BY_NAME[measure].quantity]
 
     def to_dict(self) -> dict[str, float]:
         """Plain JSON data: the keyword arguments of this class."""
-        return asdict(self)
+        return dict(self._weights)
 
 
 @dataclass(frozen=True, slots=True)

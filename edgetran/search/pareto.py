@@ -1,8 +1,9 @@
 """Pareto fronts with missing values, non-dominated sorting, crowding and exact hypervolume.
 
 Everything here minimises: arrays of shape (n, m) hold one point per row and one cost per column.
-Accuracy becomes a cost by its sign (`costs`). A cost that is not known is NaN and counts as the
-worst (+∞), so a point is never on the front for want of a reading, and dominance stays transitive.
+What is better the more there is becomes a cost by its sign (`costs`). A cost that is not known is
+NaN and counts as the worst (+∞), so a point is never on the front for want of a reading, and
+dominance stays transitive.
 
 Sources: Deb et al. 2002 (NSGA-II: sorting and crowding); While, Bradstreet and Barone 2012 (WFG:
 hypervolume by exclusive contributions).
@@ -16,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetran.api.measures import BY_NAME
 from edgetran.search.candidates import MEASURES, Measures
 
 FRONT_MEASURES: Final = MEASURES
@@ -122,4 +124,4 @@ def _worst_where_unknown(points: Costs) -> Costs:
 def _cost(value: float | None, axis: str) -> float:
     if value is None:
         return float("nan")
-    return -value if axis == "accuracy" else value
+    return -value if BY_NAME[axis].direction == "max" else value

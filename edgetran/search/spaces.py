@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgetran.devices import Workload
 from edgetran.search.candidates import Candidate, Measures, SearchError
-from edgetran.space import FEATURE_NAMES, Architecture, DesignSpace, feature_matrix
+from edgetran.space import FEATURE_NAMES, Architecture, DesignSpace, feature_matrix, sampling, steps
 
 if TYPE_CHECKING:
     from edgetran.profiling import Predictor
@@ -107,7 +107,9 @@ class PairSpace:
         self._max_positions = max_positions
         self._known: dict[tuple[str, str], Measures] = {}
         self._features: dict[str, Encoding] = {}
-        reference = design_space.sample(_REFERENCE_SIZE, np.random.default_rng(0), distinct=False)
+        reference = sampling.sample(
+            design_space, _REFERENCE_SIZE, np.random.default_rng(0), distinct=False
+        )
         self._scale = _Scale(self._described(reference))
 
     def size(self) -> int:
@@ -125,7 +127,7 @@ class PairSpace:
     def sample(self, n: int, rng: np.random.Generator) -> list[Candidate]:
         """Distinct candidates: the architecture hierarchical, the device uniform."""
         n = min(n, self.size())
-        architectures = self.design_space.sample(n, rng)
+        architectures = sampling.sample(self.design_space, n, rng)
         drawn = rng.integers(len(self.devices), size=len(architectures))
         pairs = [
             Candidate(architecture, self.devices[device])
@@ -141,7 +143,7 @@ class PairSpace:
     def neighbours(self, candidate: Candidate) -> list[Candidate]:
         """The architecture on other devices, then its neighbours on the same device."""
         others = [pair for pair in self.siblings(candidate) if pair.device != candidate.device]
-        near = self.design_space.neighbours(candidate.architecture)
+        near = steps.neighbours(self.design_space, candidate.architecture)
         return others + [Candidate(architecture, candidate.device) for architecture in near]
 
     def mutate(self, candidate: Candidate, rng: np.random.Generator) -> Candidate:
@@ -150,13 +152,13 @@ class PairSpace:
         if len(self.devices) > 1 and rng.random() < 0.25:
             others = [name for name in self.devices if name != device]
             device = others[int(rng.integers(len(others)))]
-        return Candidate(self.design_space.mutate(candidate.architecture, rng), device)
+        return Candidate(steps.mutate(self.design_space, candidate.architecture, rng), device)
 
     def crossover(self, a: Candidate, b: Candidate, rng: np.random.Generator) -> Candidate:
         """Depth and device of either parent, each layer from either that has it."""
         first, second = (a, b) if rng.random() < 0.5 else (b, a)
-        layers = list(self.design_space.project(first.architecture).layers)
-        others = self.design_space.project(second.architecture).layers
+        layers = list(steps.project(self.design_space, first.architecture).layers)
+        others = steps.project(self.design_space, second.architecture).layers
         for i in range(min(len(layers), len(others))):
             if rng.random() < 0.5:
                 layers[i] = others[i]

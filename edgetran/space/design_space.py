@@ -19,8 +19,7 @@ from edgetran.space.architecture import HEAD_TYPES, Architecture, Layer
 from edgetran.space.ranking import multiset_count, word_count
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    pass
 
 SamplingMethod = Literal["hierarchical", "sobol", "lhs", "halton"]
 
@@ -275,75 +274,6 @@ class DesignSpace:
     def contains(self, architecture: Architecture) -> bool:
         """Whether the architecture is one of the space; the order of its heads is free."""
         return self.why_not(architecture) is None
-
-    def encode(self, architecture: Architecture) -> npt.NDArray[np.int64]:
-        """The published embedding, integers of shape (1 + 3 · max_layers,).
-
-        See `edgetran.space.embedding.encode`.
-        """
-        from edgetran.space.embedding import encode
-
-        return encode(self, architecture)
-
-    def decode(self, embedding: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Architecture:
-        """The architecture of an embedding, heads in canonical order: the inverse of `encode`.
-
-        See `edgetran.space.embedding.decode`.
-        """
-        from edgetran.space.embedding import decode
-
-        return decode(self, embedding)
-
-    def architecture_at(self, rank: int) -> Architecture:
-        """The architecture number `rank` of `cardinality()`.
-
-        See `edgetran.space.embedding.architecture_at`.
-        """
-        from edgetran.space.embedding import architecture_at
-
-        return architecture_at(self, rank)
-
-    def sample(
-        self,
-        n: int,
-        rng: np.random.Generator,
-        method: SamplingMethod = "hierarchical",
-        distinct: bool = True,
-    ) -> list[Architecture]:
-        """Draw `n` architectures, each choice uniform among its allowed values.
-
-        See `edgetran.space.sampling.sample`.
-        """
-        from edgetran.space.sampling import sample
-
-        return sample(self, n, rng, method=method, distinct=distinct)
-
-    def project(self, architecture: Architecture) -> Architecture:
-        """The architecture itself where it is in the space, else one inside that resembles it.
-
-        See `edgetran.space.steps.project`.
-        """
-        from edgetran.space.steps import project
-
-        return project(self, architecture)
-
-    def neighbours(self, architecture: Architecture) -> list[Architecture]:
-        """Every architecture of the space that is one step away.
-
-        See `edgetran.space.steps.neighbours`.
-        """
-        from edgetran.space.steps import neighbours
-
-        return list(neighbours(self, architecture))
-
-    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """A random architecture of the space that is one step away.
-
-        See `edgetran.space.steps.mutate`.
-        """
-        from edgetran.space.steps import mutate
-
-        return mutate(self, architecture, rng)
 
 
 def _is_size(value: Any) -> bool:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgetran.space.architecture import Architecture
 from edgetran.space.design_space import DesignSpace, DesignSpaceError, SamplingMethod
-from edgetran.space.embedding import layer_at
+from edgetran.space.embedding import architecture_at, layer_at
 from edgetran.space.ranking import multiset_count, word_count
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def sample(
     space: DesignSpace,
     n: int,
     rng: np.random.Generator,
-    *,
     method: SamplingMethod = "hierarchical",
+    *,
     distinct: bool = True,
 ) -> list[Architecture]:
     """Draw `n` architectures of the space, each level of the hierarchy uniform.
@@ -119,7 +119,7 @@ def _fill_by_rank(space: DesignSpace, chosen: _Distinct, rng: np.random.Generato
     else:
         ranks = (_below(cardinality, rng) for _ in range(wanted * _MAX_REDRAWS))
     for rank in ranks:
-        if chosen.add(space.architecture_at(rank)):
+        if chosen.add(architecture_at(space, rank)):
             return
 
 

@@ -37,23 +37,19 @@ def project(space: DesignSpace, architecture: Architecture) -> Architecture:
     )
 
 
-def neighbours(space: DesignSpace, architecture: Architecture) -> Iterator[Architecture]:
+def neighbours(space: DesignSpace, architecture: Architecture) -> list[Architecture]:
     """Every architecture of the space one step away, each once, heads in canonical order.
 
-    There are finitely many, made as they are asked for: some hundreds in `tiny`, about 500 per
+    There are finitely many: some hundreds in `tiny`, about 500 per
     layer in `flexibert-2.0`, most of them other mixes when the number of heads changes. They are
     C(g + t - 1, g) where g heads of t types are added: a space whose numbers of heads lie far
     apart has too many to list, while `mutate` draws from them without listing them. For an
     architecture outside the space, its projection comes first, then the projection's neighbours.
     """
     start = project(space, architecture).canonical()
-    seen = {start}
-    if not space.contains(architecture):
-        yield start
-    for candidate in _all_steps(space, start):
-        if candidate not in seen:
-            seen.add(candidate)
-            yield candidate
+    found = dict.fromkeys(_all_steps(space, start))
+    found.pop(start, None)
+    return [*([] if space.contains(architecture) else [start]), *found]
 
 
 def mutate(

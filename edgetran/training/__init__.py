@@ -8,11 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from edgetran.training.cluster import ClusterError, RaySettings
-from edgetran.training.loading import TaskReference, load_task
+from edgetran.training.cluster import RayClusterError, RaySettings
+from edgetran.training.loading import load_task
 from edgetran.training.metrics import compute_metrics, glue_score
 from edgetran.training.plan import PlanError, TrainingPlan
 from edgetran.training.pool import TrialPool
+from edgetran.training.reference import TaskReference
 from edgetran.training.scoring import (
     ARTIFACTS,
     ArtifactScore,
@@ -72,10 +73,10 @@ __all__ = [
     "ARTIFACTS",
     "DEFAULT_VOCAB_SIZE",
     "ArtifactScore",
-    "ClusterError",
     "EncodedTask",
     "Example",
     "PlanError",
+    "RayClusterError",
     "RaySettings",
     "Scoring",
     "Task",

@@ -37,7 +37,7 @@ _LOCAL_ENVIRONMENT: Final = {
 }
 
 
-class ClusterError(RuntimeError):
+class RayClusterError(RuntimeError):
     """Ray is missing, does not start or cannot be reached; one sentence."""
 
 
@@ -62,7 +62,7 @@ class RaySettings:
             raise ValueError("ray.address: needed for mode cluster, and for that mode only")
 
 
-class Cluster:
+class RayCluster:
     """A connection to Ray, which is shut down again with everything that it started.
 
     A local Ray listens on loopback and answers only to a token that this process makes up, because
@@ -76,7 +76,7 @@ class Cluster:
         num_gpus: logical GPUs of a local Ray; None lets Ray look.
 
     Raises:
-        ClusterError: Ray is not installed, does not start, or the address does not answer.
+        RayClusterError: Ray is not installed, does not start, or the address does not answer.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Cluster:
                 self.ray.init(**options)
         except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
             self.close()
-            raise ClusterError(f"ray: {_sentence(error)}{_hint(settings)}") from None
+            raise RayClusterError(f"ray: {_sentence(error)}{_hint(settings)}") from None
 
     def close(self) -> None:
         """Shut Ray down, if this object started it; may be called again."""
@@ -135,7 +135,7 @@ def _import_ray(*, local: bool) -> Any:
     try:
         import ray
     except ImportError:
-        raise ClusterError('ray is not installed: pip install "edgetran[worker]"') from None
+        raise RayClusterError('ray is not installed: pip install "edgetran[worker]"') from None
     if local and early:  # somebody imported Ray before its settings were there
         from ray._private import ray_constants
 
@@ -181,14 +181,14 @@ def _sigterm_left_alone() -> Iterator[None]:
 def _check_answers(address: str) -> None:
     """Find out at once what Ray would say after five minutes, or in the words of its own extras."""
     if address.startswith("ray://") and importlib.util.find_spec("grpc") is None:
-        raise ClusterError(
+        raise RayClusterError(
             f'ray: {address} needs Ray\'s client: pip install "edgetran[ray-cluster]"'
         )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise ClusterError(f"ray: no cluster answers at {address} ({error})") from None
+        raise RayClusterError(f"ray: no cluster answers at {address} ({error})") from None
 
 
 def _session_folder() -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from edgetran.training.task import TaskError
 
 if TYPE_CHECKING:
-    from edgetran.training.loading import TaskReference
+    from edgetran.training.reference import TaskReference
     from edgetran.training.task import Task
 
 ROWS: Final = "rows"

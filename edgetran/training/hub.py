@@ -17,7 +17,7 @@ from edgetran.training.tables import read_part, task_from_parts
 from edgetran.training.task import Example, Task, TaskError
 
 if TYPE_CHECKING:
-    from edgetran.training.loading import TaskReference
+    from edgetran.training.reference import TaskReference
 
 _GLUE: Final = "nyu-mll/glue"
 _CONNECT_TIMEOUT_S: Final = 5.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from edgetran.training.cluster import Cluster, ClusterError, RaySettings
+from edgetran.training.cluster import RayCluster, RayClusterError, RaySettings
 from edgetran.training.trial import (
     OUT_OF_MEMORY,
     WORKER_DIED,
@@ -70,7 +70,7 @@ class TrialPool:
         ...         print(outcome.key, outcome.score, outcome.error)
 
     Raises:
-        ClusterError: if Ray cannot be started or reached, or if a worker of a running cluster
+        RayClusterError: if Ray cannot be started or reached, or if a worker of a running cluster
             does not see the folder of the trials.
     """
 
@@ -91,7 +91,7 @@ class TrialPool:
         self._waiting: deque[_Job] = deque()
         self._running: dict[Any, tuple[_Job, Any]] = {}
         self._idle: list[Any] = []
-        self._cluster: Cluster | None = None
+        self._cluster: RayCluster | None = None
         self._probes: dict[Path, Path] = {}
 
     def __enter__(self) -> Self:
@@ -168,7 +168,7 @@ class TrialPool:
 
     def _start_worker(self) -> Any:
         if self._cluster is None:
-            self._cluster = Cluster(
+            self._cluster = RayCluster(
                 self.settings,
                 num_cpus=self.parallelism * self.cpus_per_trial,
                 num_gpus=self.parallelism * self.gpus_per_trial or None,
@@ -196,7 +196,7 @@ class TrialPool:
         else:
             self._idle.append(worker)
         if outcome.error_kind == UNSEEN:
-            raise ClusterError(
+            raise RayClusterError(
                 f"ray: {outcome.error}; allowed with ray.mode {self.settings.mode} is storage that "
                 "every Ray worker mounts at the same path"
             )

@@ -18,7 +18,7 @@ from edgetran.training.task import (
 )
 
 if TYPE_CHECKING:
-    from edgetran.training.loading import TaskReference
+    from edgetran.training.reference import TaskReference
 
 _PARTS: Final = ("train", "validation", "test")
 _TEXT2: Final = "text2"

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from edgetran.artifacts import Artifact, ArtifactError
-from edgetran.training.loading import TaskReference, load_task
+from edgetran.training.loading import load_task
 from edgetran.training.plan import TrainingPlan
+from edgetran.training.reference import TaskReference
 from edgetran.training.scoring import ARTIFACTS, Scoring, read_score, score_model
 from edgetran.training.task import TaskError
 from edgetran.training.tokenizer import DEFAULT_VOCAB_SIZE

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from grafana.panels import bars, choice, lines, number, page, rows
+from edgetran.api.measures import HARDWARE
+from grafana.measures import ENERGY, LATENCY, unit, where_sensed
+from grafana.panels import WIDTH, bars, choice, lines, number, page, rows
 
 _HERE = 'namespace=~"$namespace"'
 _GOES_ON = f'edgetran_resource_state{{{_HERE},state=~"running|waiting|suspended|stalled"}}'
@@ -13,7 +15,7 @@ _ID = "kind, namespace, name"
 
 def fleet() -> Dashboard:
     """All runs and all boards."""
-    return (
+    board = (
         page(
             "edgetran-fleet",
             "EdgeTran / Fleet",
@@ -160,31 +162,32 @@ def fleet() -> Dashboard:
                 "|predicted / measured − 1|.",
                 "percentunit",
                 (
-                    f'edgetran_profiling_surrogate_error_ratio{{{_HERE},measure="latencyMs"}}',
+                    f'edgetran_profiling_surrogate_error_ratio{{{_HERE},measure="{LATENCY.alias}"}}',
                     "{{namespace}}/{{name}}",
                 ),
                 thresholds=((None, "green"), (0.1, "orange"), (0.2, "red")),
             )
         )
-        .with_panel(
+    )
+    for measure in HARDWARE:
+        board = board.with_panel(
             bars(
-                "Latency per device",
-                "Median latency per sequence over the architectures measured on each device.",
-                "s",
+                f"{measure.title} per device",
+                f"{measure.description}, median over the architectures measured on each device"
+                f"{where_sensed(measure)}.",
+                unit(measure),
                 (
-                    f"edgetran_profiling_median_latency_seconds{{{_HERE}}}",
+                    f"edgetran_profiling_median_{measure.metric}{{{_HERE}}}",
                     "{{device}} ({{namespace}}/{{name}})",
                 ),
-                width=12,
             )
         )
-        .with_panel(
-            bars(
-                "Energy per device",
-                "Least energy per sequence on each device, over the Pareto fronts of all searches.",
-                "joule",
-                (f"min by (device) (edgetran_pareto_energy_joules{{{_HERE}}})", "{{device}}"),
-                width=12,
-            )
+    return board.with_panel(
+        bars(
+            "Least energy per device",
+            "Least energy per sequence on each device, over the Pareto fronts of all searches.",
+            unit(ENERGY),
+            (f"min by (device) (edgetran_pareto_{ENERGY.metric}{{{_HERE}}})", "{{device}}"),
+            width=WIDTH,
         )
     )

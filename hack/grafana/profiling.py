@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
+from edgetran.api.measures import HARDWARE
+from grafana.measures import LATENCY, unit, where_sensed
 from grafana.panels import choice, lines, number, page
 from grafana.run import RUN, of, progress, state, time_left
 
@@ -14,7 +16,7 @@ _OF = of(_KIND)
 def profiling() -> Dashboard:
     """One profiling job."""
     known = 'edgetran_resource_state{kind="ProfilingJob"'
-    return (
+    board = (
         page(
             "edgetran-profiling",
             "EdgeTran / Profiling",
@@ -30,7 +32,7 @@ def profiling() -> Dashboard:
                 "Device and node that is measured on.",
                 "none",
                 (
-                    f"edgetran_profiling_median_latency_seconds{{{RUN}}}",
+                    f"edgetran_profiling_median_{LATENCY.metric}{{{RUN}}}",
                     "{{device}} on {{node}}",
                 ),
                 labels=True,
@@ -46,14 +48,6 @@ def profiling() -> Dashboard:
         .with_panel(time_left("Time until all measurements are made at the present pace."))
         .with_panel(
             number(
-                "Median latency",
-                "Median latency per sequence over the architectures measured.",
-                "s",
-                (f"edgetran_profiling_median_latency_seconds{{{RUN}}}", ""),
-            )
-        )
-        .with_panel(
-            number(
                 "Failed workers",
                 "How often a worker of the job failed and was started again.",
                 "short",
@@ -61,35 +55,43 @@ def profiling() -> Dashboard:
                 thresholds=((None, "green"), (1, "orange")),
             )
         )
-        .with_row(Row("Measurements"))
-        .with_panel(
-            lines(
-                "Architectures by outcome",
-                "Measured now, taken over from earlier runs, unstable ones among the measured, "
-                "and those that could not be measured.",
-                "short",
-                (f"edgetran_profiling_architectures{{{RUN}}}", "{{state}}"),
-                steps=True,
+    )
+    for measure in HARDWARE:
+        board = board.with_panel(
+            number(
+                f"Median {measure.words}",
+                f"{measure.description}, median over the architectures measured"
+                f"{where_sensed(measure)}.",
+                unit(measure),
+                (f"edgetran_profiling_median_{measure.metric}{{{RUN}}}", ""),
             )
         )
-        .with_panel(
+    return _predictions(_measurements(board))
+
+
+def _measurements(board: Dashboard) -> Dashboard:
+    """What is measured, and how that goes on."""
+    board = board.with_row(Row("Measurements")).with_panel(
+        lines(
+            "Architectures by outcome",
+            "Measured now, taken over from earlier runs, unstable ones among the measured, "
+            "and those that could not be measured.",
+            "short",
+            (f"edgetran_profiling_architectures{{{RUN}}}", "{{state}}"),
+            steps=True,
+        )
+    )
+    for measure in HARDWARE:
+        board = board.with_panel(
             lines(
-                "Latency",
-                "Latency per sequence of the architecture measured last.",
-                "s",
-                (f"edgetran_worker_last_latency_seconds{{{RUN}}}", "last measured"),
+                measure.title,
+                f"{measure.description} of the architecture measured last{where_sensed(measure)}.",
+                unit(measure),
+                (f"edgetran_worker_last_{measure.metric}{{{RUN}}}", "last measured"),
             )
         )
-        .with_panel(
-            lines(
-                "Energy",
-                "Energy per sequence of the architecture measured last; empty where no power "
-                "source exists.",
-                "joule",
-                (f"edgetran_worker_last_energy_joules{{{RUN}}}", "last measured"),
-            )
-        )
-        .with_panel(
+    return (
+        board.with_panel(
             lines(
                 "Share of time that is measured",
                 "Time spent on measurements, per second; what is missing is spent on fitting and "
@@ -116,7 +118,13 @@ def profiling() -> Dashboard:
                 (f"delta(edgetran_worker_results_failures{{{RUN}}}[5m])", "failed"),
             )
         )
-        .with_row(Row("Predictions"))
+    )
+
+
+def _predictions(board: Dashboard) -> Dashboard:
+    """How well other architectures can be predicted."""
+    return (
+        board.with_row(Row("Predictions"))
         .with_panel(
             lines(
                 "Predicted against measured",

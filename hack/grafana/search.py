@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from grafana.panels import bars, choice, lines, number, page, rows, scatter, scatter_over_time
+from edgetran.api.measures import HARDWARE, WEIGHED, Measure
+from grafana.measures import ACCURACY, LATENCY, unit, where_sensed
+from grafana.panels import (
+    Column,
+    bars,
+    choice,
+    lines,
+    number,
+    page,
+    rows,
+    scatter,
+    scatter_over_time,
+)
 from grafana.run import RUN, of, progress, state, time_left
 
 _KIND = "CoDesignSearch"
@@ -15,7 +27,7 @@ _JOBS = 'namespace="$namespace",name=~"$name-.+"'
 def search() -> Dashboard:
     """One search."""
     known = 'edgetran_resource_state{kind="CoDesignSearch"'
-    return (
+    board = (
         page(
             "edgetran-search",
             "EdgeTran / Search",
@@ -39,43 +51,41 @@ def search() -> Dashboard:
                 (f"edgetran_search_best_accuracy_ratio{{{RUN}}}", "{{device}}"),
             )
         )
-        .with_panel(
+    )
+    for measure in HARDWARE:
+        board = board.with_panel(
             number(
-                "Its latency",
-                "Latency per sequence of the best candidate on its device.",
-                "s",
-                (f"edgetran_search_best_latency_seconds{{{RUN}}}", "{{device}}"),
+                f"Its {measure.words}",
+                f"{measure.description} of the best candidate on its device"
+                f"{where_sensed(measure)}.",
+                unit(measure),
+                (f"edgetran_search_best_{measure.metric}{{{RUN}}}", "{{device}}"),
             )
         )
-        .with_panel(
-            number(
-                "Its energy",
-                "Energy per sequence of the best candidate; empty where no power source exists.",
-                "joule",
-                (f"edgetran_search_best_energy_joules{{{RUN}}}", "{{device}}"),
-            )
-        )
-        .with_row(Row("Found"))
+    return _trials(_found(board))
+
+
+def _found(board: Dashboard) -> Dashboard:
+    """What the search found."""
+    board = (
+        board.with_row(Row("Found"))
         .with_panel(
             scatter(
                 "Pareto front",
                 "Candidates that no other is better than in every measure: latency per sequence "
                 "against accuracy; at most ten, spread along the front.",
-                "candidate",
-                (f"edgetran_pareto_latency_seconds{{{_OF}}}", "Latency", "s"),
-                (f"edgetran_pareto_accuracy_ratio{{{_OF}}}", "Accuracy", "percentunit"),
+                "rank",
+                _column(LATENCY),
+                _column(ACCURACY),
             )
         )
         .with_panel(
             rows(
                 "Candidates of the front",
                 "The same candidates with all of their measures.",
-                "candidate",
-                ["candidate", "device"],
-                (f"edgetran_pareto_accuracy_ratio{{{_OF}}}", "Accuracy", "percentunit"),
-                (f"edgetran_pareto_latency_seconds{{{_OF}}}", "Latency", "s"),
-                (f"edgetran_pareto_energy_joules{{{_OF}}}", "Energy", "joule"),
-                (f"edgetran_pareto_peak_power_watts{{{_OF}}}", "Peak power", "watt"),
+                "rank",
+                ["rank", "device"],
+                *map(_column, WEIGHED),
             )
         )
         .with_panel(
@@ -93,8 +103,8 @@ def search() -> Dashboard:
             lines(
                 "Best so far: latency",
                 "Latency per sequence of the best candidate over time.",
-                "s",
-                (f"edgetran_search_best_latency_seconds{{{RUN}}}", "{{device}}"),
+                unit(LATENCY),
+                (f"edgetran_search_best_{LATENCY.metric}{{{RUN}}}", "{{device}}"),
                 steps=True,
             )
         )
@@ -109,26 +119,31 @@ def search() -> Dashboard:
                 steps=True,
             )
         )
-        .with_panel(
+    )
+    for measure in HARDWARE:
+        board = board.with_panel(
             bars(
-                "Latency per device",
-                "Least latency per sequence on the front, by device.",
-                "s",
-                (f"min by (device) (edgetran_pareto_latency_seconds{{{_OF}}})", "{{device}}"),
-                width=12,
+                f"{measure.title} per device",
+                f"Least {measure.description[0].lower()}{measure.description[1:]} on the front, by "
+                f"device{where_sensed(measure)}.",
+                unit(measure),
+                (
+                    f"min by (device) (edgetran_pareto_{measure.metric}{{{_OF}}})",
+                    "{{device}}",
+                ),
             )
         )
-        .with_panel(
-            bars(
-                "Energy per device",
-                "Least energy per sequence on the front, by device; empty where no device senses "
-                "power.",
-                "joule",
-                (f"min by (device) (edgetran_pareto_energy_joules{{{_OF}}})", "{{device}}"),
-                width=12,
-            )
-        )
-        .with_row(Row("Trials"))
+    return board
+
+
+def _column(measure: Measure) -> Column:
+    return f"edgetran_pareto_{measure.metric}{{{_OF}}}", measure.title, unit(measure)
+
+
+def _trials(board: Dashboard) -> Dashboard:
+    """How its trials go, and what comes of the winner."""
+    return (
+        board.with_row(Row("Trials"))
         .with_panel(
             lines(
                 "Trials by state",

@@ -1,4 +1,4 @@
-"""The whole operator in one event loop: kopf, the other watches, the engine, probes, metrics."""
+"""The whole operator in one event loop: kopf's process, watches, engine, probes, metrics."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any, cast
 
 import kopf
 
-from edgetran_operator.client import Client, path_of
-from edgetran_operator.engine import Engine
-from edgetran_operator.handlers import kopf_settings, register
-from edgetran_operator.informers import Informer
-from edgetran_operator.loop_lag import LoopLag
-from edgetran_operator.metrics import Measures
-from edgetran_operator.probes import Health, serve_probes
+from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.loop_lag import LoopLag
+from edgetran_operator.controller.probes import Health, serve_probes
+from edgetran_operator.controller.sources import ray_job_sources, resource_sources, sources
+from edgetran_operator.kube.client import Client, path_of
+from edgetran_operator.kube.informers import Informer
+from edgetran_operator.metrics.collector import Measures
+from edgetran_operator.process import process_registry, process_settings
 from edgetran_operator.settings import Settings
-from edgetran_operator.sources import ray_job_sources, sources
 
 _NAMESPACES_IN_AFFINITY = (1, 22)
 """Version of Kubernetes from which on pod affinity knows namespaceSelector."""
@@ -54,7 +54,9 @@ async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -
     version = await _server_version(client)
     engine.gatherer.namespaces_in_affinity = version >= _NAMESPACES_IN_AFFINITY
     engine.gatherer.pod_failure_policy = version >= _POD_FAILURE_POLICY
-    informers = _informers(client, engine)
+    seconds = settings.watch_timeout_seconds
+    own = [Informer(client, each, watch_seconds=seconds) for each in resource_sources(engine)]
+    informers = [Informer(client, each, watch_seconds=seconds) for each in sources(engine)]
     readers = {each.source.path: each.whole for each in informers if each.source.whole_kind}
     everywhere = readers.get(path_of("ConfigMap"))
 
@@ -62,12 +64,9 @@ async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -
         (everywhere or readers[path_of("ConfigMap", place[0])]).want(place)
 
     engine.read_whole = read_whole
-    ready = asyncio.Event()
     lag = LoopLag(measures.lag)
-    health = Health(settings, lag, ready.is_set)
-    health.informers = informers
-    registry = kopf.OperatorRegistry()
-    register(registry, engine)
+    health = Health(settings, lag)
+    health.informers = [*own, *informers]
     async with contextlib.AsyncExitStack() as stack:
         if settings.probe_port >= 0:
             runner = await serve_probes(health, settings.probe_port)
@@ -75,31 +74,31 @@ async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -
         if settings.metrics_port >= 0:
             stack.callback(measures.serve(settings.metrics_port, engine))
         _log.info("the operator runs against Kubernetes %d.%d", *version)
-        await engine.learn()
-        background = [lag.run(), _reconcile(engine, informers), _watch_ray_jobs(client, engine)]
+        background = [lag.run(), _watch(engine, own, informers), _watch_ray_jobs(client, engine)]
         operator = kopf.operator(
-            registry=registry,
-            settings=kopf_settings(settings),
+            registry=process_registry(),
+            settings=process_settings(),
             # kopf's own would name the user, and a pod's may have no name.
             identity=cast("Any", socket.gethostname()),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
-            ready_flag=ready,
             stop_flag=stop,
         )
-        await _until_first(operator, [*background, *(each.run() for each in informers)])
+        await _until_first(operator, background)
 
 
-def _informers(client: Client, engine: Engine) -> list[Informer]:
-    seconds = engine.settings.watch_timeout_seconds
-    return [Informer(client, source, watch_seconds=seconds) for source in sources(engine)]
+async def _watch(engine: Engine, own: Sequence[Informer], others: Sequence[Informer]) -> None:
+    """Watch, and reconcile once all that existed before is known.
 
-
-async def _reconcile(engine: Engine, informers: Sequence[Informer]) -> None:
-    """Reconcile once all that existed before is known."""
-    for informer in informers:
-        await informer.synced.wait()
-    await engine.run()
+    The three kinds come first: what is a child, and who gets a board, is told by all of them.
+    """
+    async with asyncio.TaskGroup() as group:
+        for informers in (own, others):
+            for informer in informers:
+                group.create_task(informer.run())
+            for informer in informers:
+                await informer.synced.wait()
+        group.create_task(engine.run())
 
 
 async def _watch_ray_jobs(client: Client, engine: Engine) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from edgetran.api import Reason, Resource
+from edgetran.api.wire import WorkerSummary
 from edgetran_operator.settings import Settings
 
 
@@ -34,6 +35,7 @@ class WorkerView:
         backoff_limit: attempts that may fail before it gives up.
         stopped: it starts no further pods.
         made_from: a hash of the pod that it was made with; empty where it is not known.
+        work_hash: of the files that it was made for; empty where it is not known.
     """
 
     kind: str
@@ -51,11 +53,17 @@ class WorkerView:
     backoff_limit: int = 0
     stopped: bool = False
     made_from: str = ""
+    work_hash: str = ""
 
     @property
     def ended(self) -> bool:
         """Whether nothing of it runs or will run."""
         return self.complete or self.failed or self.stopped
+
+    @property
+    def ran(self) -> bool:
+        """Whether its controller knows of an attempt that ended."""
+        return self.complete or self.failed or self.failed_pods > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,11 @@ class PodView:
         """Whether it runs or may run yet."""
         return self.phase not in ("Succeeded", "Failed")
 
+    @property
+    def ran(self) -> bool:
+        """Whether its container was ever started."""
+        return self.phase != "Pending" or self.exit_code is not None
+
 
 @dataclass(frozen=True, slots=True)
 class PartView:
@@ -113,16 +126,22 @@ class PartView:
     name: str
     used: bool = False
     records: int = 0
-    summary: Mapping[str, Any] | None = None
+    summary: WorkerSummary | None = None
     problem: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkFiles:
-    """The data of the ConfigMap that tells a worker its work: file contents by name."""
+    """The data of the ConfigMap that tells a worker its work.
+
+    Attributes:
+        files: their contents by name.
+        beside_spec: `edgetran.api.work_hash` of those but the resource itself.
+        problem: reason and sentence where they cannot be read; None otherwise.
+    """
 
     files: Mapping[str, str]
-    fingerprint: str
+    beside_spec: str = ""
     problem: tuple[str, str] | None = None
 
 
@@ -230,6 +249,7 @@ class Observation:
         first: the spec that work began with; None where it did not begin.
         work: the spec ConfigMap; None where there is none.
         copy_problem: why what work began with is not known; empty where it is.
+        begun: whether a worker of it, or of a resource that was made for it, ever ran.
         worker: the Job or RayJob; None where there is none.
         pods: the worker's pods, those of earlier workers included.
         parts: results ConfigMaps by number.
@@ -260,6 +280,7 @@ class Observation:
     first: Resource | None = None
     work: WorkFiles | None = None
     copy_problem: str = ""
+    begun: bool = True
     worker: WorkerView | None = None
     pods: tuple[PodView, ...] = ()
     parts: Sequence[PartView] = ()

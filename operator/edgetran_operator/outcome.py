@@ -35,7 +35,6 @@ class Child:
 class Change:
     """A merge patch of a child that exists."""
 
-    api_version: str
     kind: str
     name: str
     patch: Mapping[str, Any]
@@ -45,7 +44,6 @@ class Change:
 class Deletion:
     """An object to be deleted, in the background, if it is still the one that was seen."""
 
-    api_version: str
     kind: str
     name: str
     uid: str

@@ -22,7 +22,8 @@ from cluster_fixtures import BOARD, Cluster, wait_until
 from operator_process import operator
 
 from edgetran.api import load_text, to_dict
-from edgetran_operator.children.pod import HOME_PATH, STORAGE_PATH, USER
+from edgetran.api.wire import HOME_PATH, STORAGE_PATH
+from edgetran_operator.resources.pod import USER
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

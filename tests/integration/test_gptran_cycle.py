@@ -10,7 +10,7 @@ import pytest
 
 from edgetran.devices import Workload, catalogue
 from edgetran.gptran import GPTranError, GPTranPlan, read_tree, run_gptran
-from edgetran.gptran.task_workshop import TaskWorkshop
+from edgetran.gptran.task_trainer import TaskTrainer
 from edgetran.profiling import simulated_predictor
 from edgetran.space import Architecture
 from edgetran.training import (
@@ -51,7 +51,7 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def workshop(home):
+def trainer(home):
     task = write_task(home)
     plan = TrainingPlan(steps=30, learning_rate=1e-3, batch_size=32, max_length=16)
     spec = TrialSpec(
@@ -65,7 +65,7 @@ def workshop(home):
     )
     outcome = run_trial(spec)
     assert outcome.error is None
-    return TaskWorkshop(
+    return TaskTrainer(
         task=task,
         training=TrainingPlan(steps=8, learning_rate=3e-4, batch_size=32, max_length=16),
         root=home / "root",
@@ -78,15 +78,15 @@ def workshop(home):
 PLAN = GPTranPlan(samples_per_stage=1, tolerance=0.05)
 
 
-def refine(workshop, folder):
+def refine(trainer, folder):
     device = catalogue()["raspberry-pi-4-cpu"]
     predictor = simulated_predictor(device, Workload(1, 16, 120, 2), "fp32")
     with TrialPool(parallelism=0) as pool:
-        return run_gptran(PLAN, workshop, predictor=predictor, pool=pool, folder=folder)
+        return run_gptran(PLAN, trainer, predictor=predictor, pool=pool, folder=folder)
 
 
-def test_a_cycle_grows_and_prunes_a_trained_model(home, workshop):
-    result = refine(workshop, home / "gptran")
+def test_a_cycle_grows_and_prunes_a_trained_model(home, trainer):
+    result = refine(trainer, home / "gptran")
     tree = read_tree(home / "gptran" / "tree.jsonl")
     trained = [node for node in tree.nodes.values() if node.state == "trained"]
     assert {node.stage for node in trained} == {"root", *PLAN.stages}
@@ -100,35 +100,35 @@ def test_a_cycle_grows_and_prunes_a_trained_model(home, workshop):
             # Eight steps alone teach nothing: what is known comes from the parent.
             assert node.metric > 0.9
     assert result.best.metric >= result.root.metric - PLAN.tolerance
-    logits = predict(load_model(result.checkpoint), workshop.data, "test")
+    logits = predict(load_model(result.checkpoint), trainer.data, "test")
     assert np.isfinite(logits).all()
 
 
-def test_a_child_that_was_trained_but_not_recorded_is_not_trained_again(home, workshop):
+def test_a_child_that_was_trained_but_not_recorded_is_not_trained_again(home, trainer):
     folder = home / "killed"
-    result = refine(workshop, folder)
+    result = refine(trainer, folder)
     log = folder / "tree.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     nodes = [i for i, line in enumerate(lines) if b'"type":"node"' in line]
     weights = {path: path.stat().st_mtime_ns for path in folder.glob("nodes/*/model.safetensors")}
     assert len(weights) == len(nodes) - 1  # all but the root
     log.write_bytes(b"".join(lines[: nodes[-2]]))  # killed before the last two were recorded
-    assert refine(workshop, folder) == result
+    assert refine(trainer, folder) == result
     assert {path: path.stat().st_mtime_ns for path in weights} == weights
 
 
-def test_children_may_learn_from_the_root_too(home, workshop):
+def test_children_may_learn_from_the_root_too(home, trainer):
     folder = home / "distilled"
-    result = refine(replace(workshop, teacher=str(home / "root")), folder)
+    result = refine(replace(trainer, teacher=str(home / "root")), folder)
     tree = read_tree(folder / "tree.jsonl")
     assert all(node.state == "trained" for node in tree.nodes.values())
     assert result.best.metric >= result.root.metric - PLAN.tolerance
 
 
-def test_magnitude_may_decide_what_is_pruned(home, workshop):
-    importance = replace(workshop, importance_by="magnitude").importance(home / "root")
+def test_magnitude_may_decide_what_is_pruned(home, trainer):
+    importance = replace(trainer, importance_by="magnitude").importance(home / "root")
     assert [len(values) for values in importance.heads] == [2, 2]
     with pytest.raises(GPTranError, match="importance"):
-        replace(workshop, importance_by="random")
+        replace(trainer, importance_by="random")
     with pytest.raises(GPTranError, match="calibration"):
-        replace(workshop, calibration_examples=0)
+        replace(trainer, calibration_examples=0)

@@ -20,10 +20,11 @@ from cluster_fixtures import ApiServer
 from typer.testing import CliRunner, Result
 
 from edgetran.api import API_VERSION
+from edgetran.api.wire import PART_KEY
 from edgetran.devices import Figure, Workload, simulated_device
 from edgetran.kubectl import app
 from edgetran.profiling import Measurement, ProfilingPlan, Statistics, profile_device
-from edgetran.runner.published import PART_KEY, encode
+from edgetran.runner.published import encode
 from edgetran.space import Architecture, DesignSpace
 
 pytestmark = pytest.mark.integration

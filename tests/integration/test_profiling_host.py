@@ -12,7 +12,7 @@ import torch
 from edgetran.devices import EngineError, Workload, engine, power_sources
 from edgetran.profiling import MODES, Measurement, Profile, ProfilingPlan, measure, profile_device
 from edgetran.profiling.measuring import AGREEMENT
-from edgetran.space import DesignSpace
+from edgetran.space import DesignSpace, sampling
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ SHORT = dataclasses.replace(
 
 
 def small(n):
-    return SPACE.sample(n, np.random.default_rng(0))
+    return sampling.sample(SPACE, n, np.random.default_rng(0))
 
 
 def test_a_measurement_holds_all_that_the_protocol_asks_for(tmp_path):

@@ -15,6 +15,7 @@ from edgetran.space import (
     Layer,
     macs,
     parameter_count,
+    sampling,
 )
 
 pytestmark = pytest.mark.integration
@@ -43,7 +44,9 @@ def counted_macs(architecture, sequence_length, batch_size):
     return counter.get_total_flops() / 2
 
 
-@pytest.mark.parametrize("architecture", [GROWN, *TINY.sample(12, np.random.default_rng(0), "lhs")])
+@pytest.mark.parametrize(
+    "architecture", [GROWN, *sampling.sample(TINY, 12, np.random.default_rng(0), "lhs")]
+)
 def test_a_built_model_has_the_parameters_that_were_counted(architecture):
     built = sum(parameter.numel() for parameter in build(architecture).parameters())
     assert built == parameter_count(architecture, vocab_size=300, num_labels=3)

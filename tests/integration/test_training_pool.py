@@ -22,7 +22,7 @@ from edgetran.training import (
     TrialSpec,
     run_trial,
 )
-from edgetran.training.cluster import ClusterError
+from edgetran.training.cluster import RayClusterError
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -200,6 +200,6 @@ def test_a_cluster_that_does_not_answer_is_an_error_of_one_sentence(spec):
     settings = RaySettings(mode="cluster", address="127.0.0.1:9")
     with (
         TrialPool(1, ray=settings) as pool,
-        pytest.raises(ClusterError, match=r"at 127\.0\.0\.1:9"),
+        pytest.raises(RayClusterError, match=r"at 127\.0\.0\.1:9"),
     ):
         pool.submit("a", spec)

@@ -80,7 +80,7 @@ with TrialPool(1, ray=RaySettings(mode="cluster", address=address)) as pool:
     try:
         (outcome,) = pool.completed()
         print(json.dumps({"error": outcome.error, "score": outcome.score}))
-    except ClusterError as error:
+    except RayClusterError as error:
         print(json.dumps({"cluster": str(error)}))
 """
 

@@ -15,8 +15,9 @@ import pytest
 from cluster_fixtures import ApiServer, wait_until
 from workers_lab import JOB, make_pod
 
+from edgetran.api.wire import PART_KEY, SUMMARY_KEY, WorkerSummary
 from edgetran.records import JsonLog, read_records
-from edgetran.runner.published import PART_KEY, SUMMARY_KEY, read_part
+from edgetran.runner.published import read_part
 from edgetran_workers.log import Log
 from edgetran_workers.publish import Publisher
 from edgetran_workers.report import ConfigMapResults
@@ -34,8 +35,8 @@ class Narrator:
     def take(self, record: object) -> None:
         self.seen += 1
 
-    def summary(self) -> dict[str, Any]:
-        return {"finished": False, "seen": self.seen}
+    def summary(self) -> WorkerSummary:
+        return WorkerSummary(metrics={"seen": self.seen})
 
 
 class Namespace:

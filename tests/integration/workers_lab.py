@@ -17,8 +17,9 @@ from typing import Any
 
 import psutil
 
+from edgetran.api.wire import PART_KEY, SUMMARY_KEY
 from edgetran.records import read_records
-from edgetran.runner.published import PART_KEY, SUMMARY_KEY, read_part
+from edgetran.runner.published import read_part
 
 JOB = """
 apiVersion: edgetran.io/v1alpha1

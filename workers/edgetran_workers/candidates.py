@@ -8,14 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from edgetran.api import CandidateSummary, MeasureValue
+from edgetran.api.measures import HARDWARE, MEASURES
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.search import Measures, costs
 from edgetran.search.pareto import crowding_distances, dominates
 
 SHOWN: Final = 10
 """Candidates of the front that a status shows."""
-
-_HARDWARE: Final = ("latency_ms", "energy_mj", "peak_power_w")
 
 
 def candidate(
@@ -27,18 +26,21 @@ def candidate(
     objective: float | None = None,
 ) -> CandidateSummary:
     """A trained candidate as a status shows it."""
-    values: dict[str, MeasureValue] = {}
-    for name in _HARDWARE:
-        figure = measures.figure(name)
-        values[name] = MeasureValue(value=figure.value, source=figure.source)
-    return CandidateSummary(
-        id=number,
-        architecture=graph_hash,
-        device=device,
-        accuracy=measures.accuracy.value,
-        parameters=measures.parameters,
-        objective=objective,
-        **values,  # type: ignore[arg-type]
+    values = {
+        each.name: MeasureValue(value=figure.value, source=figure.source)
+        for each in HARDWARE
+        if (figure := measures.hardware.of(each))
+    }
+    return CandidateSummary.model_validate(
+        {
+            "id": number,
+            "architecture": graph_hash,
+            "device": device,
+            "accuracy": measures.accuracy.value,
+            "parameters": measures.parameters,
+            "objective": objective,
+            **values,
+        }
     )
 
 
@@ -54,36 +56,42 @@ def finalist(
     """
     figures, artifact = row["figures"], row.get("artifact")
     values = {
-        name: MeasureValue(value=figures[alias]["value"], source=figures[alias]["source"])
-        for name, alias in zip(_HARDWARE, ("latencyMs", "energyMj", "peakPowerW"), strict=True)
+        each.name: MeasureValue(value=figure["value"], source=figure["source"])
+        for each in HARDWARE
+        if (figure := figures.get(each.alias)) is not None
     }
-    return CandidateSummary(
-        id=0 if before is None else before.id,
-        architecture=row["graphHash"],
-        device=row["device"],
-        accuracy=figures["validationAccuracy"]["value"],
-        test_accuracy=figures["accuracy"]["value"],
-        parameters=int(figures["parameters"]["value"]),
-        objective=objective if before is None else before.objective,
-        made_for=None if artifact is None else f"{artifact['engine']} {artifact['precision']}",
-        artifact=None if artifact is None else artifact["sha256"],
-        **values,  # type: ignore[arg-type]
+    return CandidateSummary.model_validate(
+        {
+            "id": 0 if before is None else before.id,
+            "architecture": row["graphHash"],
+            "device": row["device"],
+            "accuracy": figures["validationAccuracy"]["value"],
+            "test_accuracy": figures["accuracy"]["value"],
+            "parameters": int(figures["parameters"]["value"]),
+            "objective": objective if before is None else before.objective,
+            "made_for": None if artifact is None else _made_for(artifact),
+            "artifact": None if artifact is None else artifact["sha256"],
+            **values,
+        }
     )
 
 
 def measures_of(row: Mapping[str, Any]) -> Measures:
     """What an objective looks at, of a finalist of result.json."""
     figures = row["figures"]
-    hardware = HardwareFigures(
-        latency_ms=_figure(figures["latencyMs"]),
-        energy_mj=_figure(figures["energyMj"]),
-        peak_power_w=_figure(figures["peakPowerW"]),
-    )
+    told: dict[str, Any] = {
+        each.name: _figure(figures[each.alias]) for each in HARDWARE if each.alias in figures
+    }
+    hardware = HardwareFigures(**told)
     return Measures(
         accuracy=_figure(figures["validationAccuracy"]),
         hardware=hardware,
         parameters=int(figures["parameters"]["value"]),
     )
+
+
+def _made_for(artifact: Mapping[str, Any]) -> str:
+    return f"{artifact['engine']} {artifact['precision']}"
 
 
 def _figure(told: Mapping[str, Any]) -> Figure:
@@ -97,7 +105,7 @@ class Front:
 
     def __init__(self) -> None:
         self.members: list[tuple[CandidateSummary, Measures]] = []
-        self._points = np.empty((0, 5))
+        self._points = np.empty((0, len(MEASURES)))
         self._shown: tuple[CandidateSummary, ...] | None = None
 
     def add(self, candidate: CandidateSummary, measures: Measures) -> None:

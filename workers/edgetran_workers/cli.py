@@ -13,11 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgetran.api.allowances import MeterAllowance
+from edgetran.api.wire import (
+    ALLOW_COMMANDS,
+    ALLOW_METER,
+    COMMANDS,
+    LOG_VARIABLE,
+    METRICS_PORT,
+    POD_VARIABLE,
+    SPEC_HASH_VARIABLE,
+    WORK_HASH_VARIABLE,
+    WORKER_PROGRAM,
+)
 from edgetran_workers.environment import prepare_environment, quiet_libraries
 from edgetran_workers.log import Log
-from edgetran_workers.place import Place
-
-METRICS_PORT = 9090
+from edgetran_workers.pod_paths import PodPaths
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,12 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     settings = WorkerSettings(
         command=given.command,
-        place=Place(given.work, given.storage, given.search_storage, given.termination_log),
-        pod=os.environ.get("POD_NAME") or socket.gethostname(),
+        paths=PodPaths(given.work, given.storage, given.search_storage, given.termination_log),
+        pod=os.environ.get(POD_VARIABLE) or socket.gethostname(),
         open_results=open_results,
         metrics_port=given.metrics_port,
-        spec_hash=os.environ.get("EDGETRAN_SPEC_HASH", ""),
-        log=Log(as_json=os.environ.get("EDGETRAN_LOG") == "json"),
+        spec_hash=os.environ.get(SPEC_HASH_VARIABLE, ""),
+        work_hash=os.environ.get(WORK_HASH_VARIABLE, ""),
+        log=Log(as_json=os.environ.get(LOG_VARIABLE) == "json"),
         meters=MeterAllowance(given.allow_commands, tuple(given.allow_meter)),
     )
     status = run_worker(settings)
@@ -53,13 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Place()
+    usual = PodPaths()
     parser = argparse.ArgumentParser(
-        prog="edgetran-worker",
+        prog=WORKER_PROGRAM,
         description="Does the work of one ProfilingJob, CoDesignSearch or GPTranRun in a pod that "
         "the operator has made.",
     )
-    parser.add_argument("command", choices=("profile", "search", "gptran"), help="what to do")
+    parser.add_argument("command", choices=tuple(COMMANDS), help="what to do")
     parser.add_argument(
         "--work", type=Path, default=usual.work, help="folder of the mounted work (%(default)s)"
     )
@@ -86,10 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     # What the administrator allows comes with the command, which is fixed once the pod is made.
     parser.add_argument(
-        "--allow-commands", action="store_true", help="run the programs that meters are"
+        ALLOW_COMMANDS, action="store_true", help="run the programs that meters are"
     )
     parser.add_argument(
-        "--allow-meter",
+        ALLOW_METER,
         action="append",
         default=[],
         metavar="ADDRESS",

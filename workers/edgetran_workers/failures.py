@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Final
 
 from edgetran.api import ExitCode, Reason, SpecError, reason_of
+from edgetran.api.wire import Termination
 from edgetran.devices import DeviceError, EngineError
 from edgetran.gptran import BudgetError, GPTranError
 from edgetran.profiling import ProfilingError
 from edgetran.records import RecordError
 from edgetran.runner.folder import RunFolderError
-from edgetran.runner.given import DependencyError
 from edgetran.runner.inputs import ContentError
+from edgetran.runner.prior_results import DependencyError
 from edgetran.runner.run import NoWinnerError
 from edgetran.search import InfeasibleSearchError, SearchError, SearchFailedError
 from edgetran.space import ArchitectureError, DesignSpaceError
-from edgetran.training import ClusterError, PlanError, TaskError
+from edgetran.training import PlanError, RayClusterError, TaskError
 from edgetran_workers.storage import StorageError, StorageSpecError
 from edgetran_workers.work import WorkError
 
@@ -42,7 +43,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (ContentError, ExitCode.SPEC_INVALID),
     (RunFolderError, ExitCode.STORAGE_UNAVAILABLE),
     (RecordError, ExitCode.STORAGE_UNAVAILABLE),
-    (ClusterError, ExitCode.RAY_UNAVAILABLE),
+    (RayClusterError, ExitCode.RAY_UNAVAILABLE),
     (SpecError, ExitCode.SPEC_INVALID),
     (WorkError, ExitCode.SPEC_INVALID),
     (TaskError, ExitCode.SPEC_INVALID),
@@ -87,7 +88,8 @@ def is_foreseen(error: BaseException) -> bool:
 def write_termination(path: Path, code: int, message: str, reason: Reason | None = None) -> None:
     """Leave `{"reason", "message"}` for the pod's status; one that cannot be written is let be."""
     cut = message.encode()[:_MESSAGE_BYTES].decode(errors="ignore")
-    text = json.dumps({"reason": str(reason or reason_of(code)), "message": cut})
+    ended = Termination(reason=str(reason or reason_of(code)), message=cut)
+    text = json.dumps(ended.model_dump(by_alias=True))
     with contextlib.suppress(OSError):  # not in a pod: the exit status says what matters most
         path.write_text(text, encoding="utf-8")
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from edgetran.api.wire import CLAIM
 from edgetran.records import RecordError
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.given import DependencyError, Given
+from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.search import SearchError, read_result
-from edgetran_workers.place import Place
+from edgetran_workers.pod_paths import PodPaths
 from edgetran_workers.storage import RemoteFolder
-from edgetran_workers.work import CLAIM, Work, read_profiles
+from edgetran_workers.work import Work, read_profiles
 
 
-def given_results(work: Work, chain: Chain, place: Place) -> Given:
+def prior_results(work: Work, chain: Chain, paths: PodPaths) -> PriorResults:
     """What other runs have done for this one.
 
     Raises:
@@ -24,30 +25,30 @@ def given_results(work: Work, chain: Chain, place: Place) -> Given:
     """
     with tempfile.TemporaryDirectory(prefix="edgetran-inputs-") as folder:
         profiles = read_profiles(work, chain, Path(folder))
-    return Given(profiles, None if chain.searched is None else _search(work, chain, place))
+    return PriorResults(profiles, None if chain.searched is None else _search(work, chain, paths))
 
 
-def device_of(chain: Chain, given: Given) -> str:
+def device_of(chain: Chain, prior: PriorResults) -> str:
     """Name of the device that a refinement is for; empty for other work.
 
     Raises:
         DependencyError: the search has no winner.
     """
-    if given.search is not None:
-        return _winner(chain, given.search)[1]
+    if prior.search is not None:
+        return _winner(chain, prior.search)[1]
     refinement = chain.refinement
     return (
         "" if refinement is None or refinement.spec.device is None else refinement.spec.device.name
     )
 
 
-def _search(work: Work, chain: Chain, place: Place) -> RunFolder:
+def _search(work: Work, chain: Chain, paths: PodPaths) -> RunFolder:
     """The run's folder of the search whose winner is refined, as far as it is needed."""
     assert chain.searched is not None  # noqa: S101 - the caller has asked
     if work.search is None:
         raise DependencyError(f"{chain.searched.label}: work.json does not say where its run is")
     if work.search.storage == CLAIM:
-        path = place.search / work.search.folder
+        path = paths.search / work.search.folder
         if not path.is_dir():
             raise DependencyError(f"{chain.searched.label}: there is no folder {path}")
         return RunFolder(path)

@@ -5,19 +5,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edgetran import __version__
+from edgetran.api.measures import HARDWARE, MEASURES
+from edgetran.api.wire import Steps, WorkerSummary
 from edgetran_workers.publish import PublisherState
 
-_MILLI: Final = 1e-3
 _MEASURES: Final = {
-    "last_latency_ms": ("last_latency_seconds", "Latency per sequence measured last.", _MILLI),
-    "last_energy_mj": ("last_energy_joules", "Energy per sequence measured last.", _MILLI),
+    **{
+        f"last_{each.name}": (
+            f"last_{each.metric}",
+            f"{each.description} measured last.",
+            each.base_factor,
+        )
+        for each in HARDWARE
+    },
     "trial_accuracy": ("trial_accuracy_ratio", "Validation metric of the last trial.", 1),
     "trial_predicted_accuracy": (
         "trial_predicted_accuracy_ratio",
@@ -33,13 +40,16 @@ _MEASURES: Final = {
     "training_seconds": ("training_seconds", "Time spent on training, all trials together.", 1),
     "hypervolume": ("hypervolume", "Hypervolume of the Pareto front.", 1),
     "best_objective": ("best_objective", "Objective of the best candidate.", 1),
-    "best_accuracy": ("best_accuracy_ratio", "Validation metric of the best candidate.", 1),
-    "best_latency_ms": ("best_latency_seconds", "Latency of the best candidate.", _MILLI),
-    "best_energy_mj": ("best_energy_joules", "Energy per sequence of the best one.", _MILLI),
-    "best_peak_power_w": ("best_peak_power_watts", "Peak power of the best candidate.", 1),
-    "best_parameters": ("best_parameters", "Parameters of the best candidate.", 1),
+    **{
+        f"best_{each.name}": (
+            f"best_{each.metric}",
+            f"{each.description} of the best candidate.",
+            each.base_factor,
+        )
+        for each in MEASURES
+    },
 }
-_ERRORS: Final = ("latency_ms", "energy_mj", "peak_power_w")
+_ERRORS: Final = tuple(each.name for each in HARDWARE)
 _COUNTS: Final = ("running", "succeeded", "failed", "infeasible", "measured", "unstable", "trained")
 
 
@@ -55,7 +65,7 @@ class WorkerCollector(Collector):
 
     def __init__(
         self,
-        summary: Callable[[], Mapping[str, Any]],
+        summary: Callable[[], WorkerSummary],
         publisher: PublisherState,
         about: Mapping[str, str],
         folder: Path,
@@ -70,7 +80,7 @@ class WorkerCollector(Collector):
         yield from self._of_progress(summary)
         yield from self._of_publishing()
         yield from self._of_storage()
-        status, measures = summary["status"], summary["metrics"]
+        status, measures = summary.status, summary.metrics
         counts = GaugeMetricFamily(
             "edgetran_worker_records", "Trials or measurements by state.", labels=["state"]
         )
@@ -93,19 +103,17 @@ class WorkerCollector(Collector):
                     errors.add_metric([name], measures[f"{name}_{kind}"])
             yield errors
 
-    def _of_progress(self, summary: Mapping[str, Any]) -> Iterator[Metric]:
-        done, _, total = summary["progress"].partition("/")
-        yield _gauge("steps_done", "Steps that are done.", float(done or 0))
-        yield _gauge("steps", "Steps in all.", float(total or 0))
-        if summary["timeLeftSeconds"] is not None:
-            yield _gauge(
-                "stage_left_seconds", "Time left of the stage.", summary["timeLeftSeconds"]
-            )
+    def _of_progress(self, summary: WorkerSummary) -> Iterator[Metric]:
+        steps = Steps.read(summary.progress) or Steps(0, 0)
+        yield _gauge("steps_done", "Steps that are done.", steps.done)
+        yield _gauge("steps", "Steps in all.", steps.total)
+        if summary.time_left_seconds is not None:
+            yield _gauge("stage_left_seconds", "Time left of the stage.", summary.time_left_seconds)
         stage = GaugeMetricFamily(
             "edgetran_worker_stage", "1 for the stage that runs.", labels=["stage"]
         )
-        if summary["stage"]:
-            stage.add_metric([summary["stage"]], 1)
+        if summary.stage:
+            stage.add_metric([summary.stage], 1)
         yield stage
 
     def _of_publishing(self) -> Iterator[Metric]:

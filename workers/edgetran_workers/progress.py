@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from edgetran.records import JsonLog
-from edgetran.runner.progress import Stage, StageLog
+from edgetran.runner.progress import StageLog, StageState
 from edgetran_workers.log import Log
 
 PERIOD_S: Final = 10.0
@@ -54,7 +54,7 @@ class LoggedProgress:
         state = self._events.stages.get(stage)
         return None if state is None else state.seconds_left(self._clock())
 
-    def _tell(self, stage: str, state: Stage, word: str) -> None:
+    def _tell(self, stage: str, state: StageState, word: str) -> None:
         state.printed = self._clock()
         note = f", {state.note}" if state.note else ""
         self._log.info(

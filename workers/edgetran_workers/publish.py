@@ -18,19 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from edgetran.api.wire import PART_INFO_KEY, SUMMARY_KEY, PartInfo, WorkerSummary
 from edgetran.records import write_atomically
 from edgetran.runner.published import (
-    PART_INFO_KEY,
-    SUMMARY_KEY,
     PublishedRecord,
     encode,
     file_record,
 )
 from edgetran_workers.log import Log
+from edgetran_workers.log_reader import LogReader
 from edgetran_workers.parts import GrowingPart
 from edgetran_workers.restore import read_published, restore_logs
 from edgetran_workers.results import ConflictError, MissingPartError, ResultsError, ResultsStore
-from edgetran_workers.tail import LogTail
 
 PERIOD_S: Final = 2.0
 """Least time between two writes."""
@@ -52,7 +51,7 @@ class Narrator(Protocol):
     def take(self, record: PublishedRecord) -> None:
         """Learn from a record of the logs."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> WorkerSummary:
         """The summary as it stands, without the time."""
 
 
@@ -134,7 +133,7 @@ class Publisher:
         self._skip: Counter[str] = Counter()
         self._files: dict[str, bytes] = {}
         self._rest: list[int] = []
-        self._tail = LogTail(folder)
+        self._reader = LogReader(folder)
         self._summary = self._stored_summary = ""
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -201,14 +200,15 @@ class Publisher:
     def collect(self) -> None:
         """Take up what is new in the logs."""
         with self._lock:
-            for record in self._tail.new():
+            for record in self._reader.new():
                 if self._skip[record.log] > 0:
                     self._skip[record.log] -= 1
                 else:
                     self._append(record)  # first: where it fails, the record comes again
                 self._narrator.take(record)
-            summary = {**self._narrator.summary(), "pod": self._pod, "session": self._session}
-            self._summary = json.dumps(summary, allow_nan=False)
+            mine = {"pod": self._pod, "session": self._session}
+            summary = self._narrator.summary().model_copy(update=mine)
+            self._summary = json.dumps(summary.to_dict(), allow_nan=False)
 
     def finish(self, seconds: float) -> bool:
         """Publish the last of it, for at most `seconds`; whether all of it is published."""
@@ -302,8 +302,8 @@ class Publisher:
         data, records = {}, None
         if with_records:
             records = self._packed(number)
-            info = {"records": slot.records, "closed": slot.path is not None}
-            data[PART_INFO_KEY] = json.dumps(info)
+            info = PartInfo(records=slot.records, closed=slot.path is not None)
+            data[PART_INFO_KEY] = json.dumps(info.model_dump())
         if with_summary:
             data[SUMMARY_KEY] = self._summary
         try:

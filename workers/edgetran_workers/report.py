@@ -12,8 +12,8 @@ from typing import Any, Final
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
-from edgetran.runner.published import PART_KEY
-from edgetran_workers.results import ConflictError, MissingPartError, Part, ResultsError
+from edgetran.api.wire import PART_KEY
+from edgetran_workers.results import ConflictError, MissingPartError, ResultsError, ResultsPart
 
 _TIMEOUT_S: Final = (3.05, 20.0)
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -45,7 +45,7 @@ class ConfigMapResults:
         settings.retries = False  # the publisher tries again, and knows how long it may
         self._api = client.ApiClient(settings)
 
-    def read(self, number: int) -> Part | None:
+    def read(self, number: int) -> ResultsPart | None:
         """The ConfigMap's content; None where it does not exist."""
         body = self._call("GET", number)
         return None if body is None else _part(body)
@@ -110,11 +110,11 @@ class ConfigMapResults:
         return answer
 
 
-def _part(body: Mapping[str, Any]) -> Part:
+def _part(body: Mapping[str, Any]) -> ResultsPart:
     """A ConfigMap as a part; what is not base64 counts as nothing."""
     encoded = (body.get("binaryData") or {}).get(PART_KEY) or ""
     try:
         records = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         records = b""
-    return Part(records, body.get("data") or {}, str(body["metadata"]["resourceVersion"]))
+    return ResultsPart(records, body.get("data") or {}, str(body["metadata"]["resourceVersion"]))

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from edgetran.api.wire import SUMMARY_KEY
 from edgetran.records import write_atomically
 from edgetran.runner.published import (
-    SUMMARY_KEY,
     PublishedError,
     PublishedRecord,
     file_content,
     read_part,
 )
-from edgetran_workers.results import Part, ResultsStore
-from edgetran_workers.tail import log_names
+from edgetran_workers.log_reader import log_names
+from edgetran_workers.results import ResultsPart, ResultsStore
 
 _SPEC: Final = "spec.yaml"
 _RESULT: Final = "result.json"
@@ -32,7 +32,7 @@ class Published:
         summary: the last summary's text; empty where there is none.
     """
 
-    parts: list[tuple[Part, list[PublishedRecord]]] = field(default_factory=list)
+    parts: list[tuple[ResultsPart, list[PublishedRecord]]] = field(default_factory=list)
     rest: list[int] = field(default_factory=list)
     summary: str = ""
 
@@ -69,7 +69,7 @@ def read_published(store: ResultsStore) -> Published:
     return published
 
 
-def _records(part: Part) -> list[PublishedRecord]:
+def _records(part: ResultsPart) -> list[PublishedRecord]:
     """The records of a part; none of one that is spoiled."""
     try:
         return read_part(part.records)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from edgetran.api.wire import PART_KEY
 from edgetran.records import write_atomically
-from edgetran.runner.published import PART_KEY
 
 
 class ResultsError(RuntimeError):
@@ -26,7 +26,7 @@ class ConflictError(ResultsError):
 
 
 @dataclass(frozen=True)
-class Part:
+class ResultsPart:
     """A part as it is stored.
 
     Attributes:
@@ -43,7 +43,7 @@ class Part:
 class ResultsStore(Protocol):
     """Keeps numbered parts; others make them and may delete them."""
 
-    def read(self, number: int) -> Part | None:
+    def read(self, number: int) -> ResultsPart | None:
         """A part; None where it does not exist.
 
         Raises:
@@ -86,7 +86,7 @@ class FolderResults:
         self._folder = folder
         self._make(0)
 
-    def read(self, number: int) -> Part | None:
+    def read(self, number: int) -> ResultsPart | None:
         """The content of the part's folder."""
         folder = self._folder / str(number)
         if not folder.is_dir():
@@ -95,7 +95,7 @@ class FolderResults:
         data = {path.name: path.read_text() for path in sorted(folder.glob("*.json"))}
         content = records.read_bytes() if records.exists() else b""
         version = hashlib.sha256(content + json.dumps(data).encode()).hexdigest()
-        return Part(content, data, version)
+        return ResultsPart(content, data, version)
 
     def version(self, number: int) -> str | None:
         """A hash of the part's content."""

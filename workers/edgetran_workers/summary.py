@@ -6,16 +6,15 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from edgetran.api import Reason, Resource
 from edgetran.api.common import CommonStatus
+from edgetran.api.wire import MESSAGE_CHARACTERS, Steps, WorkerSummary
 from edgetran.runner.published import PublishedRecord
 
-SCHEMA_VERSION: Final = 1
 
-
-class Story(Protocol):
+class StatusReporter(Protocol):
     """What one kind of work tells of itself, learnt from its logs."""
 
     def take(self, log: str, record: dict[str, Any]) -> None:
@@ -39,7 +38,7 @@ class Summary:
 
     Args:
         resource: the work.
-        story: what its kind tells.
+        reporter: what its kind tells.
         seconds_left: time until a stage is done; None where it is not known.
         artifacts: where models and reports are kept; None for nowhere.
     """
@@ -47,12 +46,12 @@ class Summary:
     def __init__(
         self,
         resource: Resource,
-        story: Story,
+        reporter: StatusReporter,
         *,
         seconds_left: Callable[[str], float | None],
         artifacts: str | None = None,
     ) -> None:
-        self._resource, self._story = resource, story
+        self._resource, self._reporter = resource, reporter
         self._seconds_left, self._artifacts = seconds_left, artifacts
         self._stage = self._note = ""
         self._reason, self._message = Reason.RUNNING, "the worker runs"
@@ -65,12 +64,12 @@ class Summary:
         with self._lock:
             if record.log == "log.jsonl":
                 self._take_event(data)
-            self._story.take(record.log, data)
+            self._reporter.take(record.log, data)
 
     def finish(self) -> None:
         """All work is done."""
         with self._lock:
-            self._reason, self._message = self._story.ending()
+            self._reason, self._message = self._reporter.ending()
             self._ended = self._finished = True
 
     def stop(self, reason: Reason, message: str) -> None:
@@ -79,38 +78,37 @@ class Summary:
             self._reason, self._message = reason, message
             self._ended = True
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> WorkerSummary:
         """The summary as it stands."""
         with self._lock:
-            done, total = self._story.progress()
+            steps = Steps(*self._reporter.progress())
             left = None if self._ended else self._seconds_left(self._stage)
             message = self._message
             if not self._ended and self._note:
                 message = self._note
-            return {
-                "schemaVersion": SCHEMA_VERSION,
-                "kind": self._resource.kind,
-                "finished": self._finished,
-                "reason": str(self._reason),
-                "message": message[:1024],
-                "progress": f"{done}/{total}" if total else "",
-                "stage": "" if self._ended else self._stage,
-                "status": self._status(),
-                "timeLeftSeconds": None if left is None else round(left),
-                "artifacts": self._artifacts,
-                "updated": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "metrics": self._story.measures(),
-            }
+            return WorkerSummary(
+                kind=self._resource.kind,
+                finished=self._finished,
+                reason=str(self._reason),
+                message=message[:MESSAGE_CHARACTERS],
+                progress=str(steps),
+                stage="" if self._ended else self._stage[:128],
+                status=self._status(),
+                time_left_seconds=None if left is None else max(0, round(left)),
+                artifacts=self._artifacts,
+                updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                metrics=self._reporter.measures(),
+            )
 
     def _status(self) -> dict[str, Any]:
-        status = self._story.status()
+        status = self._reporter.status()
         if self._ended and hasattr(status, "running"):
             status = status.model_copy(update={"running": 0})
         return status.model_dump(
             mode="json",
             by_alias=True,
             exclude_none=True,
-            exclude_unset=True,  # what the story does not tell is the operator's
+            exclude_unset=True,  # what the reporter does not tell is the operator's
             exclude=set(CommonStatus.model_fields),
         )
 

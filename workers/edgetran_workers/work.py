@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+
+from pydantic import ValidationError
 
 from edgetran import api
 from edgetran.api import ProfilingJob, Resource
-from edgetran.api.addresses import STORAGE_FORM
+from edgetran.api.wire import (
+    CLAIM,
+    COMMANDS,
+    DEPENDENCIES_FILE,
+    PART_KEY,
+    RESOURCE_FILE,
+    WORK_FILE,
+    WORKER_PROGRAM,
+    InputsOrder,
+    SearchOrder,
+    StorageOrder,
+    WorkOrder,
+)
 from edgetran.profiling import Profile, ProfilingError
 from edgetran.records import RecordError
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.given import DependencyError
-from edgetran.runner.published import PART_KEY, PublishedError, write_folder
-
-RESOURCE_FILE: Final = "resource.yaml"
-DEPENDENCIES_FILE: Final = "dependencies.yaml"
-WORK_FILE: Final = "work.json"
-KINDS: Final = {"profile": "ProfilingJob", "search": "CoDesignSearch", "gptran": "GPTranRun"}
-"""The kind of resource that each command works on."""
-
-CLAIM: Final = "claim"
-"""Storage that is a mounted volume; any other one is an address."""
-
-_FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9.-]*)+")
+from edgetran.runner.prior_results import DependencyError
+from edgetran.runner.published import PublishedError, write_folder
 
 
 class WorkError(ValueError):
     """Mounted work that cannot be read; one sentence that names the file."""
-
-
-@dataclass(frozen=True)
-class SearchInput:
-    """The run of the search whose winner is refined.
-
-    Attributes:
-        folder: its folder below its storage.
-        storage: `CLAIM`, or an address.
-    """
-
-    folder: str
-    storage: str
 
 
 @dataclass(frozen=True)
@@ -70,10 +58,10 @@ class Work:
     storage: str | None
     folder: str
     profiles: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    search: SearchInput | None = None
+    search: SearchOrder | None = None
 
 
-def read_work(folder: Path, command: str, spec_hash: str = "") -> Work:
+def read_work(folder: Path, command: str, spec_hash: str = "", work_hash: str = "") -> Work:
     """The work in the mounted `folder`.
 
     Args:
@@ -81,33 +69,41 @@ def read_work(folder: Path, command: str, spec_hash: str = "") -> Work:
         command: profile, search or gptran.
         spec_hash: `edgetran.api.spec_hash` of the resource that the pod was made for; any resource
             is read where it is empty.
+        work_hash: `edgetran.api.work_hash` of the other files, in the same way.
 
     Raises:
         WorkError: a file is missing or is not what it should be.
         SpecError: a resource is invalid, with every problem of it.
     """
     resources = api.load_text(_text(folder / RESOURCE_FILE))
-    if len(resources) != 1 or resources[0].kind != KINDS[command]:
+    if len(resources) != 1 or resources[0].kind != COMMANDS[command]:
         found = ", ".join(each.label for each in resources)
         raise WorkError(
-            f"{RESOURCE_FILE}: holds {found}; allowed for `edgetran-worker {command}` is one "
-            f"{KINDS[command]}"
+            f"{RESOURCE_FILE}: holds {found}; allowed for `{WORKER_PROGRAM} {command}` is one "
+            f"{COMMANDS[command]}"
         )
     if spec_hash and api.spec_hash(resources[0]) != spec_hash:
         raise WorkError(
             f"{RESOURCE_FILE}: is not the spec that this pod was made for, so the ConfigMap was "
             "changed; allowed is to delete it, and the operator makes it again"
         )
-    dependencies = folder / DEPENDENCIES_FILE
-    text = _text(dependencies) if dependencies.exists() else ""
+    files = {WORK_FILE: _text(folder / WORK_FILE)}
+    if (folder / DEPENDENCIES_FILE).exists():
+        files[DEPENDENCIES_FILE] = _text(folder / DEPENDENCIES_FILE)
+    if work_hash and api.work_hash(files) != work_hash:
+        raise WorkError(
+            f"{' or '.join(files)}: not what this pod was made for, so the ConfigMap was changed; "
+            "allowed is to delete it, and the operator makes it again"
+        )
+    text = files.get(DEPENDENCIES_FILE, "")
     given = api.load_text(text) if text.strip() else []
     try:
-        data = json.loads(_text(folder / WORK_FILE))
-        work = _work(data, resources[0], tuple(given))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise WorkError(f"{WORK_FILE}: {said}") from None
-    return work
+        order = WorkOrder.model_validate(json.loads(files[WORK_FILE]))
+        return _work(order, resources[0], tuple(given))
+    except ValidationError as error:
+        raise WorkError(f"{WORK_FILE}: {_said(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise WorkError(f"{WORK_FILE}: {error}") from None
 
 
 def read_profiles(work: Work, chain: Chain, folder: Path) -> dict[str, Profile]:
@@ -162,55 +158,39 @@ def _part(folder: Path) -> bytes:
     return file.read_bytes() if file.exists() else b""
 
 
-def _work(data: Mapping[str, Any], resource: Resource, dependencies: tuple[Resource, ...]) -> Work:
-    folder = _folder(data["folder"])
-    inputs = data.get("inputs") or {}
-    profiles = {
-        str(name): tuple(Path(part) for part in parts)
-        for name, parts in (inputs.get("profiles") or {}).items()
-    }
-    search = inputs.get("search")
+def _work(order: WorkOrder, resource: Resource, dependencies: tuple[Resource, ...]) -> Work:
+    inputs = order.inputs or InputsOrder()
     return Work(
         resource=resource,
         dependencies=dependencies,
-        results=str(data["results"]),
-        namespace=str(data["namespace"]),
-        storage=_storage(data.get("storage")),
-        folder=folder,
-        profiles=profiles,
-        search=None
-        if search is None
-        else SearchInput(_folder(search["folder"]), _search_storage(search["storage"])),
+        results=order.results,
+        namespace=order.namespace,
+        storage=_storage(order.storage),
+        folder=order.folder,
+        profiles={
+            name: tuple(Path(part) for part in parts) for name, parts in inputs.profiles.items()
+        },
+        search=inputs.search,
     )
 
 
-def _storage(value: Mapping[str, Any] | None) -> str | None:
-    if value is None:
+def _storage(order: StorageOrder | None) -> str | None:
+    if order is None:
         return None
-    if value.get("claim") is True:
+    if order.claim:
         return CLAIM
-    uri = value["uri"]
-    return _address(uri).rstrip("/")
+    if order.uri is None:
+        raise ValueError("storage.uri: none was given; allowed is an address where claim is not")
+    return order.uri.rstrip("/")
 
 
-def _search_storage(value: Any) -> str:
-    return CLAIM if value == CLAIM else _address(value)
-
-
-def _address(value: Any) -> str:
-    """An address of storage; the operator has judged which one, so only its form is looked at."""
-    if isinstance(value, str):
-        failed = [each for each in STORAGE_FORM if not each.holds(value)]
-        if not failed:
-            return value
-    said = failed[0].allowed if isinstance(value, str) else "text"
-    raise ValueError(f"storage.uri: not repeated, as it may hold a password; allowed is {said}")
-
-
-def _folder(value: Any) -> str:
-    if not isinstance(value, str) or not _FOLDER.fullmatch(value) or ".." in value.split("/"):
-        raise ValueError(f"folder: {value!r} was given; allowed is a relative path without '..'")
-    return value
+def _said(error: ValidationError) -> str:
+    """The first thing that is wrong; never with what was given, which may hold a password."""
+    first = error.errors(include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"{place!r} is missing"
+    return f"{place}: {first['msg']}"
 
 
 def _text(path: Path) -> str:

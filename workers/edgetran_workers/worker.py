@@ -17,10 +17,11 @@ from edgetran import api
 from edgetran.api import ExitCode, Reason, reason_of
 from edgetran.api.allowances import NO_METERS, MeterAllowance
 from edgetran.api.names import STORAGE
+from edgetran.api.wire import CLAIM
 from edgetran.records import JsonLog
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.inputs import Inputs
+from edgetran.runner.inputs import RunInputs
 from edgetran.runner.inside import refuse_paths_outside
 from edgetran.runner.part import plan_part
 from edgetran.runner.run import run_chain
@@ -31,19 +32,19 @@ from edgetran_workers.failures import (
     sentence_of,
     write_termination,
 )
-from edgetran_workers.inputs import device_of, given_results
+from edgetran_workers.inputs import device_of, prior_results
 from edgetran_workers.log import Log
 from edgetran_workers.metrics import WorkerCollector, serve
-from edgetran_workers.place import Place
+from edgetran_workers.pod_paths import PodPaths
 from edgetran_workers.progress import LoggedProgress
 from edgetran_workers.publish import PERIOD_S, Publisher
-from edgetran_workers.refinement_story import RefinementStory
+from edgetran_workers.refinement_reporter import RefinementReporter
+from edgetran_workers.reporters import reporter_of
 from edgetran_workers.results import ResultsError, ResultsStore
 from edgetran_workers.stopping import on_sigterm
 from edgetran_workers.storage import Copier, RemoteFolder, StorageError
-from edgetran_workers.stories import story_of
-from edgetran_workers.summary import Story, Summary
-from edgetran_workers.work import CLAIM, Work, read_work
+from edgetran_workers.summary import StatusReporter, Summary
+from edgetran_workers.work import Work, read_work
 
 START_PATIENCE_S: Final = 600.0
 """How long a worker waits for the API server before it begins: without what was published it might
@@ -73,23 +74,25 @@ class WorkerSettings:
 
     Attributes:
         command: profile, search or gptran.
-        place: where things are.
+        paths: where things are.
         pod: name of the pod.
         open_results: gives the store of a work's results.
         metrics_port: port of /metrics; 0 takes a free one, -1 serves none.
         log: where lines go.
         meters: which meters of devices may be read.
         spec_hash: of the spec that the pod was made for; empty where any may be worked on.
+        work_hash: of the other files that it was made for, in the same way.
     """
 
     command: str
-    place: Place
+    paths: PodPaths
     pod: str
     open_results: Callable[[Work], ResultsStore]
     metrics_port: int
     log: Log
     meters: MeterAllowance = NO_METERS
     spec_hash: str = ""
+    work_hash: str = ""
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -121,7 +124,7 @@ class _Worker:
             code, message = exit_code_of(error), sentence_of(error)
             reason = reason_of(code)
             self._fail(error, reason, message)
-        write_termination(self._settings.place.termination_log, code, message, reason)
+        write_termination(self._settings.paths.termination_log, code, message, reason)
         return int(code)
 
     def stop(self) -> None:
@@ -141,26 +144,27 @@ class _Worker:
                 end.start()
             for end in ends:
                 end.join(max(0.0, deadline - time.monotonic()))
-        write_termination(self._settings.place.termination_log, code, message)
+        write_termination(self._settings.paths.termination_log, code, message)
         os._exit(code)
 
     def _work(self) -> tuple[Reason, str]:
-        place, log = self._settings.place, self._log
-        work = read_work(place.work, self._settings.command, self._settings.spec_hash)
+        paths, log = self._settings.paths, self._log
+        given = self._settings
+        work = read_work(paths.work, given.command, given.spec_hash, given.work_hash)
         resource = work.resource
         log.tell_about(kind=resource.kind, namespace=work.namespace, name=resource.name)
         chain = plan_part(resource, work.dependencies, self._settings.meters)
         _require_packages(trains=chain.task is not None)
-        path = place.storage / work.folder
+        path = paths.storage / work.folder
         if work.storage not in (None, CLAIM):
             remote = RemoteFolder(work.storage or "", work.folder, path)
             self._copier = Copier(remote, log)
             remote.restore()
         with RunFolder(path) as folder:
             progress = LoggedProgress(log, JsonLog(folder.log))
-            story = story_of(chain, resource)
+            reporter = reporter_of(chain, resource)
             self._summary = Summary(
-                resource, story, seconds_left=progress.seconds_left, artifacts=_artifacts(work)
+                resource, reporter, seconds_left=progress.seconds_left, artifacts=_artifacts(work)
             )
             publisher = Publisher(
                 self._settings.open_results(work),
@@ -181,9 +185,9 @@ class _Worker:
                 self._copying = True
             self._serve_metrics(work, folder.path)
             if folder.complete:
-                Inputs(folder, chain, place.storage).check(complete=True)
+                RunInputs(folder, chain, paths.storage).check(complete=True)
             else:
-                self._run(work, chain, folder, progress, story)
+                self._run(work, chain, folder, progress, reporter)
             self._report(folder)
             if self._copier is not None and not self._copier.finish():
                 raise StorageError("storage: not everything could be copied")
@@ -194,17 +198,22 @@ class _Worker:
             self._summary.finish()
             if not publisher.finish(END_PATIENCE_S):
                 raise ResultsError("results: they could not be published")
-        return story.ending()
+        return reporter.ending()
 
     def _run(
-        self, work: Work, chain: Chain, folder: RunFolder, progress: LoggedProgress, story: Story
+        self,
+        work: Work,
+        chain: Chain,
+        folder: RunFolder,
+        progress: LoggedProgress,
+        reporter: StatusReporter,
     ) -> None:
-        given = given_results(work, chain, self._settings.place)
-        if isinstance(story, RefinementStory):
-            story.device = device_of(chain, given)
-        base = self._settings.place.storage
+        prior = prior_results(work, chain, self._settings.paths)
+        if isinstance(reporter, RefinementReporter):
+            reporter.device = device_of(chain, prior)
+        base = self._settings.paths.storage
         refuse_paths_outside(chain.resources, base)
-        run_chain(chain, folder, progress, given=given, base=base)
+        run_chain(chain, folder, progress, prior=prior, base=base)
 
     def _report(self, folder: RunFolder) -> None:
         missing = _missing(_REPORTING)
@@ -269,7 +278,7 @@ def _artifacts(work: Work) -> str | None:
         return None
     if work.storage != CLAIM:
         return f"{work.storage}/{work.folder}"
-    storage = work.resource.spec.storage  # type: ignore[attr-defined]
+    storage = work.resource.spec.storage
     claim = None if storage is None else storage.claim
     name = api.child_name(work.resource, STORAGE) if claim is None else claim.name
     folder = (

@@ -137,8 +137,6 @@ any: true
 - results_last_write_timestamp_seconds
 - storage_free_bytes
 - storage_size_bytes
-- last_latency_seconds
-- last_energy_joules
 - trial_accuracy_ratio
 - trial_predicted_accuracy_ratio
 - trial_predicted_accuracy_deviation_ratio
@@ -146,11 +144,7 @@ any: true
 - training_seconds
 - hypervolume
 - best_objective
-- best_accuracy_ratio
-- best_latency_seconds
-- best_energy_joules
-- best_peak_power_watts
-- best_parameters
 - surrogate_error_ratio
 - surrogate_p95_error_ratio
+{{ include "edgetran.measureMetrics" . }}
 {{- end }}

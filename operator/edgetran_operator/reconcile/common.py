@@ -7,14 +7,12 @@ from datetime import timedelta
 from typing import Final
 
 from edgetran.api import (
-    API_VERSION,
     ConditionType,
     Reason,
     Resource,
     find_condition,
     spec_hash,
 )
-from edgetran_operator.children import Inputs, Run
 from edgetran_operator.observation import Observation
 from edgetran_operator.outcome import Deletion, Outcome
 from edgetran_operator.reconcile.dependencies import Obstacle
@@ -23,12 +21,14 @@ from edgetran_operator.reconcile.spec import effective, forbidden, spec_of
 from edgetran_operator.reconcile.worker import (
     Progress,
     Stage,
+    begin_anew,
     delete_worker,
     live_pods,
     stop_worker,
     summary_of,
     take_over,
 )
+from edgetran_operator.resources import Inputs, Run
 
 CLAIM_SECONDS: Final = 15
 """How often it is looked why a claim is pending: its events name no resource that waits for it."""
@@ -60,16 +60,22 @@ def reconcile_work(
         _invalid(draft, problem or "the spec cannot be read")
         return draft.outcome()
     run = make_run(seen, resource)
+    first = seen.first
+    if first is not None and (draft.before.spec_hash is None or not seen.begun):
+        draft.fields["spec_hash"] = spec_hash(first)
+    anew = not seen.begun and first is not None and spec_hash(resource) != spec_hash(first)
     # Judged wherever a worker would be made, since settings may have become narrower meanwhile.
-    banned = forbidden(run) if seen.worker is None else None
+    banned = forbidden(run) if seen.worker is None or anew else None
     if banned is not None:
         _invalid(draft, banned)
+        if anew:
+            delete_worker(draft)
         return draft.outcome()
-    if draft.before.spec_hash is None and seen.first is not None:
-        draft.fields["spec_hash"] = spec_hash(seen.first)
     take_over(draft)
     spec = spec_of(resource)
-    if spec.suspend:
+    if anew:
+        begin_anew(draft, run)
+    elif spec.suspend:
         _suspend(draft, run, rest)
     elif _late(draft, resource):
         seconds = spec.active_deadline_seconds
@@ -168,8 +174,8 @@ def _stalled(draft: Draft) -> bool:
 
 def with_stage(draft: Draft, progress: Progress) -> Progress:
     """`progress` with the stage that a running worker names."""
-    stage = summary_of(draft.seen).get("stage")
-    if progress.stage is Stage.RUNNING and isinstance(stage, str) and stage:
+    stage = summary_of(draft.seen).stage
+    if progress.stage is Stage.RUNNING and stage:
         return Progress(progress.stage, progress.reason, f"{progress.message}: {stage}")
     return progress
 
@@ -275,4 +281,4 @@ def _time_to_live(draft: Draft, resource: Resource) -> None:
         draft.look_again_at(due)
         return
     seen = draft.seen
-    draft.delete.append(Deletion(API_VERSION, seen.kind, seen.name, seen.uid))
+    draft.delete.append(Deletion(seen.kind, seen.name, seen.uid))

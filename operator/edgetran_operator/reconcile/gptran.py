@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from edgetran.api import CoDesignSearch, ConditionType, GPTranRun, Reason
-from edgetran_operator.children import Inputs, Run
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.outcome import Outcome
 from edgetran_operator.reconcile.common import (
@@ -31,6 +30,7 @@ from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.search import profiling_jobs
 from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.worker import Stage, advance
+from edgetran_operator.resources import Inputs, Run
 
 
 def reconcile_gptran(seen: Observation) -> Outcome:

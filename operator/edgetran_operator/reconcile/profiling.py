@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from edgetran.api import ConditionType, ProfilingJob, Reason
-from edgetran_operator.children import Inputs, Run
 from edgetran_operator.observation import Observation
 from edgetran_operator.outcome import Outcome
 from edgetran_operator.reconcile.common import (
@@ -36,6 +35,7 @@ from edgetran_operator.reconcile.worker import (
     live_pods,
     refused_for_good,
 )
+from edgetran_operator.resources import Inputs, Run
 
 
 def reconcile_profiling(seen: Observation) -> Outcome:

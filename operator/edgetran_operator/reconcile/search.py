@@ -15,7 +15,6 @@ from edgetran.api import (
     implied_profiling_jobs,
     implied_refinement,
 )
-from edgetran_operator.children import Inputs, Run, implied_child, new_work
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.outcome import Outcome
 from edgetran_operator.reconcile.common import (
@@ -41,9 +40,10 @@ from edgetran_operator.reconcile.dependencies import (
     works,
 )
 from edgetran_operator.reconcile.draft import Draft
-from edgetran_operator.reconcile.spec import honoured, spec_of
+from edgetran_operator.reconcile.spec import spec_of, status_tells_of_work
 from edgetran_operator.reconcile.verdicts import loses_to_baseline
 from edgetran_operator.reconcile.worker import Stage, advance, give_work, refusal_of
+from edgetran_operator.resources import Inputs, Run, implied_child, new_work
 
 
 def reconcile_search(seen: Observation) -> Outcome:
@@ -256,7 +256,7 @@ def _keep(draft: Draft, run: Run, wanted: list[Any], *, suspend: bool = False) -
         if suspend:
             target = _suspended(resource)
         if found is not None and found.newest is not None:
-            spec = honoured(spec_of(found.newest), _passed_on(found.newest, target))
+            spec = _passed_on(found, found.newest, target)
             if spec == spec_of(found.newest):
                 continue
             target = found.newest.model_copy(update={"spec": spec})
@@ -271,12 +271,13 @@ def _keep(draft: Draft, run: Run, wanted: list[Any], *, suspend: bool = False) -
     return refused
 
 
-def _passed_on(child: Resource, wanted: Resource) -> Any:
+def _passed_on(child: Dependency, newest: Resource, wanted: Resource) -> Any:
     """A child's spec with what the search decides; its deadline and TTL are its own."""
-    spec, target = spec_of(child), spec_of(wanted)
-    return spec.model_copy(
-        update={"suspend": target.suspend, "backoff_limit": target.backoff_limit}
-    )
+    spec, target = spec_of(newest), spec_of(wanted)
+    decided = {"suspend": target.suspend, "backoff_limit": target.backoff_limit}
+    if not status_tells_of_work(child.status):
+        decided |= {name: getattr(target, name) for name in spec.UNTIL_BEGUN}
+    return spec.model_copy(update=decided)
 
 
 def _suspended(resource: Resource) -> Resource:

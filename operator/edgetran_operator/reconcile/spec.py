@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
+
+from pydantic.alias_generators import to_camel
 
 from edgetran.api import (
     CoDesignSearch,
@@ -15,18 +18,18 @@ from edgetran.api import (
     refused_changes,
 )
 from edgetran.api.allowances import MeterAllowance, absolute_paths, meter_problems
-from edgetran.api.base import ApiModel, immutable_fields
+from edgetran.api.base import BEGUN, ApiModel, immutable_fields
 from edgetran.api.common import NewClaim, Storage
 from edgetran.api.errors import path_text
 from edgetran.api.rules import listed
-from edgetran_operator.children import (
+from edgetran_operator.observation import Observation
+from edgetran_operator.resources import (
     Run,
     device_problems,
     pod_template,
     podtemplate_problems,
     worker_pod,
 )
-from edgetran_operator.observation import Observation
 from edgetran_operator.settings import Allowances, Settings
 
 Model = TypeVar("Model", bound=ApiModel)
@@ -45,11 +48,16 @@ def effective(seen: Observation) -> tuple[Resource | None, str | None]:
     newest = with_storage(newest, seen.settings, first)
     if first is None:
         return newest, None
-    refused = refused_changes(first, newest)
+    refused = refused_changes(first, newest, begun=seen.begun)
     if not refused:
         return newest, None
     sentence = "; ".join(f"{problem.path}: {problem.message}" for problem in refused)
     return _with_spec(first, honoured(spec_of(first), spec_of(newest))), sentence
+
+
+def status_tells_of_work(status: Mapping[str, Any]) -> bool:
+    """Whether a status as plain data tells that a worker ever ran."""
+    return any(status.get(to_camel(name)) not in (None, before) for name, before in BEGUN.items())
 
 
 def with_storage(
@@ -75,7 +83,7 @@ def with_storage(
 
 def spec_of(resource: Resource) -> Any:
     """The spec of a resource of any kind."""
-    return resource.spec  # type: ignore[attr-defined]
+    return resource.spec
 
 
 def honoured(first: Model, newest: Model) -> Model:

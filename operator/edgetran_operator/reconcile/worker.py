@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final
@@ -21,19 +21,7 @@ from edgetran.api import (
 )
 from edgetran.api.common import COMMON_MUTABLE, CommonStatus
 from edgetran.api.names import results
-from edgetran_operator.children import (
-    RAY_API_VERSION,
-    Run,
-    access,
-    claim,
-    made_from,
-    network_policy,
-    new_work,
-    ray_job,
-    results_part,
-    work_child,
-    worker_job,
-)
+from edgetran.api.wire import Steps, WorkerSummary
 from edgetran_operator.observation import (
     Observation,
     PodView,
@@ -45,6 +33,18 @@ from edgetran_operator.outcome import Change, Child, Deletion
 from edgetran_operator.reconcile.draft import Draft, cut
 from edgetran_operator.reconcile.spec import pod_problem, spec_of
 from edgetran_operator.reconcile.starting import cause
+from edgetran_operator.resources import (
+    Run,
+    access,
+    claim,
+    made_from,
+    network_policy,
+    new_work,
+    ray_job,
+    results_part,
+    work_child,
+    worker_job,
+)
 
 UNREPORTED_SECONDS: Final = 60
 """How long results of a worker that ended well may take to be seen before it is started again."""
@@ -78,12 +78,12 @@ class Progress:
     message: str
 
 
-def summary_of(seen: Observation) -> Mapping[str, Any]:
+def summary_of(seen: Observation) -> WorkerSummary:
     """What the worker last said of its work; empty where it said nothing yet."""
     for part in seen.parts:
         if part.number == 0 and part.summary is not None:
             return part.summary
-    return {}
+    return WorkerSummary()
 
 
 def advance(draft: Draft, run: Run) -> Progress:
@@ -149,9 +149,8 @@ def _failed_pods(seen: Observation, worker: WorkerView) -> list[PodView]:
 
 def _steps_done(draft: Draft) -> int:
     """Steps that the work has done, as far as its worker said."""
-    progress = draft.fields.get("progress", draft.before.progress)
-    done = str(progress).partition("/")[0]
-    return int(done) if done.isascii() and done.isdecimal() and len(done) <= 15 else 0
+    steps = Steps.read(draft.fields.get("progress", draft.before.progress))
+    return 0 if steps is None else steps.done
 
 
 def take_over(draft: Draft) -> None:
@@ -161,13 +160,11 @@ def take_over(draft: Draft) -> None:
     if names:
         draft.fields["results"] = tuple(names[-16:])
     model = type(draft.before)
-    for name in ("progress", "artifacts"):
-        told = _valid(model, name, summary[name]) if isinstance(summary.get(name), str) else None
+    for name, said in (("progress", summary.progress), ("artifacts", summary.artifacts)):
+        told = _valid(model, name, said) if name in summary.model_fields_set else None
         if told is not None:
             draft.fields[name] = getattr(told, name)
-    reported = summary.get("status")
-    if not isinstance(reported, Mapping):
-        return
+    reported = summary.status
     own = set(model.model_fields) - set(CommonStatus.model_fields) - _THE_OPERATORS
     for name in own:
         alias = model.model_fields[name].alias or name
@@ -181,7 +178,7 @@ def delete_worker(draft: Draft) -> None:
     """End the worker and its pods, with time to save its state."""
     worker = draft.seen.worker
     if worker is not None and not worker.deleting:
-        draft.delete.append(Deletion(_api_version(worker), worker.kind, worker.name, worker.uid))
+        draft.delete.append(Deletion(worker.kind, worker.name, worker.uid))
 
 
 def stop_worker(draft: Draft) -> None:
@@ -229,10 +226,11 @@ def _start(draft: Draft, run: Run) -> Progress:
     children += _missing_parts(seen, run, count)
     if ray and run.settings.network_policy.enabled:
         children.append(network_policy(run))
-    if seen.work is None or seen.work.fingerprint != work.fingerprint:
+    if seen.work is None or seen.work.files != work.files:
         children.append(give_work(draft, run, work))
     build = ray_job if ray else worker_job
-    children.append(build(run, draft.before.ended_attempts or 0))
+    given = replace(run, work_hash=work.beside_spec)
+    children.append(build(given, draft.before.ended_attempts or 0))
     refused = _refused(seen, children)
     if refused is not None:
         if refused.reason is not Reason.SPEC_INVALID:
@@ -248,6 +246,17 @@ def give_work(draft: Draft, run: Run, work: WorkFiles) -> Child:
     """The spec ConfigMap; from here on the status knows what is in it."""
     draft.fields["spec_hash"] = spec_hash(run.resource)
     return work_child(run, work)
+
+
+def begin_anew(draft: Draft, run: Run) -> None:
+    """Take over a spec that became another one before anything ran.
+
+    What the work begins with is written first, and known by the status afterwards: a spec that is
+    the resource's own is believed until work begins.
+    """
+    draft.apply.append(work_child(run, new_work(run)))
+    delete_worker(draft)
+    draft.going_on(Reason.PENDING, "the worker is made anew, since spec.podTemplate changed")
 
 
 def _refused(seen: Observation, children: list[Child]) -> Progress | None:
@@ -294,9 +303,7 @@ def _outdated(draft: Draft, run: Run, worker: WorkerView) -> bool:
 def _never_ran(seen: Observation, worker: WorkerView) -> bool:
     """Whether no pod of a worker did anything yet, so that nothing is lost with it."""
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
-    return worker.failed_pods == 0 and all(
-        pod.phase == "Pending" and pod.exit_code is None for pod in pods
-    )
+    return not worker.ran and not any(pod.ran for pod in pods)
 
 
 def _essence(resource: Resource) -> Any:
@@ -356,8 +363,8 @@ def _ended(draft: Draft, worker: WorkerView) -> Progress | None:
     seen = draft.seen
     summary = summary_of(seen)
     if worker.complete:
-        if summary.get("finished") is True:
-            return Progress(Stage.DONE, _summary_reason(summary), _summary_message(summary))
+        if summary.finished:
+            return Progress(Stage.DONE, _summary_reason(summary), summary.message)
         return _unreported(draft, worker)
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid and pod.phase == "Failed"]
     final = [pod for pod in pods if pod.exit_code in TERMINAL]
@@ -380,7 +387,7 @@ def _ended(draft: Draft, worker: WorkerView) -> Progress | None:
     return None
 
 
-def _ran_out(worker: WorkerView, summary: Mapping[str, Any]) -> bool:
+def _ran_out(worker: WorkerView, summary: WorkerSummary) -> bool:
     """Whether a worker failed for the number of its attempts, as its controller counts them."""
     if worker.kind == "Job":
         return worker.failed_pods > 0 or worker.reason == "BackoffLimitExceeded"
@@ -414,7 +421,7 @@ def spec_limit(draft: Draft) -> int:
 
 
 def _gave_up(
-    draft: Draft, worker: WorkerView, pods: list[PodView], summary: Mapping[str, Any]
+    draft: Draft, worker: WorkerView, pods: list[PodView], summary: WorkerSummary
 ) -> tuple[Reason, str]:
     if worker.kind == "RayJob":
         return _ray_failure(worker, summary)
@@ -432,12 +439,12 @@ def _gave_up(
     return reason, f"{message}: {_ending(last)}"
 
 
-def _ray_failure(worker: WorkerView, summary: Mapping[str, Any]) -> tuple[Reason, str]:
+def _ray_failure(worker: WorkerView, summary: WorkerSummary) -> tuple[Reason, str]:
     """KubeRay passes no exit code on; the worker's last summary says why where it could."""
     reason = _summary_reason(summary)
     ends = {reason_of(code) for code in TERMINAL}
-    if reason in ends and summary.get("message"):
-        return reason, _summary_message(summary)
+    if reason in ends and summary.message:
+        return reason, summary.message
     if worker.reason == "ValidationFailed":
         return Reason.SPEC_INVALID, f"KubeRay refuses the RayJob: {worker.message}"
     return Reason.CHILD_FAILED, f"RayJob/{worker.name} failed: {worker.message or worker.reason}"
@@ -478,16 +485,11 @@ def _said(pod: PodView) -> str:
     return cut(" ".join(pod.message.split()), 400)
 
 
-def _summary_reason(summary: Mapping[str, Any]) -> Reason:
+def _summary_reason(summary: WorkerSummary) -> Reason:
     try:
-        return Reason(str(summary.get("reason")))
+        return Reason(summary.reason)
     except ValueError:
         return Reason.SUCCEEDED
-
-
-def _summary_message(summary: Mapping[str, Any]) -> str:
-    message = summary.get("message")
-    return message if isinstance(message, str) else ""
 
 
 def _valid(model: Any, alias: str, value: Any) -> Any:
@@ -499,8 +501,4 @@ def _valid(model: Any, alias: str, value: Any) -> Any:
 
 
 def _change(worker: WorkerView, patch: Mapping[str, Any]) -> Change:
-    return Change(_api_version(worker), worker.kind, worker.name, patch)
-
-
-def _api_version(worker: WorkerView) -> str:
-    return RAY_API_VERSION if worker.kind == "RayJob" else "batch/v1"
+    return Change(worker.kind, worker.name, patch)

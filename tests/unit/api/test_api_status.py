@@ -15,9 +15,9 @@ from edgetran.api import (
     DeviceStatus,
     GPTranRunStatus,
     MeasureValue,
+    PredictionError,
     ProfilingJobStatus,
     Reason,
-    SurrogateError,
     find_condition,
     remove_condition,
     set_condition,
@@ -137,8 +137,8 @@ def test_every_status_is_read_back_as_part_of_its_resource():
 
 def test_other_statuses_hold_what_their_work_tells():
     errors = (
-        SurrogateError(measure="latencyMs", error=0.04),
-        SurrogateError(measure="energyMj", reason="no power source"),
+        PredictionError(measure="latencyMs", error=0.04),
+        PredictionError(measure="energyMj", reason="no power source"),
     )
     assert ProfilingJobStatus(measured=20, errors=errors).errors[1].error is None
     with pytest.raises(ValidationError, match="each measure once"):

@@ -15,9 +15,10 @@ import yaml
 from chart_rendering import CHART, rendered
 from helm_python import Chart
 
-from edgetran_operator.board_book import BoardBook
-from edgetran_operator.cache import Cache
-from edgetran_operator.metrics import Measures, StateCollector
+from edgetran.api.wire import WorkerSummary
+from edgetran_operator.controller.cache import Cache
+from edgetran_operator.metrics.collector import Measures, StateCollector
+from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
 from edgetran_workers.metrics import WorkerCollector
 from edgetran_workers.publish import PublisherState
@@ -135,7 +136,9 @@ def exposed(tmp_path: Path) -> set[str]:
         "status": {},
         "metrics": measured,
     }
-    worker = WorkerCollector(lambda: summary, PublisherState(last_write=1.0), {}, tmp_path)
+    worker = WorkerCollector(
+        lambda: WorkerSummary.read(summary), PublisherState(last_write=1.0), {}, tmp_path
+    )
     families = [
         *measures.registry.collect(),
         *StateCollector(engine).collect(),

@@ -6,6 +6,7 @@ from pathlib import Path
 from chart_rendering import rendered
 from prometheus_client import CollectorRegistry
 
+from edgetran.api.wire import WorkerSummary
 from edgetran_workers.metrics import _COUNTS, _ERRORS, _MEASURES, WorkerCollector
 from edgetran_workers.publish import PublisherState
 
@@ -32,7 +33,9 @@ def every_metric(folder: Path):
     }
     state = PublisherState(last_write=1.0)
     registry = CollectorRegistry()
-    registry.register(WorkerCollector(lambda: summary, state, {"name": "x"}, folder))
+    registry.register(
+        WorkerCollector(lambda: WorkerSummary.read(summary), state, {"name": "x"}, folder)
+    )
     return [sample for metric in registry.collect() for sample in metric.samples]
 
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 from helm_python import Chart
 
 from edgetran.api import load_resources
-from edgetran_operator.children import Run, access, worker_job
+from edgetran_operator.resources import Run, access, worker_job
 from edgetran_operator.settings import Settings
 
 VERSION = "3.3.30"

@@ -222,7 +222,7 @@ def test_namespaced_grants_nothing_cluster_wide_but_nodes(renderings: dict[str, 
     cluster_wide = next(
         body for body in renderings["default"].of("ClusterRole") if len(body["rules"]) > 1
     )
-    assert each.of("Role")[0]["rules"] == cluster_wide["rules"][2:]
+    assert each.of("Role")[0]["rules"] == cluster_wide["rules"][1:]
     account = {"kind": "ServiceAccount", "name": RELEASE, "namespace": NAMESPACE}
     for binding in (*each.of("RoleBinding"), *each.of("ClusterRoleBinding")):
         assert binding["subjects"] == [account]

@@ -16,7 +16,7 @@ from cli_world import edgetran, refused
 from rich.console import Console
 
 from edgetran.devices import Workload, catalogue, catalogue_file, simulated_device
-from edgetran.space import DesignSpace
+from edgetran.space import DesignSpace, sampling
 
 TINY = DesignSpace.preset("tiny")
 BOARD = "raspberry-pi-4-cpu"
@@ -117,7 +117,7 @@ def measured(count: int = 24, *, energy: bool = True) -> list[dict]:
     )  # fmt: skip
     space = DesignSpace.preset("flexibert-2.0")
     rows = []
-    for architecture in space.sample(count, np.random.default_rng(0)):
+    for architecture in sampling.sample(space, count, np.random.default_rng(0)):
         figures = board.estimate(architecture, Workload(1, 128))
         rows.append(
             {"model_dict": architecture.to_model_dict(), "latency_ms": figures.latency_ms.value}

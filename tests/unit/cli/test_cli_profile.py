@@ -30,7 +30,7 @@ def test_without_words_this_host_is_measured_on_the_laptops_design_space() -> No
     assert job.spec.design_space is not None
     assert job.spec.design_space.preset == "tiny"
     assert job.spec.sampling == api.Sampling()
-    assert job.spec.measurement == api.Measurement()
+    assert job.spec.measurement == api.MeasurementSpec()
 
 
 def test_every_word_reaches_its_field() -> None:

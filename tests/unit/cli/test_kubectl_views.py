@@ -67,15 +67,17 @@ def test_the_headline_is_the_condition_that_matters(
     assert headline in screen(data).splitlines()[1]
 
 
-def test_a_profile_tells_its_errors_and_what_is_not_predictable() -> None:
+def test_a_profile_tells_costs_errors_and_what_is_not_predictable() -> None:
     job = a_job("pi", errors=[
         {"measure": "latencyMs", "error": 0.04},
         {"measure": "peakPowerW", "reason": "no better than a constant"},
-    ], medianLatencyMs=8.25, node="board-a", measured=23)  # fmt: skip
+    ], costs={"latencyMs": {"min": 2.5, "median": 8.25, "max": 40}},
+    node="board-a", measured=23)  # fmt: skip
     text = screen(job)
     assert re.search(r"Latency +4\.0%", text)
     assert re.search(r"Peak power +not predictable +no better than a constant", text)
-    assert "Median latency 8.25 ms" in text
+    assert re.search(r"Latency per sequence +2\.5 ms +8\.25 ms +40 ms", text)
+    assert "Energy per sequence" not in text
     assert "Node: board-a" in text
 
 

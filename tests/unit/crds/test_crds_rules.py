@@ -138,10 +138,10 @@ NEAR = [
     ),
     ("Storage", {"uri": "s3://a/b"}, {"uri": "s3://a/b", "claim": {"name": "c"}}),
     ("Storage", {"uri": "s3://a", "secret": "s"}, {"claim": {"name": "c"}, "secret": "s"}),
-    ("RaySettings", {"mode": "cluster", "address": "a:1"}, {"mode": "cluster"}),
-    ("RaySettings", {}, {"mode": "local", "address": "a:1"}),
-    ("Bound", {"min": 1, "max": 1.0}, {"min": 1.5, "max": 1}),
-    ("Bound", {"max": 0}, {}),
+    ("RaySpec", {"mode": "cluster", "address": "a:1"}, {"mode": "cluster"}),
+    ("RaySpec", {}, {"mode": "local", "address": "a:1"}),
+    ("BoundSpec", {"min": 1, "max": 1.0}, {"min": 1.5, "max": 1}),
+    ("BoundSpec", {"max": 0}, {}),
     ("CountBound", {"min": 10**12, "max": 10**12}, {"min": 10**12, "max": 10**12 - 1}),
     ("FractionBound", {"min": 0.5, "max": 0.5}, {"min": 0.5000001, "max": 0.5}),
     ("Toleration", {"key": "a", "value": "b"}, {"operator": "Exists", "value": "b"}),
@@ -185,7 +185,7 @@ NEAR = [
         {"device": HOME, "models": ["m", "n"]},
         {"device": HOME, "models": ["m", "m"]},
     ),
-    ("Weights", {"peakPower": 0.001}, {"accuracy": 0}),
+    ("WeightsSpec", {"peakPower": 0.001}, {"accuracy": 0}),
     ("SearchSettings", {"maxTrials": 1}, {"maxTrials": 1, "parallelTrials": 2}),
     ("SearchSettings", {"maxTrials": 9, "initialTrials": 9}, {"maxTrials": 8, "initialTrials": 9}),
     ("TaskSource", {"folder": "a", "gluTask": None}, {"name": "movie-reviews", "glueTask": "rte"}),
@@ -291,6 +291,40 @@ NEW_VALUES = {
     "objective": {"weights": {"accuracy": 1}},
     "stages": ["pruneHeads"],
 }
+STATUSES = {
+    "none": (None, False),
+    "empty": ({}, False),
+    "waiting": ({"activeSeconds": 0, "startTime": "2026-01-01T00:00:00Z"}, False),
+    "no attempt ended": ({"endedAttempts": 0}, False),
+    "running": ({"activeSince": "2026-01-01T00:00:00Z"}, True),
+    "suspended": ({"activeSeconds": 60}, True),
+    "failed at once": ({"endedAttempts": 1}, True),
+    "ended": ({"completionTime": "2026-01-01T00:00:00Z"}, True),
+}
+"""Statuses, and whether a worker ever ran."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", STATUSES)
+@pytest.mark.parametrize("change", ["another", "added", "taken away", "none"])
+def test_a_pod_template_may_change_until_something_ran(kind, how, change):
+    status, begun = STATUSES[how]
+    old, new = copy.deepcopy(EXAMPLES[kind]), copy.deepcopy(EXAMPLES[kind])
+    template = {"spec": {"nodeSelector": {"a": "b"}}}
+    for document, has in ((old, change != "added"), (new, change != "taken away")):
+        document["spec"].pop("podTemplate", None)
+        if has:
+            document["spec"]["podTemplate"] = copy.deepcopy(template)
+        if status is not None:
+            document["status"] = status
+    if change == "another":
+        new["spec"]["podTemplate"]["spec"]["nodeSelector"]["a"] = "c"
+    schema = schema_of(KINDS[kind])
+    complete = [structural_schema.with_defaults(schema, each) for each in (old, new)]
+    by_rules = {each.partition(": ")[2] for each in changes(schema, *complete)}
+    problems = refused_changes(parse_resource(old), parse_resource(new))
+    assert by_rules == {problem.message for problem in problems}
+    assert bool(by_rules) == (begun and change != "none")
 
 
 @pytest.mark.parametrize(
@@ -325,6 +359,7 @@ def test_a_change_is_refused_by_the_rules_exactly_where_the_models_refuse_it(kin
     assert bool(by_models) == (
         field
         not in {
+            "podTemplate",
             "suspend",
             "activeDeadlineSeconds",
             "ttlSecondsAfterFinished",

@@ -5,20 +5,20 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from gptran_world import ROOT, ArithmeticPool, ArithmeticPredictor, ArithmeticWorkshop, heads_help
+from gptran_world import ROOT, ArithmeticPool, ArithmeticPredictor, ArithmeticTrainer, heads_help
 
 
 @pytest.fixture
 def world(tmp_path):
-    """A function that gives a fresh workshop, pool, predictor and folder of one world."""
+    """A function that gives a fresh trainer, pool, predictor and folder of one world."""
 
     def make(quality=heads_help, **pool):
-        workshop = ArithmeticWorkshop(tmp_path / "root", quality)
-        workshop.save(ROOT, workshop.root)
+        trainer = ArithmeticTrainer(tmp_path / "root", quality)
+        trainer.save(ROOT, trainer.root)
         return SimpleNamespace(
-            workshop=workshop,
-            pool=ArithmeticPool(workshop, **pool),
-            predictor=ArithmeticPredictor(workshop),
+            trainer=trainer,
+            pool=ArithmeticPool(trainer, **pool),
+            predictor=ArithmeticPredictor(trainer),
             folder=tmp_path / "gptran",
         )
 

@@ -1,4 +1,4 @@
-"""A workshop and a pool that decide by arithmetic, so that the loop is tested without training."""
+"""A trainer and a pool that decide by arithmetic, so that the loop is tested without training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.gptran.blocks import Importance
-from edgetran.gptran.workshop import Evaluation
+from edgetran.gptran.model_trainer import Evaluation
 from edgetran.space import Architecture, parameter_count
 
 ROOT = Architecture.homogeneous(num_layers=2, hidden_size=64, num_heads=4, feed_forward=[128])
@@ -20,7 +20,7 @@ class Interrupted(BaseException):
 
 
 @dataclass
-class ArithmeticWorkshop:
+class ArithmeticTrainer:
     """Quality is a function of the architecture; a checkpoint is a file with its JSON."""
 
     root: Path
@@ -68,9 +68,9 @@ class ArithmeticWorkshop:
 
 @dataclass
 class ArithmeticPool:
-    """Trains by calling the workshop; `fail` gives an error text, `stop_after` a kill."""
+    """Trains by calling the trainer; `fail` gives an error text, `stop_after` a kill."""
 
-    workshop: ArithmeticWorkshop
+    trainer: ArithmeticTrainer
     fail: Callable[[Architecture], str | None] = lambda architecture: None
     stop_after: int | None = None
     trained: list[str] = field(default_factory=list)
@@ -90,8 +90,8 @@ class ArithmeticPool:
             self.trained.append(key)
             self.seeds[key] = spec.seed
             if error is None:
-                self.workshop.save(spec.architecture, spec.folder)
-            metric = self.workshop.quality(spec.architecture)
+                self.trainer.save(spec.architecture, spec.folder)
+            metric = self.trainer.quality(spec.architecture)
             yield SimpleNamespace(key=key, error=error, metric=metric)
 
 
@@ -99,14 +99,14 @@ class ArithmeticPool:
 class ArithmeticPredictor:
     """1 us per thousand parameters, 2 W; no energy where `energy` is False."""
 
-    workshop: ArithmeticWorkshop
+    trainer: ArithmeticTrainer
     energy: bool = True
     device: str = "arithmetic"
 
     def predict(self, architectures):
         figures = []
         for architecture in architectures:
-            latency = self.workshop.parameters(architecture) / 1e3
+            latency = self.trainer.parameters(architecture) / 1e3
             energy = (
                 Figure(2 * latency, "mJ", "simulated")
                 if self.energy

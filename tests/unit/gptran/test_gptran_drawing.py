@@ -27,7 +27,7 @@ def text_of(drawing):
 
 def run(world, plan=PLAN):
     return run_gptran(
-        plan, world.workshop, predictor=world.predictor, pool=world.pool, folder=world.folder
+        plan, world.trainer, predictor=world.predictor, pool=world.pool, folder=world.folder
     )
 
 
@@ -52,7 +52,7 @@ def test_every_node_is_drawn_below_its_parent_and_the_winner_is_marked(world):
 
 def test_dropped_and_failed_nodes_say_why(world):
     here = world(fail=lambda a: "diverged [at step 3]" if a.layers[0].num_heads > 4 else None)
-    limit = here.workshop.parameters(ROOT) + 4000
+    limit = here.trainer.parameters(ROOT) + 4000
     run(
         here,
         replace(PLAN, samples_per_stage=8, budgets=Constraints(parameters=Bound(maximum=limit))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ PLAN = GPTranPlan(cycles=1, samples_per_stage=2, cost_weight=0.02, tolerance=0.0
 def refine(world, plan=PLAN):
     return run_gptran(
         plan,
-        world.workshop,
+        world.trainer,
         predictor=world.predictor,
         pool=world.pool,
         folder=world.folder,
@@ -72,7 +73,7 @@ def test_a_child_better_by_quality_alone_loses_to_a_cheap_one_if_cost_weighs_mor
 
 def test_children_over_a_budget_are_dropped_before_training(world):
     here = world()
-    root = here.workshop.parameters(ROOT)
+    root = here.trainer.parameters(ROOT)
     result = refine(here, replace(PLAN, budgets=Constraints(parameters=Bound(maximum=root))))
     nodes = tree_of(here).nodes
     dropped = [node for node in nodes.values() if node.state == "dropped"]
@@ -87,7 +88,7 @@ def test_children_over_a_budget_are_dropped_before_training(world):
 
 def test_a_root_over_its_budget_is_pruned_towards_it(world):
     here = world(lambda architecture: 0.8)
-    limit = 0.97 * here.workshop.parameters(ROOT)
+    limit = 0.97 * here.trainer.parameters(ROOT)
     plan = replace(
         PLAN,
         cycles=3,
@@ -143,14 +144,14 @@ def test_a_round_in_which_all_fail_stops_the_run_and_is_tried_again(world):
 
 def test_a_failure_to_make_starting_weights_is_a_failed_child(world):
     here = world()
-    start = here.workshop.start
+    start = here.trainer.start
 
     def fragile(step, parent, folder, seed):
         if folder.name == "1.1":
             raise ValueError("the head does not fit")
         return start(step, parent, folder, seed)
 
-    here.workshop.start = fragile
+    here.trainer.start = fragile
     refine(here)
     assert "the head does not fit" in tree_of(here).nodes["1.1"].reason
 
@@ -248,6 +249,20 @@ def test_a_finished_run_is_only_read(world):
     assert (here.folder / "tree.jsonl").read_bytes() == content
 
 
+def test_a_tree_of_before_a_measure_was_added_is_continued(world):
+    plan = replace(PLAN, budgets=Constraints(parameters=Bound(maximum=10**9)))
+    here = world()
+    result = refine(here, plan)
+    log = here.folder / "tree.jsonl"
+    first, *rest = log.read_text().splitlines(keepends=True)
+    record = json.loads(first)
+    record["plan"]["budgets"] |= {"accuracy": None, "latency_ms": None}  # as it was written
+    log.write_text(json.dumps(record) + "\n" + "".join(rest))
+    again = world()
+    assert refine(again, plan) == result
+    assert again.pool.trained == []
+
+
 def test_another_plan_may_not_continue_the_tree(world):
     refine(world())
     with pytest.raises(GPTranError, match=r"other settings \(seed, tolerance\)"):
@@ -323,10 +338,10 @@ def test_a_parent_whose_weights_are_lost_is_trained_again_before_its_children(wo
     assert nodes[child].parent == "root" or order.index(nodes[child].parent) < order.index(child)
 
 
-def test_the_model_to_refine_is_where_the_workshop_has_it(world):
+def test_the_model_to_refine_is_where_the_trainer_has_it(world):
     here = world()
     refine(here)
     moved = world()
-    moved.workshop.root = here.workshop.root.rename(here.folder.parent / "moved")
+    moved.trainer.root = here.trainer.root.rename(here.folder.parent / "moved")
     shutil.rmtree(here.folder / "nodes")
     assert refine(moved).improved

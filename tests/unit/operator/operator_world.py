@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edgetran.api import API_VERSION, KINDS, Condition, Reason
-from edgetran_operator.board_book import BoardBook
-from edgetran_operator.cache import CHILD_KINDS, Cache, Key
-from edgetran_operator.gather import Gatherer
+from edgetran_operator.controller.cache import CHILD_KINDS, Cache, Key
+from edgetran_operator.controller.gather import Gatherer
 from edgetran_operator.observation import Observation, Refusal
 from edgetran_operator.outcome import Event, Outcome
 from edgetran_operator.reconcile import reconcile
+from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

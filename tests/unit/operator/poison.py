@@ -47,6 +47,8 @@ class Server:
         accepted: what it was asked to answer with.
         metadata_only: whether it can leave all but the metadata out.
         refuse: what it answers instead, by path; status and headers.
+        down: whether it answers nothing but 503.
+        oldest: the version that watches may begin from at the earliest.
     """
 
     def __init__(self) -> None:
@@ -57,10 +59,12 @@ class Server:
         self.metadata_only = False
         self.refuse: dict[str, tuple[int, dict[str, str]]] = {}
         self.ends_watches = False
+        self.down = False
+        self.oldest = 0
         self.port = 0
         self.version = 10
         self._history: list[tuple[int, str, bytes]] = []
-        self._watches: list[tuple[str, asyncio.Queue[bytes]]] = []
+        self._watches: list[tuple[str, asyncio.Queue[bytes | None]]] = []
 
     def put(self, plural: str, name: str, namespace: str = "ns", **members: Any) -> None:
         """An object comes or changes; members that are texts are JSON already."""
@@ -102,10 +106,18 @@ class Server:
             if path.rpartition("/")[2] == plural:
                 queue.put_nowait(line)
 
+    def cut(self) -> None:
+        """End all watches, and answer nothing any more."""
+        self.down = True
+        for _, queue in self._watches:
+            queue.put_nowait(None)
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path, query = request.path.rstrip("/"), dict(request.query)
         self.asked.append((request.method, path, query))
         self.accepted.append(request.headers.get("Accept", ""))
+        if self.down:
+            return web.json_response({"message": "down"}, status=503)
         if path in self.refuse:
             status, headers = self.refuse[path]
             return web.json_response({"message": "no"}, status=status, headers=headers)
@@ -164,7 +176,11 @@ class Server:
         await response.prepare(request)
         if self.ends_watches:
             return response
-        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        if int(query["resourceVersion"]) < self.oldest:
+            told = {"code": 410, "reason": "Expired", "message": "too old"}
+            await response.write(json.dumps({"type": "ERROR", "object": told}).encode() + b"\n")
+            return response
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         for version, plural, line in self._history:
             if path.endswith("/" + plural) and version > int(query["resourceVersion"]):
                 queue.put_nowait(line)
@@ -172,6 +188,8 @@ class Server:
         try:
             while True:
                 line = await queue.get()
+                if line is None:
+                    return response
                 if self.metadata_only and "PartialObjectMetadata" in request.headers["Accept"]:
                     event = json.loads(line)
                     self.accepted.append(request.headers["Accept"])
@@ -249,7 +267,7 @@ def serve(server: Server, script: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(scene())
 
 
-async def until(true: Callable[[], object], seconds: float = 60) -> None:
+async def until(true: Callable[[], object], seconds: float = 300) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not true():

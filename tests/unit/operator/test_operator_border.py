@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from poison import brackets, deep
 
-from edgetran_operator.border import (
+from edgetran_operator.kube.border import (
     MOST_LEVELS,
     MOST_VALUES,
     OBJECT_BYTES,

@@ -1,6 +1,7 @@
 """The objects that a run is made of."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from kubernetes_schemas import check
 from operator_world import spec_of
 
 from edgetran.api import load_text, parse_resource
-from edgetran_operator.children import (
+from edgetran_operator.resources import (
     Inputs,
     Run,
     access,
@@ -23,7 +24,7 @@ from edgetran_operator.children import (
     worker_job,
     worker_pod,
 )
-from edgetran_operator.children.ray_job import RAY_VERSION
+from edgetran_operator.resources.ray_job import RAY_VERSION
 from edgetran_operator.settings import Allowances, NetworkPolicies, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -242,9 +243,11 @@ def test_the_work_is_what_the_worker_reads():
     }
 
 
-def test_the_same_work_has_the_same_fingerprint():
-    assert new_work(run_of()).fingerprint == new_work(run_of()).fingerprint
-    assert new_work(run_of()).fingerprint != new_work(run_of(seed=1)).fingerprint
+def test_what_a_worker_is_given_beside_its_spec_has_a_hash_of_its_own():
+    assert new_work(run_of()).files == new_work(run_of()).files
+    assert new_work(run_of()).beside_spec == new_work(run_of(seed=1)).beside_spec
+    elsewhere = replace(run_of(), uid="another")
+    assert new_work(run_of()).beside_spec != new_work(elsewhere).beside_spec
 
 
 def test_a_ray_job_runs_the_workers_command_on_a_cluster():

@@ -3,7 +3,7 @@
 import pytest
 from operator_world import World, check_status, spec_of
 
-from edgetran_operator.views import pod_view
+from edgetran_operator.kube.views import pod_view
 
 SIMULATED = [{"name": "sim", "simulation": "raspberry-pi-4-cpu"}]
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from operator_world import World, check_status, spec_of
 
-from edgetran.api import parse_resource, spec_hash
-from edgetran_operator.cache import Cache
-from edgetran_operator.carry_out import Carrier
-from edgetran_operator.client import ApiError
+from edgetran.api import parse_resource, spec_hash, work_hash
+from edgetran_operator.controller.cache import Cache
+from edgetran_operator.controller.carry_out import Carrier
+from edgetran_operator.kube.client import ApiError
 from edgetran_operator.reconcile import reconcile
 
 EVIL = {
@@ -112,6 +112,41 @@ def test_a_spec_that_someone_else_wrote_is_refused_and_never_used(world, told):
     assert job is not None, "the operator makes it again, from the spec"
     assert "evil" not in json.dumps(job)
     assert world.says(key, "Stalled") == ("", "")
+
+
+BESIDE = {
+    "another folder": {"work.json": '{"folder": "ns/pj-of-another"}'},
+    "a dependency": {"dependencies.yaml": json.dumps(document("CoDesignSearch", name="s"))},
+    "a file of no use": {"x": "y"},
+    "no work": {"work.json": None},
+}
+
+
+@pytest.mark.parametrize("changed", BESIDE.values(), ids=BESIDE.keys())
+def test_what_is_changed_beside_the_spec_before_a_worker_reads_it_is_told(world, changed):
+    """Between the making of the Job and the mount; the worker itself does not begin with it."""
+    key = world.apply("ProfilingJob", "p")
+    world.settle()
+    written = world.objects["ConfigMap", "ns", "p-pj-spec"]
+    job = world.job_of(key)
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    beside = {name: text for name, text in written["data"].items() if name != "resource.yaml"}
+    assert variables["EDGETRAN_WORK_HASH"] == work_hash(beside)
+
+    data = {**written["data"], **changed}
+    kept = {name: text for name, text in data.items() if text is not None}
+    forge(world, key, None, data=kept)
+    world.settle()
+    assert world.says(key, "Stalled") == ("True", "SpecCopyRefused")
+    message = world.condition(key, "Stalled")["message"]
+    assert message.startswith("ConfigMap/p-pj-spec was changed")
+    assert world.job_of(key) == job
+
+    world.delete("ConfigMap", "p-pj-spec")
+    world.settle()
+    assert world.says(key, "Stalled") == ("", "")
+    assert world.objects["ConfigMap", "ns", "p-pj-spec"]["data"] == written["data"]
 
 
 def test_while_one_is_refused_others_go_on_and_get_the_board(world):

@@ -3,9 +3,14 @@
 import pytest
 from operator_world import World, check_status, spec_of
 
-from edgetran_operator.cache import Key
+from edgetran_operator.controller.cache import Key
+from edgetran_operator.controller.troubles import (
+    EVENTS_KEPT,
+    NAMESPACE_EVENTS_KEPT,
+    SELECTORS,
+    Troubles,
+)
 from edgetran_operator.settings import Settings
-from edgetran_operator.troubles import EVENTS_KEPT, SELECTORS, Troubles
 
 JOB = Key("ProfilingJob", "ns", "s-pi")
 MOUNT = 'MountVolume.SetUp failed for volume "data" : mount failed: exit status 32'
@@ -151,12 +156,29 @@ def test_a_search_says_who_measures_on_the_board_that_it_waits_for(world):
 
 def test_events_are_bounded_and_those_about_other_namespaces_are_nobodys_word():
     troubles = Troubles()
-    for number in range(EVENTS_KEPT + 5):
+    for number in range(NAMESPACE_EVENTS_KEPT + 5):
         troubles.take_in(event("Pod", "p", "FailedMount", f"m{number}", f"e{number}"))
-    assert len(troubles.known(None, SELECTORS[0])) == EVENTS_KEPT
+    assert len(troubles.known(None, SELECTORS[0])) == NAMESPACE_EVENTS_KEPT
     troubles.take_in(event("Pod", "q", "FailedMount", "m", namespace="elsewhere"))
     assert troubles.of("Pod", "elsewhere", "q") == ("", "")
     assert troubles.of("Pod", "ns", "q") == ("", "")
+
+
+@pytest.mark.parametrize("namespaces", [1, 40])
+def test_floods_of_events_in_some_namespaces_hide_no_reason_of_another(namespaces):
+    troubles = Troubles()
+    told = event("Pod", "p", "FailedMount", "no such Secret", "mine")
+    mine = {**told, "metadata": {"namespace": "mine", "name": "mine"}}
+    mine["involvedObject"] = {**told["involvedObject"], "namespace": "mine"}
+    troubles.take_in(mine)
+    for number in range(3 * EVENTS_KEPT):
+        space = f"flood-{number % namespaces}"
+        flood = event("Pod", f"p{number}", "FailedMount", "x", f"e{number}")
+        flood["metadata"] = {"namespace": space, "name": f"e{number}"}
+        flood["involvedObject"] = {**flood["involvedObject"], "namespace": space}
+        troubles.take_in(flood)
+    assert troubles.of("Pod", "mine", "p") == ("FailedMount", "no such Secret")
+    assert len(troubles.known(None, SELECTORS[0])) <= EVENTS_KEPT
 
 
 def test_each_watch_of_events_knows_its_own():

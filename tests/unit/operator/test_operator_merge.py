@@ -5,7 +5,7 @@ import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetran_operator.children.merge import strategic_merge
+from edgetran_operator.resources.merge import strategic_merge
 
 POD = {
     "nodeSelector": {"a": "1"},

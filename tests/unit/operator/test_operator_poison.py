@@ -10,34 +10,22 @@ import tracemalloc
 import pytest
 from aiohttp import web
 from kubernetes.aio import client as api
+from operator_scene import EVIL, Scene, child
 from operator_world import spec_of
-from poison import OURS, Server, brackets, deep, serve, until
+from poison import Server, brackets, deep, serve, until
 
 from edgetran_operator.app import run_operator
-from edgetran_operator.border import read_object
-from edgetran_operator.cache import EVENTS_KEPT, SPEC_BYTES, Key
-from edgetran_operator.client import ApiError, Client, retry_after
-from edgetran_operator.engine import Engine
-from edgetran_operator.informers import Informer, Source
-from edgetran_operator.metrics import Measures, StateCollector
+from edgetran_operator.controller.cache import EVENTS_KEPT, SPEC_BYTES, Key
+from edgetran_operator.kube.border import read_object
+from edgetran_operator.kube.client import ApiError, Client, retry_after
+from edgetran_operator.kube.informers import Informer, Source
+from edgetran_operator.kube.pauses import LAST_SECONDS, Pauses
+from edgetran_operator.metrics.collector import StateCollector
 from edgetran_operator.observation import PartView, PodView, WorkerView, WorkFiles
-from edgetran_operator.pauses import LAST_SECONDS, Pauses
 from edgetran_operator.settings import Settings
-from edgetran_operator.sources import sources
 
-EVIL = Key("ProfilingJob", "ns", "evil")
 GOOD = Key("ProfilingJob", "ns", "good")
 SPEC = spec_of("ProfilingJob")
-
-
-def child(key=EVIL, **metadata):
-    """Metadata of a child."""
-    uid = f"uid-profilingjobs-{key.namespace}-{key.name}"
-    return {
-        "labels": {**OURS, "edgetran.io/kind": key.kind, "edgetran.io/name": key.name},
-        "ownerReferences": [{"uid": uid, "controller": True, "kind": key.kind}],
-        **metadata,
-    }
 
 
 def ended(message):
@@ -72,63 +60,6 @@ POISONS = {
     "pod that is deep": ("Pods", POD, {"spec": deep()}),
     "number that is none": ("Pods", POD, {"spec": '{"a": 1e999}'}),
 }
-
-
-class Scene:
-    """A server, the operator's engine, and its informers."""
-
-    def __init__(self):
-        self.server = Server()
-        self.said = []
-
-    def play(self, script, *, learn=True):
-        async def scene():
-            configuration = api.Configuration(host=f"http://127.0.0.1:{self.server.port}")
-            client = Client(api.ApiClient(configuration))
-            self.measures = Measures()
-            self.engine = Engine(client, Settings(), self.measures)
-            self.cache = self.engine.cache
-            self.informers = [
-                Informer(client, source, watch_seconds=60) for source in sources(self.engine)
-            ]
-            whole = next(each.whole for each in self.informers if each.source.whole_kind)
-            self.engine.read_whole = whole.want
-            if learn:
-                await self.engine.learn()
-            self.tasks = [asyncio.create_task(each.run()) for each in self.informers]
-            try:
-                for each in self.informers:
-                    await asyncio.wait_for(each.synced.wait(), 60)
-                await script(self)
-                assert not [task for task in self.tasks if task.done()]
-            finally:
-                for task in self.tasks:
-                    task.cancel()
-                await asyncio.gather(*self.tasks, return_exceptions=True)
-                await client.close()
-
-        serve(self.server, scene)
-
-    def put(self, made, key=EVIL, **members):
-        plural, name, usual = made
-        found = {"metadata": child(key), **usual, **members}
-        self.server.put(plural, name.format(key.name), **found)
-
-    def views(self, kind, key=EVIL):
-        family = self.cache.families.get(key)
-        return list(family.views(kind)) if family is not None else []
-
-    def count(self, collection):
-        (metric,) = [
-            each
-            for each in self.measures.registry.collect()
-            if each.name == "edgetran_objects_unreadable"
-        ]
-        return sum(
-            sample.value
-            for sample in metric.samples
-            if sample.name.endswith("_total") and sample.labels["collection"] == collection
-        )
 
 
 @pytest.fixture
@@ -187,7 +118,7 @@ def test_what_was_known_of_an_object_that_is_poison_now_is_forgotten(scene, made
 def test_a_summary_that_is_poison_now_is_not_the_one_before(scene):
     async def script(scene):
         (view,) = scene.views(PartView)
-        assert view.summary == {"progress": "1/2"}
+        assert view.summary.progress == "1/2"
         scene.put(PART, data={"part.json": '{"records": 3}', "summary.json": deep()})
         await until(lambda: scene.views(PartView)[0].summary is None)
         (view,) = scene.views(PartView)
@@ -243,7 +174,7 @@ def test_a_board_is_not_given_away_while_its_jobs_spec_cannot_be_read(scene):
 
 
 def test_the_whole_operator_lives_with_a_template_that_is_1500_levels_deep(tmp_path, caplog):
-    """kopf included, which would end for good."""
+    """Those that were there, and one that comes later."""
     server = Server()
     host = {"device": {"name": "h", "host": True}, "designSpace": {"preset": "tiny"}}
 
@@ -325,11 +256,11 @@ def test_of_config_maps_the_metadata_are_watched_and_what_is_needed_is_read(scen
     scene.server.metadata_only = True
 
     async def script(scene):
-        assert scene.views(PartView)[0].summary == {"progress": "1/2"}
+        assert scene.views(PartView)[0].summary.progress == "1/2"
         (work,) = scene.views(WorkFiles)
         assert work.files == {"resource.yaml": "{}"}
         scene.put(PART, data={"summary.json": '{"progress": "2/2"}'})
-        await until(lambda: scene.views(PartView)[0].summary == {"progress": "2/2"})
+        await until(lambda: scene.views(PartView)[0].summary.progress == "2/2")
         scene.server.put(
             "configmaps", "evil-pj-results-1", metadata=child(), binaryData={"x": "eA=="}
         )

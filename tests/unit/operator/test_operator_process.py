@@ -10,11 +10,11 @@ from kubernetes.aio import client as api
 from operator_world import World, spec_of
 
 from edgetran_operator.cli import main
-from edgetran_operator.client import Client
-from edgetran_operator.engine import Engine
-from edgetran_operator.handlers import api_server_of_pods
+from edgetran_operator.controller.engine import Engine
+from edgetran_operator.kube.client import Client
 from edgetran_operator.logs import JsonFormatter
-from edgetran_operator.metrics import Measures, StateCollector
+from edgetran_operator.metrics.collector import Measures, StateCollector
+from edgetran_operator.process import api_server_of_pods
 from edgetran_operator.settings import Settings
 
 FORBIDDEN = ("numpy", "scipy", "torch", "transformers", "ray", "sklearn")

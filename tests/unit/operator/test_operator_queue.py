@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetran_operator.workqueue import WorkQueue
+from edgetran_operator.kube.workqueue import WorkQueue
 
 
 class Clock:

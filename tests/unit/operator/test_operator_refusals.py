@@ -34,7 +34,7 @@ def test_what_is_refused_as_invalid_is_told_and_not_asked_for_again(world):
     assert world.status(other)["node"] == "board-a", "it keeps no board from others"
     world.finish(other)
     world.refused.clear()
-    world.change(key, podTemplate={"spec": {"priorityClassName": "high"}})
+    world.change(key, podTemplate={"spec": {"nodeSelector": {"disk": "ssd"}}})
     world.settle()
     assert world.says(key, "Stalled") == ("", "")
 

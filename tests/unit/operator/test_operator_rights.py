@@ -6,8 +6,8 @@ import pytest
 from operator_world import World, spec_of
 
 from edgetran.api import load_resources
-from edgetran_operator.children import Run
 from edgetran_operator.reconcile.spec import forbidden
+from edgetran_operator.resources import Run
 from edgetran_operator.settings import Allowances, Settings
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "search.yaml"

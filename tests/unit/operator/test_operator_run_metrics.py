@@ -6,8 +6,9 @@ import pytest
 from operator_world import World
 from prometheus_client.metrics_core import Metric
 
+from edgetran_operator.metrics.collector import _of_resources
+from edgetran_operator.metrics.runs import device_nodes, run_metrics, state_of
 from edgetran_operator.observation import NodeView
-from edgetran_operator.run_metrics import device_nodes, run_metrics, state_of
 
 
 def samples(metrics: list[Metric], name: str) -> dict[tuple[str, ...], float]:
@@ -84,21 +85,58 @@ def test_the_front_has_a_point_for_each_candidate_in_base_units() -> None:
             "energyMj": {"source": "measured"},
             "peakPowerW": {"value": 3.0, "source": "predicted"},
         },
-        {"id": 9, "device": "jetson", "accuracy": 0.9},
+        {"id": 9, "device": "simulated", "accuracy": 0.9},
     ]
     metrics = told({"paretoFront": front})
-    first = ("CoDesignSearch", "ns", "s", "7", "pi")
-    second = ("CoDesignSearch", "ns", "s", "9", "jetson")
+    first = ("CoDesignSearch", "ns", "s", "0", "pi")
+    second = ("CoDesignSearch", "ns", "s", "1", "simulated")
     assert samples(metrics, "edgetran_pareto_accuracy_ratio") == {first: 0.8, second: 0.9}
     assert samples(metrics, "edgetran_pareto_latency_seconds") == {first: pytest.approx(0.005)}
     assert samples(metrics, "edgetran_pareto_energy_joules") == {}
     assert samples(metrics, "edgetran_pareto_peak_power_watts") == {first: 3.0}
 
 
-def test_the_median_latency_names_device_and_node() -> None:
-    metrics = told({"medianLatencyMs": 4.0, "node": "board-a"}, "ProfilingJob")
-    found = samples(metrics, "edgetran_profiling_median_latency_seconds")
-    assert found == {("ns", "s", "pi", "board-a"): pytest.approx(0.004)}
+def test_medians_name_device_and_node_and_are_in_base_units() -> None:
+    costs = {
+        "latencyMs": {"min": 2.0, "median": 4.0, "max": 9.0},
+        "energyMj": {"min": 10.0, "median": 30.0, "max": 31.0},
+    }
+    metrics = told({"costs": costs, "node": "board-a"}, "ProfilingJob")
+    board = ("ns", "s", "pi", "board-a")
+    for name, value in (("latency_seconds", 0.004), ("energy_joules", 0.03)):
+        found = samples(metrics, f"edgetran_profiling_median_{name}")
+        assert found == {board: pytest.approx(value)}
+    assert samples(metrics, "edgetran_profiling_median_peak_power_watts") == {}
+
+
+def test_whatever_a_worker_reports_its_run_has_the_same_few_series() -> None:
+    """Over a year it may name any number of candidates and devices."""
+    world = World()
+    searched = world.apply("CoDesignSearch", "s")
+    refined = world.apply("GPTranRun", "g")
+    found = set()
+    for turn in range(300):
+        for key in (searched, refined):
+            point = {"latencyMs": {"value": 5.0}, "accuracy": 0.5}
+            front = [
+                {"id": 10 * turn + place, "device": device, **point}
+                for place, device in enumerate(["pi", "simulated", f"device-{turn}"])
+            ]
+            status = {"paretoFront": front, "best": {**front[turn % 3], "objective": 1.0}}
+            world.cache.resources[key].status = status
+        resources = list(world.cache.resources.items())
+        for metric in _of_resources(resources, world.cache.families):
+            found |= {
+                (metric.name, *sample.labels.values())
+                for sample in metric.samples
+                if "pareto" in metric.name or "best" in metric.name
+            }
+    assert {each[-1] for each in found} == {"pi", "simulated"}
+    assert {each[1:] for each in found if "pareto_latency" in each[0]} == {
+        (*key, rank, device)
+        for key in (searched, refined)
+        for rank, device in (("0", "pi"), ("1", "simulated"))
+    }
 
 
 def test_results_are_told_by_the_parts_that_they_fill() -> None:

@@ -3,8 +3,8 @@
 import pytest
 from operator_world import World, spec_of
 
-from edgetran_operator.cache import Key
-from edgetran_operator.children.claims import one_volume_per_claim
+from edgetran_operator.controller.cache import Key
+from edgetran_operator.resources.claims import one_volume_per_claim
 from edgetran_operator.settings import DefaultStorage, Settings
 
 JOB = Key("ProfilingJob", "ns", "s-pi")

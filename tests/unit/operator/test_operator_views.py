@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from edgetran_operator.observation import Taint
-from edgetran_operator.views import (
+from edgetran_operator.kube.views import (
     child_of,
     job_view,
     moment,
@@ -15,6 +14,7 @@ from edgetran_operator.views import (
     ray_job_view,
     work_files,
 )
+from edgetran_operator.observation import Taint
 
 META = {
     "name": "p-pj-worker",
@@ -171,7 +171,7 @@ def test_of_results_only_the_summary_is_kept():
         },
     }
     view = part_view(body, 0)
-    assert (view.used, view.records, view.summary) == (True, 7, {"finished": True})
+    assert (view.used, view.records, view.summary.finished) == (True, 7, True)
     assert part_view(body, 1).summary is None
     assert not part_view({"metadata": body["metadata"]}, 0).used
 
@@ -183,11 +183,11 @@ def test_results_that_someone_spoiled_are_no_crash(text):
     assert view.records == 0
 
 
-def test_work_is_known_again_by_its_fingerprint():
+def test_work_is_known_again_by_the_hash_of_what_lies_beside_the_spec():
     body = {"metadata": META, "data": {"work.json": "{}"}}
-    assert work_files(body).fingerprint == work_files(dict(body)).fingerprint
+    assert work_files(body).beside_spec == work_files(dict(body)).beside_spec
     other = {"metadata": META, "data": {"work.json": "{ }"}}
-    assert work_files(body).fingerprint != work_files(other).fingerprint
+    assert work_files(body).beside_spec != work_files(other).beside_spec
 
 
 def test_a_node_by_what_boards_are_chosen_by():

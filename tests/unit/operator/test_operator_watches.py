@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client as api
 
-from edgetran_operator.client import ApiError, Client
-from edgetran_operator.informers import Informer, Source
-from edgetran_operator.loop_lag import LoopLag
-from edgetran_operator.probes import Health
+from edgetran_operator.controller.loop_lag import LoopLag
+from edgetran_operator.controller.probes import Health
+from edgetran_operator.kube.client import ApiError, Client
+from edgetran_operator.kube.informers import Informer, Source
 from edgetran_operator.settings import Settings
 
 PATH = "/api/v1/things"
@@ -223,7 +223,7 @@ def test_health_knows_a_silent_watch_and_a_late_loop():
         await scene.informer.synced.wait()
         lag = LoopLag(lambda _: None)
         settings = Settings(max_watch_silence_seconds=0.2, max_loop_lag_seconds=1)
-        health = Health(settings, lag, lambda: True)
+        health = Health(settings, lag)
         health.informers = [scene.informer]
         assert health.problems() == []
         assert health.waits_for() == []

@@ -16,7 +16,7 @@ from edgetran.profiling import (
 from edgetran.profiling.active import propose
 from edgetran.progress import SilentProgress
 from edgetran.records import read_records
-from edgetran.space import DesignSpace, feature_matrix
+from edgetran.space import DesignSpace, feature_matrix, sampling
 
 SPACE = DesignSpace.preset("tiny")
 
@@ -269,7 +269,7 @@ def test_a_small_space_is_measured_whole(tmp_path):
 
 
 def test_given_architectures_are_measured_every_one(tmp_path):
-    models = SPACE.sample(3, np.random.default_rng(0))
+    models = sampling.sample(SPACE, 3, np.random.default_rng(0))
     the_plan = plan(initial=2, max_measurements=2)
     board = Board(the_plan)
     profile = profile_device(the_plan, models, tmp_path / "board.jsonl", measurer=board)
@@ -303,7 +303,7 @@ def test_a_warm_start_saves_measurements(tmp_path):
 def test_a_batch_is_spread_and_new():
     rng = np.random.default_rng(0)
     the_plan = plan()
-    known = SPACE.sample(10, rng)
+    known = sampling.sample(SPACE, 10, rng)
     measured = [record(a, plan=the_plan) for a in known]
     profile = Profile(key=the_plan.key(), measurements=tuple(measured))
     batch = propose(profile.surrogate, SPACE, known, 6, pool_size=200, rng=rng)
@@ -316,7 +316,7 @@ def test_a_batch_is_spread_and_new():
         distances = np.linalg.norm(points[:, None] - points[None], axis=2)
         return distances[np.triu_indices(len(points), 1)].min()
 
-    at_random = [closest(SPACE.sample(6, rng)) for _ in range(20)]
+    at_random = [closest(sampling.sample(SPACE, 6, rng)) for _ in range(20)]
     assert closest(batch) > np.median(at_random)
 
 
@@ -328,7 +328,7 @@ def test_predictions_say_where_they_come_from(tmp_path):
     predicts = predictor(Profile.load(path))
     assert predicts.device == "board"
     known = predicts_of = Profile.load(path).measured[0]
-    new = SPACE.sample(2, np.random.default_rng(99))
+    new = sampling.sample(SPACE, 2, np.random.default_rng(99))
     figures = predicts.predict([new[0], known.architecture, new[1]])
     assert [f.latency_ms.source for f in figures] == ["predicted", "measured", "predicted"]
     assert figures[1] == predicts_of.figures
@@ -343,7 +343,7 @@ def test_predictions_say_where_they_come_from(tmp_path):
 def test_the_kept_surrogate_predicts_as_the_fitted_one(tmp_path):
     the_plan, path = plan(), tmp_path / "board.jsonl"
     profile = profile_device(the_plan, SPACE, path, measurer=Board(the_plan))
-    new = SPACE.sample(5, np.random.default_rng(7))
+    new = sampling.sample(SPACE, 5, np.random.default_rng(7))
     kept = Profile.load(path)
     assert kept._surrogate is not None
     np.testing.assert_allclose(
@@ -358,7 +358,7 @@ def test_the_kept_surrogate_predicts_as_the_fitted_one(tmp_path):
 def test_a_simulated_device_answers_in_the_same_form():
     board = catalogue()["jetson-nano-gpu"]
     predicts = simulated_predictor(board, Workload(1, 64), name="nano")
-    architectures = SPACE.sample(3, np.random.default_rng(0))
+    architectures = sampling.sample(SPACE, 3, np.random.default_rng(0))
     figures = predicts.predict(architectures)
     assert predicts.device == "nano"
     assert figures == [board.estimate(a, Workload(1, 64)) for a in architectures]

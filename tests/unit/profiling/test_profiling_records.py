@@ -7,10 +7,10 @@ from profiling_world import plan, record
 from edgetran.devices import Figure, Workload
 from edgetran.profiling import Measurement, MeasurementError, Profile, ProfilingError, Statistics
 from edgetran.records import JsonLog
-from edgetran.space import DesignSpace
+from edgetran.space import DesignSpace, sampling
 
 SPACE = DesignSpace.preset("tiny")
-ARCHITECTURES = SPACE.sample(6, np.random.default_rng(0))
+ARCHITECTURES = sampling.sample(SPACE, 6, np.random.default_rng(0))
 PLAN = plan()
 
 

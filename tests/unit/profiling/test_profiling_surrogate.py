@@ -6,7 +6,7 @@ import pytest
 from profiling_world import BOARD, WORKLOAD, hat, needs_published_data, protran
 
 from edgetran.profiling import Surrogate, SurrogateError
-from edgetran.space import Architecture, DesignSpace, Layer
+from edgetran.space import Architecture, DesignSpace, Layer, sampling
 
 SPACE = DesignSpace.preset("tiny")
 
@@ -24,7 +24,7 @@ def energies(architectures):
 @pytest.fixture(scope="module")
 def world():
     rng = np.random.default_rng(0)
-    train, test = SPACE.sample(32, rng, method="sobol"), SPACE.sample(200, rng)
+    train, test = sampling.sample(SPACE, 32, rng, method="sobol"), sampling.sample(SPACE, 200, rng)
     noise = np.exp(0.02 * rng.standard_normal((232, 2)))
     y = np.stack([latencies(train), energies(train)], axis=1) * noise[:32]
     seen = np.stack([latencies(test), energies(test)], axis=1) * noise[32:]
@@ -76,7 +76,7 @@ def test_a_surrogate_comes_back_from_disk_as_it_was(world, tmp_path):
 
 def test_one_architecture_of_a_batch_takes_less_than_a_millisecond(world):
     surrogate, *_ = world
-    batch = SPACE.sample(400, np.random.default_rng(3))
+    batch = sampling.sample(SPACE, 400, np.random.default_rng(3))
     surrogate.predict(batch)
     before = time.process_time()
     surrogate.predict(batch)
@@ -136,9 +136,9 @@ def test_a_few_rows_of_a_bad_moment_do_not_bend_the_rest():
 
 def test_another_device_helps_where_rows_are_few():
     rng = np.random.default_rng(4)
-    train, test = SPACE.sample(40, rng), SPACE.sample(150, rng)
+    train, test = sampling.sample(SPACE, 40, rng), sampling.sample(SPACE, 150, rng)
     other = Surrogate(sequence_length=64).fit(train, latencies(train))
-    few = SPACE.sample(6, rng)
+    few = sampling.sample(SPACE, 6, rng)
     truth = 0.3 * latencies(test) ** 0.97
     seen = 0.3 * latencies(few) ** 0.97
     cold = Surrogate(sequence_length=64).fit(few, seen)
@@ -187,7 +187,7 @@ def test_unfitted_other_columns_and_levels_are_refused(world):
     with pytest.raises(SurrogateError, match="3 columns given, fitted with"):
         surrogate.predict(np.ones((1, 3)))
     with pytest.raises(SurrogateError, match=r"level: 1\.5"):
-        surrogate.interval(SPACE.sample(1, np.random.default_rng(0)), 1.5)
+        surrogate.interval(sampling.sample(SPACE, 1, np.random.default_rng(0)), 1.5)
 
 
 def test_a_file_that_is_no_surrogate_is_refused(world, tmp_path):
@@ -201,7 +201,7 @@ def test_a_file_that_is_no_surrogate_is_refused(world, tmp_path):
 
 
 def test_a_measure_that_never_changes_is_not_predictable_and_breaks_nothing():
-    train = SPACE.sample(12, np.random.default_rng(0), method="sobol")
+    train = sampling.sample(SPACE, 12, np.random.default_rng(0), method="sobol")
     y = np.stack([latencies(train), np.full(12, 4.0)], axis=1)
     surrogate = Surrogate(sequence_length=64, measures=("latency_ms", "peak_power_w")).fit(train, y)
     mean, std = surrogate.predict(train)

@@ -11,7 +11,7 @@ import yaml
 from edgetran import api
 from edgetran.runner.chain import Chain, plan_chain
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.inputs import ContentError, Inputs, Source, sources
+from edgetran.runner.inputs import ContentError, InputSource, RunInputs, sources
 from edgetran.training.content import ROWS, model_files
 
 DEVICE = {"name": "pi", "simulation": "raspberry-pi-4-cpu"}
@@ -74,7 +74,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def begin(folder: RunFolder, chain: Chain, base: Path) -> None:
-    inputs = Inputs(folder, chain, base)
+    inputs = RunInputs(folder, chain, base)
     inputs.check()
     inputs.keep()
 
@@ -128,15 +128,15 @@ def test_another_content_is_refused_by_place_and_file(
     content = path.read_text()
     path.write_text(content[:-1] + "!")  # of the same size
     with pytest.raises(ContentError, match=rf"{place} .*{name} has changed \(sha-256 was"):
-        Inputs(folder, chain, base).check()
+        RunInputs(folder, chain, base).check()
     with pytest.raises(ContentError, match="has changed"):
-        Inputs(folder, chain, base).check(complete=True)
+        RunInputs(folder, chain, base).check(complete=True)
     path.unlink()
     with pytest.raises(ContentError, match=rf"{Path(name).stem}.* is gone since this run began"):
-        Inputs(folder, chain, base).check()
-    Inputs(folder, chain, base).check(complete=True)  # its result can still be shown
+        RunInputs(folder, chain, base).check()
+    RunInputs(folder, chain, base).check(complete=True)  # its result can still be shown
     path.write_text(content)
-    Inputs(folder, chain, base).check()
+    RunInputs(folder, chain, base).check()
     assert folder.inputs.read_text() == known
 
 
@@ -144,7 +144,7 @@ def test_a_part_that_comes_later_is_refused(base: Path, folder: RunFolder) -> No
     begin(folder, chain_of(REFINE), base)
     (base / "RTE" / "test.tsv").write_text("new")
     with pytest.raises(ContentError, match=r"test\.tsv has come since this run began"):
-        Inputs(folder, chain_of(REFINE), base).check()
+        RunInputs(folder, chain_of(REFINE), base).check()
 
 
 def test_a_kill_between_two_records_loses_none(base: Path, folder: RunFolder) -> None:
@@ -156,7 +156,7 @@ def test_a_kill_between_two_records_loses_none(base: Path, folder: RunFolder) ->
 
 
 def test_nothing_is_known_of_what_was_never_usable(base: Path, folder: RunFolder) -> None:
-    inputs = Inputs(folder, chain_of(REFINE), base)
+    inputs = RunInputs(folder, chain_of(REFINE), base)
     inputs.check()  # then the model turns out to be cut off, and is fetched again
     (base / "model" / "model.safetensors").write_text("whole")
     begin(folder, chain_of(REFINE), base)
@@ -166,7 +166,7 @@ def test_the_task_is_loaded_as_it_was_hashed(base: Path, folder: RunFolder) -> N
     from edgetran.runner import translate
 
     chain = chain_of(SEARCH)
-    inputs = Inputs(folder, chain, base)
+    inputs = RunInputs(folder, chain, base)
     assert chain.task is not None
     reference = inputs.of(translate.task_reference(chain.task, base), chain)
     assert set(reference.content or ()) == {"train", "test"}
@@ -174,13 +174,13 @@ def test_the_task_is_loaded_as_it_was_hashed(base: Path, folder: RunFolder) -> N
 
 def test_rows_and_another_runs_winner_are_known_too(base: Path, folder: RunFolder) -> None:
     chain = chain_of(SEARCH)
-    winner = Source("GPTranRun/g: spec.searchRef", model_files(base / "model"))
-    Inputs(folder, chain, base).know(winner)
-    Inputs(folder, chain, base).know_rows("x: spec.task", "glue/rte", "1" * 64)
-    Inputs(folder, chain, base).know_rows("x: spec.task", "glue/rte", "1" * 64)
+    winner = InputSource("GPTranRun/g: spec.searchRef", model_files(base / "model"))
+    RunInputs(folder, chain, base).know(winner)
+    RunInputs(folder, chain, base).know_rows("x: spec.task", "glue/rte", "1" * 64)
+    RunInputs(folder, chain, base).know_rows("x: spec.task", "glue/rte", "1" * 64)
     with pytest.raises(ContentError, match="glue/rte has changed"):
-        Inputs(folder, chain, base).know_rows("x: spec.task", "glue/rte", "2" * 64)
+        RunInputs(folder, chain, base).know_rows("x: spec.task", "glue/rte", "2" * 64)
     (base / "model" / "model.safetensors").write_text("of another winner")
     with pytest.raises(ContentError, match=r"spec\.searchRef: .*model\.safetensors has changed"):
-        Inputs(folder, chain, base).know(winner)
+        RunInputs(folder, chain, base).know(winner)
     assert ROWS in folder.inputs.read_text()

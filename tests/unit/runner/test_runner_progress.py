@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from edgetran.records import JsonLog, read_records
-from edgetran.runner.progress import Stage, TerminalProgress, duration
+from edgetran.runner.progress import StageState, TerminalProgress, duration
 
 
 class Clock:
@@ -58,7 +58,7 @@ def test_every_event_is_kept(tmp_path: Path) -> None:
 
 
 def test_steps_of_an_earlier_session_do_not_shorten_the_time_left() -> None:
-    stage = Stage(total=10, inherited=5, started=0.0, done=5)
+    stage = StageState(total=10, inherited=5, started=0.0, done=5)
     assert stage.seconds_left(30.0) is None
     stage.done = 6
     assert stage.seconds_left(30.0) == 120.0

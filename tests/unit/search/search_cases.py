@@ -6,7 +6,7 @@ import numpy as np
 
 from edgetran.devices import Figure, HardwareFigures, Workload
 from edgetran.search import Candidate, FiniteSpace, Measures, PairSpace
-from edgetran.space import Architecture, DesignSpace, feature_matrix, macs
+from edgetran.space import Architecture, DesignSpace, feature_matrix, macs, sampling
 
 WORKLOAD = Workload(batch_size=1, sequence_length=64, vocab_size=4096)
 
@@ -62,7 +62,7 @@ def analytic_devices() -> list[AnalyticDevice]:
 
 def make_table(design_space: DesignSpace, rows: int, *, accuracy_depends_on_device=False):
     pairs = PairSpace(design_space, analytic_devices(), WORKLOAD)
-    architectures = design_space.sample(rows, np.random.default_rng(5))
+    architectures = sampling.sample(design_space, rows, np.random.default_rng(5))
     candidates = [Candidate(a, device) for a in architectures for device in pairs.devices]
     return FiniteSpace(
         candidates,

@@ -260,7 +260,11 @@ def test_more_trials_may_be_asked_for_later(tmp_path):
 
 def test_the_log_of_another_search_is_refused(tmp_path):
     search(tmp_path, max_trials=2)
-    for change in ({"seed": 1}, {"method": "random"}, {"constraints": Constraints(Bound(0.1))}):
+    for change in (
+        {"seed": 1},
+        {"method": "random"},
+        {"constraints": Constraints(accuracy=Bound(0.1))},
+    ):
         with pytest.raises(SearchError, match=r"trials\.jsonl: holds another search"):
             search(tmp_path, max_trials=2, **change)
     with pytest.raises(SearchError, match="another search"):

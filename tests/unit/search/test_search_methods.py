@@ -20,7 +20,7 @@ from edgetran.search import (
 )
 from edgetran.search.asktell import spread_out
 from edgetran.search.methods import boschcode
-from edgetran.space import Architecture, DesignSpace, feature_matrix
+from edgetran.space import Architecture, DesignSpace, feature_matrix, sampling
 
 CHEAP = {"boschcode": {"pool": 32}, "bayesian": {"pool": 32}}
 
@@ -127,7 +127,7 @@ def test_a_space_is_used_up_and_then_nothing_is_proposed(name):
     space = PairSpace(small, analytic_devices(), WORKLOAD)
     method = method_for(name, make_problem(space))
     keys = [space.key(candidate) for _ in range(8) for candidate in step(method, 2)]
-    everything = {architecture.graph_hash for architecture in small.sample(99, rng())}
+    everything = {architecture.graph_hash for architecture in sampling.sample(small, 99, rng())}
     assert len(keys) == len(set(keys))
     assert set(keys) == everything
     assert method.ask(2) == []

@@ -20,6 +20,8 @@ from edgetran.search import (
     make_problem,
 )
 
+EQUAL = Weights(accuracy=0.5, latency=0.5, energy=0, peak_power=0)
+
 
 def hardware(latency=10.0, energy=20.0, power=3.0, std=None):
     def figure(value, unit):
@@ -104,7 +106,7 @@ def test_no_term_left_is_refused_with_the_reason():
 
 
 def test_uncertainty_is_apart_from_the_value():
-    objective = Objective.over({"a": [hardware(0), hardware(10)]}, weights=Weights(0.5, 0.5, 0, 0))
+    objective = Objective.over({"a": [hardware(0), hardware(10)]}, weights=EQUAL)
     certain, doubtful = trained(latency=5), trained(latency=5, std=0.1)
     assert objective.value(certain) == objective.value(doubtful)
     assert objective.std(certain) == 0
@@ -128,7 +130,7 @@ def test_better_measures_never_lower_the_objective(accuracy, latency, energy, ga
 
 def test_an_objective_survives_json():
     sample = {"a": [hardware(energy=None), hardware(30, None, 9)]}
-    objective = Objective.over(sample, weights=Weights(0.7, 0.3, 0.1, 0.2))
+    objective = Objective.over(sample, weights=Weights(accuracy=0.7, energy=0.1))
     assert Objective.from_dict(objective.to_dict()) == objective
 
 

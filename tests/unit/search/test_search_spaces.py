@@ -3,7 +3,7 @@ import pytest
 from search_cases import WORKLOAD, AnalyticDevice, analytic_devices, make_table
 
 from edgetran.search import Candidate, FiniteSpace, Measures, PairSpace, SearchError
-from edgetran.space import Architecture, DesignSpace, parameter_count
+from edgetran.space import Architecture, DesignSpace, parameter_count, sampling
 
 
 @pytest.fixture(params=["pairs", "table"])
@@ -88,7 +88,7 @@ def test_devices_must_be_there_and_have_different_names(tiny, pair_space):
         PairSpace(tiny, [], WORKLOAD)
     with pytest.raises(SearchError, match="'a' is given twice"):
         PairSpace(tiny, [AnalyticDevice("a", 1, 1), AnalyticDevice("a", 2, 1)], WORKLOAD)
-    candidate = Candidate(tiny.sample(1, np.random.default_rng(0))[0], "elsewhere")
+    candidate = Candidate(sampling.sample(tiny, 1, np.random.default_rng(0))[0], "elsewhere")
     with pytest.raises(SearchError, match="'elsewhere' given; allowed are slow, fast"):
         pair_space.known([candidate])
 

@@ -19,6 +19,7 @@ from edgetran.space import (
     features,
     operations,
     parameter_count,
+    sampling,
 )
 
 TINY = DesignSpace.preset("tiny")
@@ -86,13 +87,13 @@ def test_the_order_of_heads_is_no_feature(architecture):
 
 
 def test_more_architectures_than_one_chunk_keep_their_order():
-    few = TINY.sample(7, np.random.default_rng(0))
+    few = sampling.sample(TINY, 7, np.random.default_rng(0))
     matrix = feature_matrix((few[i % 7] for i in range(10_000)), 64, 1)
     np.testing.assert_array_equal(matrix[7:], matrix[:-7])
 
 
 def test_ten_thousand_architectures_take_seconds_at_most():
-    drawn = TINY.sample(10_000, np.random.default_rng(0), distinct=False)
+    drawn = sampling.sample(TINY, 10_000, np.random.default_rng(0), distinct=False)
     start = time.process_time()
     feature_matrix(drawn, 77, 1)
     assert time.process_time() - start < 5  # under 1 s on an idle core

@@ -11,7 +11,7 @@ from edgetran.artifacts import Artifact, Form, open_artifact
 from edgetran.devices.engines import TorchEngine
 from edgetran.space import Architecture
 from edgetran.training import (
-    ClusterError,
+    RayClusterError,
     RaySettings,
     Scoring,
     TaskReference,
@@ -27,7 +27,7 @@ from edgetran.training import (
     run_trial,
     save_tokenizer,
 )
-from edgetran.training.cluster import Cluster
+from edgetran.training.cluster import RayCluster
 
 PLAN = TrainingPlan(steps=16, learning_rate=5e-3, max_length=12)
 
@@ -267,8 +267,8 @@ def test_a_missing_client_of_ray_names_the_extra(monkeypatch):
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     settings = RaySettings(mode="cluster", address="ray://127.0.0.1:9")
-    with pytest.raises(ClusterError, match=r'client: pip install "edgetran\[ray-cluster\]"'):
-        Cluster(settings, num_cpus=1)
+    with pytest.raises(RayClusterError, match=r'client: pip install "edgetran\[ray-cluster\]"'):
+        RayCluster(settings, num_cpus=1)
 
 
 def test_what_ray_says_in_many_lines_becomes_one_sentence(monkeypatch):
@@ -289,8 +289,8 @@ def test_what_ray_says_in_many_lines_becomes_one_sentence(monkeypatch):
     expected = (
         "^ray: Initialization failure from server: RuntimeError: Starting Ray client server failed"
     )
-    with pytest.raises(ClusterError, match=expected):
-        Cluster(RaySettings(mode="cluster", address="auto"), num_cpus=1)
+    with pytest.raises(RayClusterError, match=expected):
+        RayCluster(RaySettings(mode="cluster", address="auto"), num_cpus=1)
 
 
 def test_importing_the_room_imports_neither_torch_nor_ray():

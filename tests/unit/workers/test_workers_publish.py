@@ -9,7 +9,7 @@ from workers_world import KilledError, MemoryResults, Narrator, append, begun, n
 
 from edgetran.records import read_records
 from edgetran_workers import parts
-from edgetran_workers.results import Part, ResultsError
+from edgetran_workers.results import ResultsError, ResultsPart
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,9 @@ def test_records_roll_over_into_parts_of_a_limited_size(tmp_path):
         f'{{"records": {len(list_of(part))}, "closed": true}}' for part in used[:-1]
     ]
     assert '"closed": false' in used[-1].data["part.json"]
-    assert store.parts[len(used)] == Part(version=store.parts[len(used)].version)  # untouched
+    assert store.parts[len(used)] == ResultsPart(
+        version=store.parts[len(used)].version
+    )  # untouched
 
 
 def list_of(part):
@@ -135,7 +137,7 @@ def test_a_part_deleted_by_hand_is_written_again(tmp_path, number):
     store.make_again(number)
     assert publisher.finish(2)
     assert store.records == [*whole, ("trials.jsonl", {"number": 12})]
-    assert store.summary["seen"] == 13
+    assert store.summary["metrics"]["seen"] == 13
 
 
 @pytest.mark.parametrize("records", [b"", b"spoiled"])

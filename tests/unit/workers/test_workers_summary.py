@@ -17,10 +17,10 @@ from edgetran.devices import Figure, HardwareFigures
 from edgetran.gptran import GPTranPlan, Node
 from edgetran.runner.published import PublishedRecord
 from edgetran.search import Measures, costs, pareto_front
-from edgetran.space import DesignSpace, parameter_count
+from edgetran.space import DesignSpace, parameter_count, sampling
 from edgetran_workers.candidates import Front, candidate
-from edgetran_workers.refinement_story import RefinementStory
-from edgetran_workers.search_story import SearchStory
+from edgetran_workers.refinement_reporter import RefinementReporter
+from edgetran_workers.search_reporter import SearchReporter
 from edgetran_workers.summary import Summary
 
 (SEARCH, JOB) = load_text("""
@@ -75,8 +75,8 @@ def trial(number, accuracy=None, latency=10.0, *, feasible=True, objective=0.5):
     }
 
 
-def summary_of(resource, story, *, left=None):
-    return Summary(resource, story, seconds_left=lambda stage: left)
+def summary_of(resource, reporter, *, left=None):
+    return Summary(resource, reporter, seconds_left=lambda stage: left)
 
 
 def tell(summary, log, *records):
@@ -89,7 +89,7 @@ def event(kind, stage, done, total, note=""):
 
 
 def test_a_search_under_way_tells_its_trials_by_state():
-    summary = summary_of(SEARCH, SearchStory(SEARCH), left=12.4)
+    summary = summary_of(SEARCH, SearchReporter(SEARCH), left=12.4)
     tell(summary, "log.jsonl", event("start", "Search", 0, 20000))
     proposals = [{"record": "proposal", "number": number} for number in range(6)]
     tell(summary, "proposals.jsonl", HEADER, *proposals)
@@ -102,7 +102,7 @@ def test_a_search_under_way_tells_its_trials_by_state():
         trial(3, 0.9, feasible=False),
     )
     tell(summary, "log.jsonl", event("advance", "Search", 4, 20000, "best 0.600"))
-    said = summary.summary()
+    said = summary.summary().to_dict()
     assert (said["finished"], said["progress"], said["stage"]) == (False, "4/20000", "Search")
     assert (said["message"], said["timeLeftSeconds"]) == ("best 0.600", 12)
     status = CoDesignSearchStatus.model_validate(said["status"])
@@ -117,17 +117,17 @@ def test_a_search_under_way_tells_its_trials_by_state():
 
 
 def test_records_told_twice_count_once():
-    story = SearchStory(SEARCH)
-    summary = summary_of(SEARCH, story)
+    reporter = SearchReporter(SEARCH)
+    summary = summary_of(SEARCH, reporter)
     for _ in range(2):
         tell(summary, "trials.jsonl", trial(0, 0.7), trial(1, None))
-    assert story.progress() == (2, 20000)
-    assert summary.summary()["metrics"]["training_seconds"] == 4.0
+    assert reporter.progress() == (2, 20000)
+    assert summary.summary().to_dict()["metrics"]["training_seconds"] == 4.0
 
 
 def test_a_search_that_ended_tells_of_its_finalists():
-    story = SearchStory(SEARCH)
-    summary = summary_of(SEARCH, story)
+    reporter = SearchReporter(SEARCH)
+    summary = summary_of(SEARCH, reporter)
     tell(summary, "proposals.jsonl", HEADER)
     tell(summary, "trials.jsonl", trial(0, 0.7, objective=0.4))
     figures = {
@@ -142,7 +142,7 @@ def test_a_search_that_ended_tells_of_its_finalists():
     row = {"graphHash": "ab", "device": "fast", "figures": figures, "artifact": artifact}
     tell(summary, "result.json", {"winner": row, "baseline": row})
     summary.finish()
-    said = summary.summary()
+    said = summary.summary().to_dict()
     assert (said["finished"], said["reason"]) == (True, "Succeeded")
     assert said["message"] == (
         "1 trials; the best is trial 0: 0.650 on test data, 9 ms (predicted) on fast "
@@ -156,18 +156,18 @@ def test_a_search_that_ended_tells_of_its_finalists():
 
 
 def test_a_stopped_worker_runs_no_trials():
-    summary = summary_of(SEARCH, SearchStory(SEARCH))
+    summary = summary_of(SEARCH, SearchReporter(SEARCH))
     tell(summary, "proposals.jsonl", HEADER, {"record": "proposal", "number": 0})
-    assert summary.summary()["status"]["running"] == 1
+    assert summary.summary().to_dict()["status"]["running"] == 1
     summary.stop(Reason.WORKER_RETRIED, "stopped")
-    said = summary.summary()
+    said = summary.summary().to_dict()
     assert said["status"]["running"] == 0
     assert (said["finished"], said["reason"], said["stage"]) == (False, "WorkerRetried", "")
 
 
 def test_twenty_thousand_trials_make_a_small_summary_in_little_time():
     rng = np.random.default_rng(0)
-    summary = summary_of(SEARCH, SearchStory(SEARCH))
+    summary = summary_of(SEARCH, SearchReporter(SEARCH))
     tell(summary, "proposals.jsonl", HEADER)
     begun = time.process_time()
     for number in range(20_000):
@@ -176,7 +176,7 @@ def test_twenty_thousand_trials_make_a_small_summary_in_little_time():
         tell(summary, "trials.jsonl", record)
     told = time.process_time() - begun
     begun = time.process_time()
-    text = json.dumps(summary.summary())
+    text = json.dumps(summary.summary().to_dict())
     assert len(text) < 8 * 1024
     assert told < 20
     assert time.process_time() - begun < 5
@@ -219,17 +219,17 @@ def node(name, parent, architecture, metric, latency, state="trained"):
 
 def test_a_refinement_tells_of_models_by_state_and_the_best():
     space = DesignSpace.preset("tiny")
-    architectures = space.sample(3, np.random.default_rng(0))
+    architectures = sampling.sample(space, 3, np.random.default_rng(0))
     (run,) = load_text("""
 apiVersion: edgetran.io/v1alpha1
 kind: GPTranRun
 metadata: {name: g}
 spec: {searchRef: {name: s}}
 """)
-    story = RefinementStory(GPTranPlan(samples_per_stage=2))
-    story.device = "fast"
-    summary = summary_of(run, story)
-    assert summary.summary()["progress"] == "0/8"
+    reporter = RefinementReporter(GPTranPlan(samples_per_stage=2))
+    reporter.device = "fast"
+    summary = summary_of(run, reporter)
+    assert summary.summary().to_dict()["progress"] == "0/8"
     tell(
         summary,
         "gptran/tree.jsonl",
@@ -240,7 +240,7 @@ spec: {searchRef: {name: s}}
         node("1.2", "root", architectures[2], None, 12.0, state="failed"),
     )
     tell(summary, "log.jsonl", event("advance", "grow and prune", 2, 8))
-    said = summary.summary()
+    said = summary.summary().to_dict()
     status = GPTranRunStatus.model_validate(said["status"])
     assert (status.nodes, status.trained, status.failed) == (3, 2, 1)
     assert (status.cycle, status.stage) == (1, "growHeads")
@@ -249,15 +249,16 @@ spec: {searchRef: {name: s}}
     assert said["progress"] == "2/8"
     tell(summary, "log.jsonl", {"event": "message", "message": "GPTran stops before round 2: x"})
     summary.finish()
-    assert summary.summary()["reason"] == "NoFurtherGain"
+    assert summary.summary().to_dict()["reason"] == "NoFurtherGain"
 
 
-def measurement(number, latency, stable=True):
+def measurement(number, latency, stable=True, energy=None, power=None):
     return {
         "kind": "measurement",
         "graph_hash": f"{number:x}",
         "latency_ms": None if latency is None else {"median": latency},
-        "energy_mj": {"value": None},
+        "energy_mj": {"value": energy},
+        "peak_power_w": {"value": power},
         "duration_s": 1.5,
         "failure": "out of memory" if latency is None else None,
         "stable": stable,
@@ -265,31 +266,59 @@ def measurement(number, latency, stable=True):
 
 
 def test_a_profile_of_several_passes_counts_architectures():
-    from edgetran_workers.profiling_story import ProfilingStory
+    from edgetran_workers.profiling_reporter import ProfilingReporter
 
     spec = JOB.spec.model_copy(
         update={"measurement": JOB.spec.measurement.model_copy(update={"passes": 3})}
     )
     job = JOB.model_copy(update={"spec": spec})
-    summary = summary_of(job, ProfilingStory(job))
+    summary = summary_of(job, ProfilingReporter(job))
     log = "profiles/board.jsonl"
     tell(summary, log, measurement(1, 3.0), measurement(2, None), measurement(3, 8.0, stable=False))
-    said = summary.summary()
+    said = summary.summary().to_dict()
     assert said["progress"] == "1/6"
     assert (said["status"]["measured"], said["status"]["failed"]) == (2, 1)
     tell(summary, log, measurement(1, 9.0), measurement(3, 5.0))
     tell(summary, log, measurement(3, 6.0), measurement(1, 3.5))
-    said = summary.summary()
+    said = summary.summary().to_dict()
     assert said["progress"] == "3/6"
     assert said["status"].get("unstable", 0) == 0
-    assert said["status"]["medianLatencyMs"] == (3.5 + 5.0) / 2
+    assert said["status"]["costs"] == {
+        "latencyMs": {"min": 3.5, "median": (3.5 + 5.0) / 2, "max": 5.0}
+    }
+
+
+def test_a_profile_tells_what_was_measured_of_every_measure_that_was_sensed():
+    from edgetran_workers.profiling_reporter import ProfilingReporter
+
+    summary = summary_of(JOB, ProfilingReporter(JOB))
+    log = "profiles/board.jsonl"
+    tell(
+        summary,
+        log,
+        measurement(1, 3.0, energy=30.0, power=4.0),
+        measurement(2, 9.0, energy=90.0, power=6.0),
+        measurement(3, 5.0, energy=40.0),
+        measurement(4, None),
+    )
+    said = summary.summary().to_dict()
+    assert said["status"]["costs"] == {
+        "latencyMs": {"min": 3.0, "median": 5.0, "max": 9.0},
+        "energyMj": {"min": 30.0, "median": 40.0, "max": 90.0},
+        "peakPowerW": {"min": 4.0, "median": 5.0, "max": 6.0},
+    }
+    assert not [name for name in said["metrics"] if name.startswith("last_")]
+    tell(summary, log, measurement(5, 2.0, power=3.5))
+    metrics = summary.summary().metrics
+    last = {name: value for name, value in metrics.items() if name.startswith("last_")}
+    assert last == {"last_latency_ms": 2.0, "last_peak_power_w": 3.5}
 
 
 def test_a_profile_tells_errors_and_why_it_stopped():
-    from edgetran_workers.profiling_story import ProfilingStory
+    from edgetran_workers.profiling_reporter import ProfilingReporter
 
-    story = ProfilingStory(JOB)
-    summary = summary_of(JOB, story)
+    reporter = ProfilingReporter(JOB)
+    summary = summary_of(JOB, reporter)
 
     tell(
         summary,
@@ -300,10 +329,11 @@ def test_a_profile_tells_errors_and_why_it_stopped():
         measurement(4, 7.0),
     )
     tell(summary, "profiles/final/board.jsonl", measurement(5, 100.0))
-    said = summary.summary()
+    said = summary.summary().to_dict()
     status = ProfilingJobStatus.model_validate(said["status"])
     assert (status.measured, status.failed, status.unstable) == (3, 1, 1)
-    assert (status.median_latency_ms, said["progress"]) == (5.0, "4/6")
+    assert (status.costs.latency_ms.median, said["progress"]) == (5.0, "4/6")
+    assert status.costs.energy_mj is None
     tell(
         summary,
         "profiles/board.jsonl",
@@ -317,7 +347,7 @@ def test_a_profile_tells_errors_and_why_it_stopped():
         },
     )
     summary.finish()
-    said = summary.summary()
+    said = summary.summary().to_dict()
     status = ProfilingJobStatus.model_validate(said["status"])
     assert {each.measure: each.error for each in status.errors} == {
         "latencyMs": 0.04,

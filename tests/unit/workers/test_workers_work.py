@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from edgetran.api import ExitCode, SpecError, spec_hash
-from edgetran.runner.given import DependencyError
+from edgetran.api import ExitCode, SpecError, spec_hash, work_hash
 from edgetran.runner.part import plan_part
+from edgetran.runner.prior_results import DependencyError
 from edgetran_workers.failures import exit_code_of, sentence_of, write_termination
 from edgetran_workers.work import WorkError, read_profiles, read_work
 
@@ -147,7 +147,7 @@ def errors():
     from edgetran.runner.inputs import ContentError
     from edgetran.runner.run import NoWinnerError, RunFailedError
     from edgetran.search import InfeasibleSearchError, SearchError, SearchFailedError
-    from edgetran.training import ClusterError, TaskError
+    from edgetran.training import RayClusterError, TaskError
     from edgetran_workers.storage import StorageError, StorageSpecError
 
     return [
@@ -166,7 +166,7 @@ def errors():
         (ContentError("x"), 10),
         (RunFolderError("x"), 14),
         (OSError(errno.ENOSPC, "no space"), 14),
-        (ClusterError("x"), 15),
+        (RayClusterError("x"), 15),
         (DependencyError("x"), 16),
         (RunFailedError("x"), 1),
         (GPTranError("every child failed"), 1),
@@ -196,6 +196,28 @@ def test_a_termination_message_is_small_json_whatever_the_error_says(tmp_path):
     assert said["reason"] == "DependencyFailed"
     assert said["message"].startswith("ü\nü")
     write_termination(tmp_path, 1, "a folder cannot be written, and that is no further error")
+
+
+@pytest.mark.parametrize("forged", ["another folder", "more inputs", "no inputs", "another search"])
+def test_files_beside_the_spec_that_the_pod_was_not_made_for_are_not_used(tmp_path, forged):
+    def hash_of_mounted():
+        names = ("work.json", "dependencies.yaml")
+        files = {name: (tmp_path / name) for name in names}
+        return work_hash({name: file.read_text() for name, file in files.items() if file.exists()})
+
+    mount(tmp_path, dependencies=None if forged == "more inputs" else SEARCH)
+    made_for = hash_of_mounted()
+    assert read_work(tmp_path, "profile", "", made_for).folder == WORK["folder"]
+    if forged == "another folder":
+        mount(tmp_path, folder="lab/pj-of-another-01234567")
+    elif forged == "more inputs":
+        mount(tmp_path, dependencies=SEARCH)
+    elif forged == "no inputs":
+        (tmp_path / "dependencies.yaml").unlink()
+    else:
+        mount(tmp_path, dependencies=SEARCH + "  seed: 7\n")
+    with pytest.raises(WorkError, match="not what this pod was made for"):
+        read_work(tmp_path, "profile", "", made_for)
 
 
 def test_work_that_the_pod_was_not_made_for_is_not_begun(tmp_path):

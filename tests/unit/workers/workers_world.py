@@ -7,11 +7,12 @@ import itertools
 import json
 from dataclasses import replace
 
+from edgetran.api.wire import SUMMARY_KEY, WorkerSummary
 from edgetran.records import JsonLog
-from edgetran.runner.published import SUMMARY_KEY, read_part
+from edgetran.runner.published import read_part
 from edgetran_workers.log import Log
 from edgetran_workers.publish import Publisher
-from edgetran_workers.results import ConflictError, MissingPartError, Part, ResultsError
+from edgetran_workers.results import ConflictError, MissingPartError, ResultsError, ResultsPart
 
 VERSIONS = itertools.count(1)
 
@@ -20,7 +21,7 @@ class MemoryResults:
     """Parts in memory, with an operator that keeps one empty part more than are used."""
 
     def __init__(self):
-        self.parts = {0: Part(version="0")}
+        self.parts = {0: ResultsPart(version="0")}
         self.down = False
         self.writes = []
         self.die_after = None
@@ -45,12 +46,12 @@ class MemoryResults:
         self.set(number, data=data, records=records)
         self.writes.append((number, records is not None, SUMMARY_KEY in data))
         if records or self.parts[number].records:
-            self.parts.setdefault(number + 1, Part(version=str(next(VERSIONS))))
+            self.parts.setdefault(number + 1, ResultsPart(version=str(next(VERSIONS))))
         return self.parts[number].version
 
     def set(self, number, *, data=None, records=None):
         """Change a part as anyone may."""
-        part = self.parts.get(number, Part())
+        part = self.parts.get(number, ResultsPart())
         self.parts[number] = replace(
             part,
             data={**part.data, **(data or {})},
@@ -60,7 +61,7 @@ class MemoryResults:
 
     def make_again(self, number):
         """What the operator does with a part that someone deleted."""
-        self.parts[number] = Part(version=str(next(VERSIONS)))
+        self.parts[number] = ResultsPart(version=str(next(VERSIONS)))
 
     @property
     def records(self):
@@ -93,7 +94,8 @@ class Narrator:
         self.taken.append((record.log, json.loads(record.line)))
 
     def summary(self):
-        return {"finished": self.done, "seen": len(self.taken), "updated": len(self.taken)}
+        seen = len(self.taken)
+        return WorkerSummary(finished=self.done, metrics={"seen": seen}, updated=str(seen))
 
 
 def publisher_of(folder, store, *, pod="pod-1", narrator=None, on_replaced=None, **settings):

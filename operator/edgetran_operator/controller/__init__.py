@@ -1,0 +1,1 @@
+"""The loop: news into the cache, keys into the queue, observation, decision, action."""

@@ -1,0 +1,169 @@
+"""What is watched, and how it gets into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from edgetran.api import KINDS
+from edgetran_operator.controller.cache import CHILD_KINDS, Key
+from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.troubles import SELECTORS, pod_of
+from edgetran_operator.kube.border import refuse_if_marked
+from edgetran_operator.kube.client import path_of
+from edgetran_operator.kube.informers import Source
+from edgetran_operator.kube.views import child_of
+
+OURS: Final = "app.kubernetes.io/name=edgetran,app.kubernetes.io/managed-by=edgetran"
+JOB_TROUBLE: Final = "reason=FailedCreate,involvedObject.kind=Job"
+
+
+def resource_sources(engine: Engine) -> list[Source]:
+    """The collections of the three kinds."""
+    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
+    return [_resources(engine, kind, namespace) for kind in KINDS for namespace in spaces]
+
+
+def sources(engine: Engine) -> list[Source]:
+    """All others but RayJobs, which are watched once a resource asks for one."""
+    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
+    found = [_nodes(engine)]
+    for namespace in spaces:
+        found += (_children(engine, kind, namespace) for kind in CHILD_KINDS if kind != "RayJob")
+        found.append(_events(engine, namespace))
+        found += (_troubles(engine, namespace, selector) for selector in SELECTORS)
+    return found
+
+
+def ray_job_sources(engine: Engine) -> list[Source]:
+    """The collections of RayJobs."""
+    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
+    return [_children(engine, "RayJob", namespace) for namespace in spaces]
+
+
+def _resources(engine: Engine, kind: str, namespace: str | None) -> Source:
+    collection = KINDS[kind].PLURAL
+    return Source(
+        name=collection,
+        path=path_of(kind, namespace),
+        query={},
+        changed=lambda body: engine.observe_resource(kind, body),
+        gone=lambda body: engine.observe_resource(kind, body, gone=True),
+        known=lambda: engine.cache.resources_of_kind(kind, namespace),
+        forget=lambda space, name: engine.forget_resource(Key(kind, space, name)),
+        skipped=lambda body, error: engine.skipped.say(collection, body, error),
+    )
+
+
+def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
+    cache, collection = engine.cache, f"{kind}s"
+
+    def changed(body: Mapping[str, Any]) -> None:
+        engine.news(cache.child(kind, body))
+        problem = cache.problem(kind, body)
+        if problem is None:
+            engine.skipped.readable(collection, body)
+        else:
+            engine.skipped.say(collection, body, problem)
+
+    def gone(body: Mapping[str, Any]) -> None:
+        metadata = body["metadata"]
+        engine.skipped.readable(collection, body)
+        engine.news(
+            cache.forget_child(kind, metadata["namespace"], metadata["name"], metadata["uid"])
+        )
+
+    return Source(
+        name=collection,
+        path=path_of(kind, namespace),
+        query={"labelSelector": OURS},
+        changed=changed,
+        gone=gone,
+        known=lambda: cache.children_of_kind(kind, namespace),
+        forget=lambda space, name: engine.news(cache.forget_child(kind, space, name)),
+        served=engine.rayjobs_served if kind == "RayJob" else None,
+        skipped=_skipped(engine, collection),
+        whole_kind=kind if kind == "ConfigMap" else "",
+        wanted=lambda body: cache.wants_whole(body["metadata"]),
+    )
+
+
+def _nodes(engine: Engine) -> Source:
+    cache = engine.cache
+
+    def changed(body: Mapping[str, Any]) -> None:
+        refuse_if_marked(body)
+        if cache.node(body):
+            engine.nodes_changed()
+        engine.skipped.readable("Nodes", body)
+
+    def forget(_: str, name: str) -> None:
+        if cache.forget_node(name):
+            engine.nodes_changed()
+
+    return Source(
+        name="Nodes",
+        path=path_of("Node"),
+        query={},
+        changed=changed,
+        gone=lambda body: forget("", body["metadata"]["name"]),
+        known=_without_namespace(lambda: cache.nodes),
+        forget=forget,
+        skipped=_skipped(engine, "Nodes"),
+    )
+
+
+def _events(engine: Engine, namespace: str | None) -> Source:
+    cache = engine.cache
+
+    def changed(body: Mapping[str, Any]) -> None:
+        engine.news(cache.event(body))
+        engine.skipped.readable("Events", body)
+
+    return Source(
+        name="Events",
+        path=path_of("Event", namespace),
+        query={"fieldSelector": JOB_TROUBLE},
+        changed=changed,
+        gone=lambda body: engine.news(
+            cache.forget_event(body["metadata"]["namespace"], body["metadata"]["name"])
+        ),
+        known=lambda: cache.events(namespace),
+        forget=lambda space, name: engine.news(cache.forget_event(space, name)),
+        skipped=_skipped(engine, "Events"),
+    )
+
+
+def _troubles(engine: Engine, namespace: str | None, selector: str) -> Source:
+    """Events about pods whose volumes do not come, or about claims that get none."""
+    cache, troubles = engine.cache, engine.cache.troubles
+
+    def changed(body: Mapping[str, Any]) -> None:
+        refuse_if_marked(body)
+        troubles.take_in(body)
+        about = body.get("involvedObject") or {}
+        found = child_of(pod_of(str(about.get("name"))))
+        if about.get("kind") == "Pod" and found is not None:
+            key = Key(found[0], body["metadata"]["namespace"], found[1])
+            engine.news({key} & cache.resources.keys())
+
+    return Source(
+        name=f"Events: {selector}",
+        path=path_of("Event", namespace),
+        query={"fieldSelector": selector},
+        changed=changed,
+        gone=lambda body: troubles.forget(body["metadata"]["namespace"], body["metadata"]["name"]),
+        known=lambda: troubles.known(namespace, selector),
+        forget=troubles.forget,
+        skipped=_skipped(engine, "Events"),
+    )
+
+
+def _skipped(engine: Engine, collection: str) -> Callable[[Mapping[str, Any], Exception], None]:
+    return lambda body, error: engine.skipped.say(collection, body, error)
+
+
+def _without_namespace(
+    names: Callable[[], Iterable[str]],
+) -> Callable[[], Iterable[tuple[str, str]]]:
+    return lambda: {("", name) for name in names()}

@@ -1,0 +1,35 @@
+"""The volume claim that `spec.storage.newClaim` asks for."""
+
+from __future__ import annotations
+
+from edgetran.api import child_name
+from edgetran.api.names import STORAGE
+from edgetran_operator.outcome import Child
+from edgetran_operator.resources.run import Run
+
+
+def claim(run: Run) -> tuple[Child, ...]:
+    """The PersistentVolumeClaim of the run; none where the storage is something else."""
+    storage = run.spec.storage
+    if storage is None or storage.new_claim is None:
+        return ()
+    wanted = storage.new_claim
+    spec = {
+        "accessModes": [wanted.access_mode],
+        "resources": {"requests": {"storage": wanted.size}},
+    }
+    if wanted.storage_class_name is not None:
+        spec["storageClassName"] = wanted.storage_class_name
+    metadata = run.metadata(child_name(run.resource, STORAGE))
+    if wanted.retain:
+        del metadata["ownerReferences"]  # it would be deleted together with its owner
+    return (
+        Child(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": metadata,
+                "spec": spec,
+            }
+        ),
+    )

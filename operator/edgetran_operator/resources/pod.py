@@ -1,0 +1,321 @@
+"""The worker's pod: restricted by default, with its work, storage and inputs mounted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from edgetran.api import Resource, child_name, spec_hash
+from edgetran.api.names import SPEC, STORAGE, WORKER
+from edgetran.api.wire import (
+    HOME_PATH,
+    LOG_VARIABLE,
+    MEASURED_DEVICE_LABEL,
+    MEASURING_LABEL,
+    METRICS_PORT,
+    POD_VARIABLE,
+    SEARCH_PATH,
+    SPEC_HASH_VARIABLE,
+    STORAGE_PATH,
+    TERMINATION_LOG,
+    WORK_HASH_VARIABLE,
+    WORK_PATH,
+    WORKER_CONTAINER,
+    input_path,
+)
+from edgetran_operator.resources.affinity import joined
+from edgetran_operator.resources.command import worker_command
+from edgetran_operator.resources.merge import strategic_merge
+from edgetran_operator.resources.restricting import quantity
+from edgetran_operator.resources.run import Run
+from edgetran_operator.settings import Scratch, Settings
+
+USER: Final = 65532
+"""The user `nonroot` of distroless images; it owns nothing on a node."""
+_RESTRICTED: Final[Mapping[str, Any]] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""The security context of every container."""
+
+
+def worker_pod(run: Run, *, template: bool = True) -> dict[str, Any]:
+    """Metadata and spec of the worker's pod.
+
+    Args:
+        run: the work.
+        template: merge `spec.podTemplate` over it too.
+    """
+    pod: dict[str, Any] = {"metadata": {"labels": _labels(run)}, "spec": _spec(run)}
+    pod = strategic_merge(pod, run.settings.worker_pod_patch)
+    patch = pod_template(run)
+    if template and patch:
+        before = pod["spec"]
+        pod = strategic_merge(pod, patch)
+        pod["metadata"]["labels"] |= _labels(run)  # selectors and quotas rely on these
+        if before.get("affinity"):
+            pod["spec"]["affinity"] = joined(before["affinity"], pod["spec"].get("affinity"))
+        _restrict_further(before, pod["spec"])
+    _bound(pod["spec"], run.settings)
+    return pod
+
+
+def pod_template(run: Run) -> dict[str, Any]:
+    """`spec.podTemplate` as plain data."""
+    patch = run.spec.pod_template
+    if patch is None:
+        return {}
+    found: dict[str, Any] = patch.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return found
+
+
+def _restrict_further(before: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Containers that a template adds are as restricted as the worker where it says nothing."""
+    for field in ("containers", "initContainers"):
+        known = [container.get("name") for container in _mappings(before.get(field))]
+        for container in _mappings(spec.get(field)):
+            context = container.get("securityContext")
+            if container.get("name") not in known and isinstance(context, dict | None):
+                container["securityContext"] = {**_RESTRICTED, **(context or {})}
+
+
+def _bound(spec: dict[str, Any], settings: Settings) -> None:
+    """A size for every folder of the pod's own, and a limit of memory that fits its request."""
+    for volume in _mappings(spec.get("volumes")):
+        folder = volume.get("emptyDir")
+        if isinstance(folder, dict):
+            folder.setdefault("sizeLimit", settings.scratch.of(str(volume.get("name"))))
+    for container in _mappings(spec.get("containers")):
+        resources = container.get("resources")
+        if isinstance(resources, dict):
+            _fit_limit(resources)
+
+
+def _fit_limit(resources: dict[str, Any]) -> None:
+    """The default limit of memory grows with what a template requests."""
+    requests, limits = resources.get("requests"), resources.get("limits")
+    if isinstance(requests, dict) and isinstance(limits, dict):
+        asked, most = quantity(requests.get("memory")), quantity(limits.get("memory"))
+        if asked is not None and most is not None and asked > most:
+            resources["limits"] = {**limits, "memory": requests["memory"]}
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    entries = value if isinstance(value, list) else []
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _labels(run: Run) -> dict[str, str]:
+    labels = run.labels()
+    if run.component == "profile":
+        labels |= {MEASURING_LABEL: "true", MEASURED_DEVICE_LABEL: run.spec.device.name}
+    return labels
+
+
+def _spec(run: Run) -> dict[str, Any]:
+    settings = run.settings
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": child_name(run.resource, WORKER),
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.termination_grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(run)],
+        "volumes": _volumes(run),
+    }
+    if settings.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    if run.component == "profile":
+        spec |= _on_its_board(run)
+    return spec
+
+
+def _container(run: Run) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": WORKER_CONTAINER,
+        "image": getattr(run.settings.images, _image_class(run)),
+        "imagePullPolicy": run.settings.image_pull_policy,
+        "command": worker_command(run),
+        "env": [
+            {"name": LOG_VARIABLE, "value": "json"},
+            {"name": SPEC_HASH_VARIABLE, "value": spec_hash(run.resource)},
+            *([{"name": WORK_HASH_VARIABLE, "value": run.work_hash}] if run.work_hash else []),
+            {"name": "HOME", "value": HOME_PATH},
+            _from_field(POD_VARIABLE, "metadata.name"),
+            _from_field("POD_NAMESPACE", "metadata.namespace"),
+            _from_field("NODE_NAME", "spec.nodeName"),
+        ],
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
+        "resources": _resources(run),
+        "securityContext": dict(_RESTRICTED),
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": _mounts(run),
+    }
+    secrets = [
+        resource.spec.storage.secret
+        for resource in (run.resource, run.inputs.search)
+        if resource is not None
+        and resource.spec.storage is not None
+        and resource.spec.storage.secret is not None
+    ]
+    if secrets:
+        container["envFrom"] = [{"secretRef": {"name": name}} for name in dict.fromkeys(secrets)]
+    return container
+
+
+def _from_field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+
+
+def _image_class(run: Run) -> str:
+    if run.component != "profile":
+        return "cuda" if run.spec.ray.gpus_per_trial > 0 else "cpu"
+    device = run.spec.device
+    if device.engine == "openvino":
+        return "openvino"
+    if device.accelerator == "cuda":
+        return "jetson" if run.architecture == "arm64" else "cuda"
+    return "cpu"
+
+
+def _resources(run: Run) -> dict[str, Any]:
+    resources: dict[str, Any] = strategic_merge({}, getattr(run.settings.resources, run.component))
+    if run.component == "profile" or run.spec.ray.mode == "cluster":
+        return resources
+    ray = run.spec.ray
+    parallel = (
+        run.spec.search.parallel_trials if run.component == "search" else run.spec.parallel_trials
+    )
+    if ray.mode == "kuberay":
+        parallel = max(1, math.ceil(parallel / max(1, ray.workers)))
+    wanted = {"requests": {"cpu": f"{math.ceil(1000 * ray.cpus_per_trial * parallel)}m"}}
+    if ray.gpus_per_trial > 0:
+        wanted["limits"] = {"nvidia.com/gpu": str(math.ceil(ray.gpus_per_trial * parallel))}
+    merged: dict[str, Any] = strategic_merge(wanted, resources)
+    return merged
+
+
+def _volumes(run: Run) -> list[dict[str, Any]]:
+    scratch = run.settings.scratch
+    volumes: list[dict[str, Any]] = [
+        {"name": "work", "configMap": {"name": child_name(run.resource, SPEC)}},
+        {"name": "storage", **_storage(run.resource, scratch)},
+        {"name": "home", "emptyDir": {"sizeLimit": scratch.home}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": scratch.tmp}},
+    ]
+    if run.component != "profile":  # Ray's object store
+        shared = {"medium": "Memory", "sizeLimit": scratch.shm}
+        volumes.append({"name": "shm", "emptyDir": shared})
+    search = run.inputs.search
+    if search is not None and claim_name(search) is not None:
+        volumes.append({"name": "search", **_storage(search, scratch, read_only=True)})
+    for job, parts in run.inputs.profiles.items():
+        volumes += (
+            {"name": f"in-{job}-{number}", "configMap": {"name": part}}
+            for number, part in enumerate(parts)
+        )
+    if _host_sensors(run):
+        volumes.append({"name": "sysfs", "hostPath": {"path": "/sys", "type": "Directory"}})
+    return volumes
+
+
+def _mounts(run: Run) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [
+        {"name": "work", "mountPath": WORK_PATH, "readOnly": True},
+        {"name": "storage", "mountPath": STORAGE_PATH, **_sub_path(run.resource)},
+        {"name": "home", "mountPath": HOME_PATH},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
+    ]
+    if run.component != "profile":
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
+    search = run.inputs.search
+    if search is not None and claim_name(search) is not None:
+        mounts.append(
+            {"name": "search", "mountPath": SEARCH_PATH, "readOnly": True, **_sub_path(search)}
+        )
+    for job, parts in run.inputs.profiles.items():
+        mounts += (
+            {"name": f"in-{job}-{number}", "mountPath": input_path(job, number), "readOnly": True}
+            for number in range(len(parts))
+        )
+    if _host_sensors(run):
+        mounts.append({"name": "sysfs", "mountPath": "/sys", "readOnly": True})
+    return mounts
+
+
+def _host_sensors(run: Run) -> bool:
+    if run.component != "profile":
+        return False
+    energy = run.spec.device.energy
+    return energy is not None and bool(energy.host_sensors)
+
+
+def claim_name(resource: Resource) -> str | None:
+    """The claim of a resource's storage; None where it has none."""
+    storage = resource.spec.storage
+    if storage is None or storage.uri is not None:
+        return None
+    if storage.claim is not None:
+        name: str = storage.claim.name
+        return name
+    return child_name(resource, STORAGE)
+
+
+def _storage(resource: Resource, scratch: Scratch, *, read_only: bool = False) -> dict[str, Any]:
+    name = claim_name(resource)
+    if name is None:
+        return {"emptyDir": {"sizeLimit": scratch.storage}}
+    claim: dict[str, Any] = {"claimName": name}
+    if read_only:
+        claim["readOnly"] = True
+    return {"persistentVolumeClaim": claim}
+
+
+def _sub_path(resource: Resource) -> dict[str, str]:
+    storage = resource.spec.storage
+    if storage is None or storage.claim is None or storage.claim.sub_path is None:
+        return {}
+    return {"subPath": storage.claim.sub_path}
+
+
+def _on_its_board(run: Run) -> dict[str, Any]:
+    """Where a measuring pod runs: on its board, and never beside another measurement."""
+    device = run.spec.device
+    beside: dict[str, Any] = {
+        "labelSelector": {"matchLabels": {MEASURING_LABEL: "true"}},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    if run.namespaces_in_affinity:
+        beside["namespaceSelector"] = {}
+    affinity: dict[str, Any] = {
+        "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}
+    }
+    if run.node:
+        here = {"key": "metadata.name", "operator": "In", "values": [run.node]}
+        affinity["nodeAffinity"] = {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchFields": [here]}]
+            }
+        }
+    placed: dict[str, Any] = {"affinity": affinity}
+    if device.node_selector:
+        placed["nodeSelector"] = dict(device.node_selector)
+    if device.tolerations:
+        placed["tolerations"] = [
+            toleration.model_dump(by_alias=True, exclude_none=True)
+            for toleration in device.tolerations
+        ]
+    if device.runtime_class_name:
+        placed["runtimeClassName"] = device.runtime_class_name
+    return placed

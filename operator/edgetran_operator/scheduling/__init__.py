@@ -1,0 +1,1 @@
+"""Which ProfilingJob measures on which node."""

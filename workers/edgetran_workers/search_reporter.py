@@ -1,0 +1,180 @@
+"""What a search tells of itself: trials by state, the best candidate, the Pareto front."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from edgetran.api import CandidateSummary, CoDesignSearch, CoDesignSearchStatus, Reason
+from edgetran.api.measures import HARDWARE
+from edgetran.search import Evaluation, Measures, Objective, front_hypervolume
+from edgetran.search.candidates import Candidate
+from edgetran.space import Architecture
+from edgetran_workers.candidates import Front, candidate, finalist, measures_of
+
+_COST_SHARE: Final = 0.02
+"""Share of the time that the exact hypervolume of a large front may take."""
+
+
+class SearchReporter:
+    """Learns from `proposals.jsonl`, `trials.jsonl` and, at the end, `result.json`.
+
+    Args:
+        search: what is searched.
+    """
+
+    def __init__(self, search: CoDesignSearch) -> None:
+        self._total = search.spec.search.max_trials
+        self._parallel = search.spec.search.parallel_trials
+        self._proposed: set[int] = set()
+        self._states: dict[int, str] = {}
+        self._seconds = 0.0
+        self._last_trial: dict[str, float] = {}
+        self._best: tuple[tuple[float, int, int], CandidateSummary] | None = None
+        self._front = Front()
+        self._objective: Objective | None = None
+        self._hypervolume: float | None = None
+        self._measured_front = 0
+        self._next_hypervolume = 0.0
+        self._finalists: dict[str, CandidateSummary] = {}
+
+    def take(self, log: str, record: dict[str, Any]) -> None:
+        """Learn from a proposal, a trial or the result."""
+        if log == "proposals.jsonl":
+            if record["record"] == "proposal":
+                self._proposed.add(record["number"])
+            else:
+                self._objective = Objective.from_dict(record["objective"])
+        elif log == "trials.jsonl" and record["number"] not in self._states:
+            self._take_trial(record)
+        elif log == "result.json":
+            best = None if self._best is None else self._best[1]
+            for key in ("winner", "baseline"):
+                if record.get(key) is not None:
+                    self._finalists[key] = finalist(
+                        record[key],
+                        best if key == "winner" else None,
+                        self._objective_of(record[key]),
+                    )
+
+    def _objective_of(self, row: Mapping[str, Any]) -> float | None:
+        return None if self._objective is None else self._objective.value(measures_of(row))
+
+    def _take_trial(self, record: Mapping[str, Any]) -> None:
+        number = record["number"]
+        self._seconds += record["training_seconds"]
+        if record["measures"] is None:
+            self._states[number] = "failed"
+            return
+        self._last_trial = _prediction(record)
+        self._states[number] = "infeasible"
+        for judged in (record, *record["other_devices"]):
+            if not judged["feasible"]:
+                continue
+            self._states[number] = "succeeded"
+            measures = Measures.from_dict(judged["measures"])
+            shown = candidate(
+                number,
+                record["graph_hash"],
+                judged["device"],
+                measures,
+                objective=judged["objective"],
+            )
+            self._front.add(shown, measures)
+            rank = (-(judged["objective"] or 0.0), measures.parameters, number)
+            if self._best is None or rank < self._best[0]:
+                self._best = rank, shown
+
+    def status(self) -> CoDesignSearchStatus:
+        """Trials by state, the best, the baseline, the front."""
+        states = list(self._states.values())
+        best = None if self._best is None else self._best[1]
+        open_trials = len(self._proposed - self._states.keys())
+        return CoDesignSearchStatus(
+            running=min(open_trials, self._parallel),
+            succeeded=len(states) - states.count("failed"),
+            failed=states.count("failed"),
+            infeasible=states.count("infeasible"),
+            best=self._finalists.get("winner", best),
+            baseline=self._finalists.get("baseline"),
+            pareto_front=self._front.shown(),
+            pareto_size=len(self._front.members),
+            hypervolume=self._hypervolume_of_front(),
+        )
+
+    def progress(self) -> tuple[int, int]:
+        """Trials that ended, of those that there may be."""
+        return min(len(self._states), self._total), self._total
+
+    def measures(self) -> dict[str, float]:
+        """The hypervolume, the best candidate's figures, the last trial, time spent training."""
+        values = {"training_seconds": self._seconds} | self._last_trial
+        if self._hypervolume is not None:
+            values["hypervolume"] = self._hypervolume
+        best = None if self._best is None else self._best[1]
+        return values | figures_of(self._finalists.get("winner", best))
+
+    def ending(self) -> tuple[Reason, str]:
+        """How many trials there were, and what won."""
+        done = len(self._states)
+        reason = Reason.MAX_TRIALS_REACHED if done >= self._total else Reason.SUCCEEDED
+        best = self._finalists.get("winner")
+        words = [f"{done} trials"] + ([] if best is None else [sentence_of(best, "trial")])
+        return reason, "; ".join(words)
+
+    def _hypervolume_of_front(self) -> float | None:
+        """The front's volume; of a front that is large an earlier one, since it costs time."""
+        now = time.monotonic()
+        size = len(self._states)
+        if self._objective is None or size == self._measured_front or now < self._next_hypervolume:
+            return self._hypervolume
+        self._measured_front = size
+        blank = Architecture.homogeneous(
+            num_layers=1, hidden_size=1, num_heads=1, feed_forward=[1]
+        )  # volumes do not look at architectures
+        evaluations = [
+            Evaluation(Candidate(blank, shown.device), measures, None, None, True, None)
+            for shown, measures in self._front.members
+        ]
+        self._hypervolume = max(0.0, float(front_hypervolume(evaluations, self._objective)))
+        took = time.monotonic() - now
+        self._next_hypervolume = time.monotonic() + took / _COST_SHARE
+        return self._hypervolume
+
+
+def _prediction(trial: Mapping[str, Any]) -> dict[str, float]:
+    """What the method predicted of a trial, and what came of it."""
+    values: dict[str, float | None] = {"trial_accuracy": trial["measures"]["accuracy"]["value"]}
+    predicted = trial["predicted_accuracy"]
+    if predicted is not None:
+        values["trial_predicted_accuracy"] = predicted["value"]
+        values["trial_predicted_accuracy_deviation"] = predicted.get("std")
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def figures_of(best: CandidateSummary | None) -> dict[str, float]:
+    """The figures of the best candidate that are known, as numbers for metrics."""
+    if best is None:
+        return {}
+    values = {
+        "best_objective": best.objective,
+        "best_accuracy": best.accuracy,
+        **{f"best_{each.name}": best.value_of(each.name) for each in HARDWARE},
+        "best_parameters": None if best.parameters is None else float(best.parameters),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def sentence_of(best: CandidateSummary, what: str) -> str:
+    """The best candidate in words."""
+    accuracy = best.accuracy if best.test_accuracy is None else best.test_accuracy
+    text = f"the best is {what} {best.id}"
+    if accuracy is not None:
+        split = "validation" if best.test_accuracy is None else "test"
+        text += f": {accuracy:.3f} on {split} data"
+    latency = best.hardware("latency_ms")
+    if latency is not None and latency.value is not None:
+        text += f", {latency.value:.3g} ms ({latency.source})"
+    made_for = "" if best.made_for is None else f" as {best.made_for}"
+    return f"{text} on {best.device}{made_for}"
