@@ -271,8 +271,8 @@ def _watching(result: dict[str, Any]) -> Iterator[str]:
     if paged:
         yield "Lists of the informers in pages of so many objects:\n"
         paged.sort(key=lambda each: (each["resources"], int(each["way"].partition("@")[2])))
-        head = ("resources", "page", "all known and handed on", "memory, peak", "loop lag p99")
-        yield from _table(head, (_way(each)[:5] for each in paged))
+        short = ("resources", "page", *head[2:5])
+        yield from _table(short, (_way(each)[:5] for each in paged))
 
 
 def _way(run: dict[str, Any]) -> Sequence[str]:

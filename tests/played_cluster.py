@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from cluster_fixtures import ApiServer, wait_until
@@ -166,7 +167,8 @@ class Played:
         status: dict[str, Any] = {"failed": failed}
         end = "Complete" if not code else "Failed" if failed > job["spec"]["backoffLimit"] else ""
         if end:
-            status["conditions"] = [{"type": end, "status": "True"}]
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            status["conditions"] = [{"type": end, "status": "True", "lastTransitionTime": now}]
         path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{job_name}/status"
         self.server.call("PATCH", path, {"status": status})
 

@@ -150,7 +150,7 @@ def test_a_measure_is_six_edits_and_everything_shows_it(tree: Path) -> None:
         assert "3.5 W sim" in screen and "2.5 W" in screen and "3.25 W" in screen
 
         # The operator's metrics, and the workers'.
-        from edgetran_operator.controller.cache import Key
+        from edgetran_operator.kube.cache import Key
         from edgetran_operator.metrics import _BEST
         from edgetran_operator.metrics.runs import run_metrics
         from edgetran_workers.metrics import _MEASURES

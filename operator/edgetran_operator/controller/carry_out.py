@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from edgetran.api import API_VERSION, KINDS, Reason
 from edgetran.api.wire import KIND_LABEL, NAME_LABEL
-from edgetran_operator.controller.cache import CHILD_KINDS, Cache, Key
 from edgetran_operator.kube.border import UnreadableError
+from edgetran_operator.kube.cache import CHILD_KINDS, Cache, Key
 from edgetran_operator.kube.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.kube.views import controller_uid
 from edgetran_operator.observation import Observation, Refusal

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from edgetran.api import KINDS
-from edgetran_operator.controller.cache import Cache, Key
 from edgetran_operator.controller.carry_out import Carrier, OutdatedError
 from edgetran_operator.controller.gather import Gatherer
 from edgetran_operator.kube.border import UNREADABLE, UnreadableError
+from edgetran_operator.kube.cache import Cache, Key
 from edgetran_operator.kube.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.kube.skipped import Skipped
 from edgetran_operator.kube.workqueue import WorkQueue

@@ -10,8 +10,8 @@ from typing import Any, Final
 from edgetran.api import KINDS, Resource, SpecError, parse_resource, spec_hash
 from edgetran.api.names import SPEC
 from edgetran.api.wire import RESOURCE_FILE
-from edgetran_operator.controller.cache import Cache, Entry, Family, Key
 from edgetran_operator.kube.border import UnreadableError, read_json
+from edgetran_operator.kube.cache import Cache, Entry, Family, Key
 from edgetran_operator.observation import (
     Dependency,
     Observation,

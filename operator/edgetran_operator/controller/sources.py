@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from edgetran.api import KINDS
-from edgetran_operator.controller.cache import CHILD_KINDS, Key
 from edgetran_operator.controller.engine import Engine
-from edgetran_operator.controller.troubles import SELECTORS, pod_of
 from edgetran_operator.kube.border import refuse_if_marked
+from edgetran_operator.kube.cache import CHILD_KINDS, Key
 from edgetran_operator.kube.client import path_of
 from edgetran_operator.kube.informers import Source
+from edgetran_operator.kube.troubles import SELECTORS, pod_of
 from edgetran_operator.kube.views import child_of
 
 OURS: Final = "app.kubernetes.io/name=edgetran,app.kubernetes.io/managed-by=edgetran"

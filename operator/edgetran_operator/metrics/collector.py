@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +26,7 @@ from edgetran import __version__
 from edgetran.api import KINDS
 from edgetran.api.measures import WEIGHED
 from edgetran_operator.kube.border import REASONS
+from edgetran_operator.kube.cache import Cache, Entry, Family, Key
 from edgetran_operator.metrics.runs import (
     device_nodes,
     devices_of,
@@ -33,10 +34,6 @@ from edgetran_operator.metrics.runs import (
     run_metrics,
     value_of,
 )
-
-if TYPE_CHECKING:
-    from edgetran_operator.controller.cache import Entry, Family, Key
-    from edgetran_operator.controller.engine import Engine
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _log = logging.getLogger(__name__)
@@ -52,6 +49,41 @@ _COLLECTIONS: Final = (
 )
 _TRIAL_STATES: Final = ("running", "succeeded", "failed", "infeasible")
 _MEASURED: Final = ("measured", "unstable", "failed")
+
+
+class Boards(Protocol):
+    """Who waits for a board."""
+
+    def waiting(self) -> Mapping[str, int]:
+        """ProfilingJobs that wait, by device."""
+
+
+class Calls(Protocol):
+    """What was asked of the API server."""
+
+    @property
+    def calls(self) -> Mapping[tuple[str, str], int]:
+        """Requests by verb and kind."""
+
+
+class State(Protocol):
+    """What the operator knows at the moment, as far as metrics tell of it."""
+
+    @property
+    def cache(self) -> Cache:
+        """What the watches told."""
+
+    @property
+    def boards(self) -> Boards:
+        """Who waits for a board."""
+
+    @property
+    def queue(self) -> Sized:
+        """Resources that wait to be reconciled."""
+
+    @property
+    def client(self) -> Calls:
+        """What was asked of the API server."""
 
 
 class Measures:
@@ -119,13 +151,13 @@ class Measures:
         """Count one measurement of the event loop's lag."""
         self._lag.observe(seconds)
 
-    def serve(self, port: int, engine: Engine) -> Callable[[], None]:
+    def serve(self, port: int, state: State) -> Callable[[], None]:
         """Serve /metrics in a thread of its own; what ends that.
 
         Raises:
             OSError: the port is taken.
         """
-        self.registry.register(StateCollector(engine))
+        self.registry.register(StateCollector(state))
         server, thread = start_http_server(port, registry=self.registry)
 
         def stop() -> None:
@@ -142,8 +174,8 @@ class StateCollector(Collector):
     It runs in another thread than the engine: so it looks at copies of what may change.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def describe(self) -> list[Metric]:
         """Nothing: asking costs a walk over all resources."""
@@ -151,15 +183,15 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the moment."""
-        resources = list(self._engine.cache.resources.items())
-        families = dict(self._engine.cache.families)
+        resources = list(self._state.cache.resources.items())
+        families = dict(self._state.cache.families)
         try:
             found = list(_of_resources(resources, families))
         except Exception:  # noqa: BLE001 - one resource must not cost the others their metrics
             sound = [each for each in resources if _is_sound(each, families)]
             found = list(_of_resources(sound, families))
         yield from found
-        yield device_nodes(list(self._engine.cache.nodes.values()))
+        yield device_nodes(list(self._state.cache.nodes.values()))
         yield from self._own()
 
     def _own(self) -> Iterator[Metric]:
@@ -168,23 +200,23 @@ class StateCollector(Collector):
             "ProfilingJobs that wait for a board.",
             labels=("device",),
         )
-        for device, count in self._engine.boards.waiting().items():
+        for device, count in self._state.boards.waiting().items():
             waiting.add_metric((device,), count)
         yield waiting
         yield GaugeMetricFamily(
             "edgetran_workqueue_depth",
             "Resources that wait to be reconciled.",
-            value=len(self._engine.queue),
+            value=len(self._state.queue),
         )
         requests = CounterMetricFamily(
             "edgetran_api_requests", "Requests to the API server.", labels=("verb", "kind")
         )
-        for labels, count in list(self._engine.client.calls.items()):
+        for labels, count in list(self._state.client.calls.items()):
             requests.add_metric(labels, count)
         yield requests
 
 
-Resources = list[tuple["Key", "Entry"]]
+Resources = list[tuple[Key, Entry]]
 
 
 def _of_resources(resources: Resources, families: Mapping[Key, Family]) -> Iterator[Metric]:

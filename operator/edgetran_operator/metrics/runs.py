@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from edgetran.api import ConditionType, Reason
 from edgetran.api.measures import HARDWARE, WEIGHED, Measure
 from edgetran.api.wire import DEVICE_LABEL, Steps
-from edgetran_operator.controller.cache import Entry, Family, Key
+from edgetran_operator.kube.cache import Entry, Family, Key
 from edgetran_operator.observation import NodeView, PartView
 
 _RUN: Final = ("kind", "namespace", "name")

@@ -16,7 +16,7 @@ from chart_rendering import CHART, rendered
 from helm_python import Chart
 
 from edgetran.api.wire import WorkerSummary
-from edgetran_operator.controller.cache import Cache
+from edgetran_operator.kube.cache import Cache
 from edgetran_operator.metrics.collector import Measures, StateCollector
 from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings

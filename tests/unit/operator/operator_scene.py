@@ -5,9 +5,9 @@ import asyncio
 from kubernetes.aio import client as api
 from poison import OURS, Server, serve
 
-from edgetran_operator.controller.cache import Key
 from edgetran_operator.controller.engine import Engine
 from edgetran_operator.controller.sources import ray_job_sources, resource_sources, sources
+from edgetran_operator.kube.cache import Key
 from edgetran_operator.kube.client import Client
 from edgetran_operator.kube.informers import Informer
 from edgetran_operator.metrics.collector import Measures

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edgetran.api import API_VERSION, KINDS, Condition, Reason
-from edgetran_operator.controller.cache import CHILD_KINDS, Cache, Key
 from edgetran_operator.controller.gather import Gatherer
+from edgetran_operator.kube.cache import CHILD_KINDS, Cache, Key
 from edgetran_operator.observation import Observation, Refusal
 from edgetran_operator.outcome import Event, Outcome
 from edgetran_operator.reconcile import reconcile

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgetran_operator.controller.cache import Cache, Key
+from edgetran_operator.kube.cache import Cache, Key
 
 PJ = Key("ProfilingJob", "ns", "p")
 SEARCH = Key("CoDesignSearch", "ns", "s")

@@ -8,7 +8,7 @@ from operator_world import spec_of
 from poison import until
 
 from edgetran.api import KINDS
-from edgetran_operator.controller.cache import Key
+from edgetran_operator.kube.cache import Key
 from edgetran_operator.metrics.collector import StateCollector
 
 NAMES = ("stays", "changes", "goes", "comes")

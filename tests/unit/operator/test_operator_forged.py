@@ -8,8 +8,8 @@ import pytest
 from operator_world import World, check_status, spec_of
 
 from edgetran.api import parse_resource, spec_hash, work_hash
-from edgetran_operator.controller.cache import Cache
 from edgetran_operator.controller.carry_out import Carrier
+from edgetran_operator.kube.cache import Cache
 from edgetran_operator.kube.client import ApiError
 from edgetran_operator.reconcile import reconcile
 

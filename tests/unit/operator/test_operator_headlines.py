@@ -3,8 +3,8 @@
 import pytest
 from operator_world import World, check_status, spec_of
 
-from edgetran_operator.controller.cache import Key
-from edgetran_operator.controller.troubles import (
+from edgetran_operator.kube.cache import Key
+from edgetran_operator.kube.troubles import (
     EVENTS_KEPT,
     NAMESPACE_EVENTS_KEPT,
     SELECTORS,

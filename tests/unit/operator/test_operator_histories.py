@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from operator_world import World, check_status, spec_of
 
-from edgetran_operator.controller.cache import Key
+from edgetran_operator.kube.cache import Key
 
 KEYS = [
     Key("ProfilingJob", "ns", "p"),

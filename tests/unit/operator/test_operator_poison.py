@@ -15,8 +15,8 @@ from operator_world import spec_of
 from poison import Server, brackets, deep, serve, until
 
 from edgetran_operator.app import run_operator
-from edgetran_operator.controller.cache import EVENTS_KEPT, SPEC_BYTES, Key
 from edgetran_operator.kube.border import read_object
+from edgetran_operator.kube.cache import EVENTS_KEPT, SPEC_BYTES, Key
 from edgetran_operator.kube.client import ApiError, Client, retry_after
 from edgetran_operator.kube.informers import Informer, Source
 from edgetran_operator.kube.pauses import LAST_SECONDS, Pauses

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from operator_world import START, World, check_status, spec_of
 
-from edgetran_operator.controller.cache import Key
+from edgetran_operator.kube.cache import Key
 
 
 @pytest.fixture

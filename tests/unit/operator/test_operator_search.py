@@ -5,7 +5,7 @@ import json
 import pytest
 from operator_world import World, check_status, spec_of
 
-from edgetran_operator.controller.cache import Key
+from edgetran_operator.kube.cache import Key
 
 JOB = Key("ProfilingJob", "ns", "s-pi")
 REFINE = Key("GPTranRun", "ns", "s-refine")

@@ -3,7 +3,7 @@
 import pytest
 from operator_world import World, spec_of
 
-from edgetran_operator.controller.cache import Key
+from edgetran_operator.kube.cache import Key
 from edgetran_operator.resources.claims import one_volume_per_claim
 from edgetran_operator.settings import DefaultStorage, Settings
 

@@ -3,7 +3,7 @@
 import pytest
 from operator_world import World, check_status, spec_of
 
-from edgetran_operator.controller.cache import Key
+from edgetran_operator.kube.cache import Key
 from edgetran_operator.settings import Images, Settings
 
 SETTINGS = Settings(board_start_seconds=300, stalled_after_seconds=600)

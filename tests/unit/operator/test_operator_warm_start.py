@@ -5,7 +5,7 @@ import json
 import pytest
 from operator_world import World, spec_of
 
-from edgetran_operator.controller.cache import Key
+from edgetran_operator.kube.cache import Key
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from edgetran.api import API_VERSION, KINDS
 from edgetran.api.names import profiling_job_name, refinement_name
 from edgetran.api.wire import KIND_LABEL, NAME_LABEL
-from edgetran_operator.controller.troubles import Troubles
 from edgetran_operator.kube.border import UNREADABLE, UnreadableError, refuse_if_marked
+from edgetran_operator.kube.troubles import Troubles
 from edgetran_operator.kube.views import (
     child_of,
     controller_uid,
