@@ -177,7 +177,7 @@ def _require_extras(*, trains: bool) -> None:
         "report": ["jinja2", "plotly"],
     }
     if trains:
-        packages["onnx"] = ["onnx", "onnxruntime", "onnxscript"]
+        packages["onnx"] = ["onnx", "onnxruntime"]
     for extra, names in packages.items():
         missing = [name for name in names if importlib.util.find_spec(name) is None]
         if missing:

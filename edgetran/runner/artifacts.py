@@ -1,12 +1,10 @@
-"""The artefacts of one finalist: each made once, from one model in memory and one ONNX export."""
+"""The artefacts of one finalist: each made once, from one model in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -15,7 +13,7 @@ from edgetran.training import ARTIFACTS, EncodedTask, load_model, predict
 
 
 class ModelArtifacts:
-    """Makes a saved model's artefacts in a folder, or finds them there (a context manager).
+    """Makes a saved model's artefacts in a folder, or finds them there.
 
     Args:
         checkpoint: the model's folder; an artefact that it was scored as there is taken over.
@@ -26,7 +24,6 @@ class ModelArtifacts:
         self.model = load_model(checkpoint)
         self._checkpoint, self._folder = checkpoint, folder
         self._source = weights_sha256(checkpoint)
-        self._onnx = folder / ".export.onnx"
         self._logits: Callable[[str], np.ndarray] | None = None
 
     def make(self, form: Form) -> Artifact:
@@ -43,31 +40,10 @@ class ModelArtifacts:
         scored = find_artifact(self._checkpoint / ARTIFACTS / form.name, form, self._source)
         if scored is not None:
             return scored.copied_to(place)
-        onnx = None if form.engine == "torch" else self._exported()
-        return make_artifact(self.model, form, place, onnx=onnx, source_sha256=self._source)
+        return make_artifact(self.model, form, place, source_sha256=self._source)
 
     def logits(self, data: EncodedTask) -> Callable[[str], np.ndarray]:
         """PyTorch's fp32 logits (n, num_labels) of a part of the task; each part is run once."""
         if self._logits is None:
             self._logits = cache(lambda part: predict(self.model, data, part))
         return self._logits
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._onnx.unlink(missing_ok=True)
-
-    def _exported(self) -> Path:
-        if not self._onnx.exists():
-            from edgetran.models import export_onnx
-
-            self._folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._onnx.with_name(".export.tmp.onnx")
-            export_onnx(self.model, temporary).replace(self._onnx)
-        return self._onnx

@@ -94,18 +94,16 @@ class Finals:
 
     def _make(self, key: str, finalist: Contestant) -> _Made:
         """The artefacts, and a row without hardware figures; of the winner also the exports."""
-        with ModelArtifacts(finalist.checkpoint, self._folder.artifacts / key) as models:
-            judged = self._judge(models, finalist)
-            row, architecture = self._row(models, finalist, judged)
-            if key == WINNER:
-                self.exports, self.agreement = export_winner(
-                    models, judged, self._data, self._folder
-                )
-            on_host = None
-            if self._host == finalist.device:
-                on_host = judged.artifact
-            elif self._host is not None:
-                on_host = models.make(device_form(self._devices[self._host]).form)
+        models = ModelArtifacts(finalist.checkpoint, self._folder.artifacts / key)
+        judged = self._judge(models, finalist)
+        row, architecture = self._row(models, finalist, judged)
+        if key == WINNER:
+            self.exports, self.agreement = export_winner(models, judged, self._data, self._folder)
+        on_host = None
+        if self._host == finalist.device:
+            on_host = judged.artifact
+        elif self._host is not None:
+            on_host = models.make(device_form(self._devices[self._host]).form)
         return _Made(row, architecture, judged.artifact, on_host)
 
     def _judge(self, models: ModelArtifacts, finalist: Contestant) -> JudgedArtifact:
