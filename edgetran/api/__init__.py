@@ -46,6 +46,7 @@ from edgetran.api.common import (
 from edgetran.api.device import (
     Device,
     EnergySettings,
+    Quantization,
     SearchDevice,
     SimulatedDeviceName,
     Toleration,
@@ -144,6 +145,7 @@ __all__ = [
     "ProfilingJob",
     "ProfilingJobSpec",
     "ProfilingJobStatus",
+    "Quantization",
     "RaySettings",
     "Reason",
     "Reference",

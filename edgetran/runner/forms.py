@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from edgetran.api import Device
 from edgetran.artifacts import Form
 from edgetran.devices import EngineError
+from edgetran.runner.devices import int8_method
 from edgetran.training import Scoring, evaluation_batch
 
 PLAIN: Final = Form("torch", "fp32")
@@ -34,7 +36,7 @@ def device_form(device: Device) -> DeviceForm:
     """
     if device.simulation is not None:
         return _simulated(device)
-    form = Form(device.engine, device.precision, device.accelerator)
+    form = _of(device, Form(device.engine, device.precision, device.accelerator))
     reason = _unavailable(form)
     if reason is None:
         return DeviceForm(form, None)
@@ -70,7 +72,7 @@ def scored_as(devices: Iterable[Device], batch_size: int) -> dict[str, Scoring]:
 def _simulated(device: Device) -> DeviceForm:
     precision = device.precision
     if precision in ("fp32", "int8"):
-        form = Form("onnxruntime", precision)
+        form = _of(device, Form("onnxruntime", precision))
     else:
         form = Form("torch", precision, computed_in="fp32" if precision == "fp16" else None)
     reason = _unavailable(form)
@@ -84,6 +86,14 @@ def _simulated(device: Device) -> DeviceForm:
         f"{device.name} is simulated: its costs are calculated for {precision}; accuracy is that "
         f"of the artefact for {form.words}, run {where}",
     )
+
+
+def _of(device: Device, form: Form) -> Form:
+    """The form with the device's own way to int8."""
+    if device.quantization is None:
+        return form
+    examples = device.quantization.calibration_examples
+    return replace(form, method=int8_method(device), examples=examples)
 
 
 def _unavailable(form: Form) -> str | None:
