@@ -54,6 +54,7 @@ from edgetran.api.device import (
 from edgetran.api.dump import dump, same_spec, to_dict
 from edgetran.api.errors import Problem, SpecError
 from edgetran.api.exit_codes import TERMINAL, ExitCode, reason_of
+from edgetran.api.export import ExportTarget
 from edgetran.api.gptran_run import (
     Distillation,
     GPTranRun,
@@ -126,6 +127,7 @@ __all__ = [
     "Distillation",
     "EnergySettings",
     "ExitCode",
+    "ExportTarget",
     "FractionBound",
     "GPTranRun",
     "GPTranRunSpec",

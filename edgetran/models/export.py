@@ -69,7 +69,9 @@ def _outputs(
         assert pooled is not None  # noqa: S101 - a classifier's encoder has one
         logits = writer.linear(pooled, "classifier", model.classifier)
         return {"logits": (logits, ["batch", model.num_labels])}
-    outputs = {"last_hidden_state": (hidden, ["batch", "length", config.hidden_size])}
+    outputs: dict[str, tuple[str, list[str | int]]] = {
+        "last_hidden_state": (hidden, ["batch", "length", config.hidden_size])
+    }
     if pooled is not None:
         outputs["pooler_output"] = (pooled, ["batch", config.hidden_size])
     return outputs

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
-from typing import Final
-
-import numpy as np
 
 from edgetran.api import Device, Quantization
-from edgetran.artifacts import Form, open_artifact
-from edgetran.devices import METHODS, EngineError, Workload, example_inputs
+from edgetran.artifacts import Form
+from edgetran.devices import METHODS, EngineError, Workload
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.runner.finalist import JudgedArtifact, judge_artifact
 from edgetran.runner.forms import PLAIN, device_form
+from edgetran.runner.timing import latencies_ms
 from edgetran.training import EncodedTask, TaskError, evaluate_predictions, evaluation_batch
-
-_RUNS: Final = 20
-"""Of either artefact, in turns: what disturbs one disturbs the other."""
-
-_WARM_UP: Final = 3
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ class Chooser:
                 return Choice(self._judge(models, _fp32(form)), tuple(told))
         elif here:
             fp32 = self._judge(models, _fp32(form))
-            times = self._latencies_ms(device, judged, fp32)
+            times = latencies_ms((judged, fp32), self._workload, threads=device.threads)
             if times[0] > times[1]:
                 told.append(
                     f"{title}: {words} takes {times[0]:.3g} ms here and {form.engine} fp32 "
@@ -129,23 +121,6 @@ class Chooser:
             for logits in (judged.trained, judged.logits)
         )
         return trained - made
-
-    def _latencies_ms(self, device: Device, *artifacts: JudgedArtifact) -> tuple[float, ...]:
-        """Median latencies of a batch, measured in turns."""
-        inputs = example_inputs(self._workload)
-        sessions = [
-            open_artifact(each.artifact, each.form.make_engine(device.threads), self._workload)
-            for each in artifacts
-        ]
-        times: list[list[float]] = [[] for _ in sessions]
-        for _ in range(_WARM_UP + _RUNS):
-            for session, durations in zip(sessions, times, strict=True):
-                begun = time.perf_counter()
-                session.run(inputs)
-                durations.append(time.perf_counter() - begun)
-        for session in sessions:
-            session.close()
-        return tuple(float(np.median(each[_WARM_UP:])) * 1e3 for each in times)
 
 
 def _tried(form: Form, settings: Quantization) -> list[Form]:

@@ -19,7 +19,7 @@ from edgetran.runner.devices import device_kind, power_source, profiling_plan
 from edgetran.runner.export import Agreement, export_winner
 from edgetran.runner.finalist import JudgedArtifact, of_artifact
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.forms import device_form
+from edgetran.runner.forms import device_form, export_forms
 from edgetran.runner.progress import Renamed
 from edgetran.space import Architecture, macs, parameter_count
 
@@ -99,7 +99,16 @@ class Finals:
         judged = self._judge(models, finalist)
         row, architecture = self._row(models, finalist, judged)
         if key == WINNER:
-            self.exports, self.agreement = export_winner(models, judged, self._data, self._folder)
+            exported = export_winner(
+                models,
+                judged,
+                export_forms(self._chain.exports, self._chain.devices),
+                self._data,
+                self._folder,
+                self._workload,
+            )
+            self.exports, self.agreement = exported.rows, exported.agreement
+            self.notes += exported.notes
         on_host = None
         if self._host == finalist.device:
             on_host = judged.artifact

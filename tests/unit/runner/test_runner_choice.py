@@ -1,36 +1,17 @@
 """int8 is kept where it keeps the accuracy and is faster; else fp32 is, and the result says why."""
 
-from pathlib import Path
-
 import pytest
+from small_task import LAYERS, encoded
 
 from edgetran import api
 from edgetran.devices import Workload
 from edgetran.profiling import build_model
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.runner.choice import Chooser
-from edgetran.space import Architecture
-from edgetran.training import Example, Task, build_tokenizer, encode_task, save_model
+from edgetran.runner.timing import latencies_ms
+from edgetran.training import save_model
 
-LAYERS = Architecture.homogeneous(num_layers=1, hidden_size=32, num_heads=2, feed_forward=[64])
-
-
-def examples(count):
-    return tuple(Example(f"a fine film {i}" * (i % 3 + 1), None, i % 2) for i in range(count))
-
-
-def encoded(folder: Path, train=40):
-    task = Task(
-        name="films",
-        train=examples(train),
-        validation=examples(20),
-        test=examples(20),
-        label_names=("bad", "good"),
-        metrics=("accuracy",),
-        licence="none",
-        source="made up",
-    )
-    return encode_task(task, build_tokenizer(task, vocab_size=120, cache_dir=folder), 16)
+TIMES = "edgetran.runner.choice.latencies_ms"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +35,7 @@ def models(data, workload, tmp_path_factory):
 def chooser(data, workload, monkeypatch):
     """One for which int8 is as good as fp32 and faster, unless a test says otherwise."""
     monkeypatch.setattr(Chooser, "_loss", lambda self, judged: 0.0)
-    monkeypatch.setattr(Chooser, "_latencies_ms", lambda self, device, *artifacts: (1.0, 2.0))
+    monkeypatch.setattr(TIMES, lambda *given, **more: [1.0, 2.0])
     return Chooser(data, workload)
 
 
@@ -106,7 +87,7 @@ def test_what_may_be_lost_is_the_devices_own(chooser, models, monkeypatch):
 
 
 def test_fp32_is_kept_where_int8_takes_longer(chooser, models, monkeypatch):
-    monkeypatch.setattr(Chooser, "_latencies_ms", lambda self, device, *artifacts: (2.0, 1.0))
+    monkeypatch.setattr(TIMES, lambda *given, **more: [2.0, 1.0])
     choice = chooser.choose("Winner", models, device(), here=True)
     assert choice.judged.artifact.precision == "fp32"
     assert choice.notes == (
@@ -145,7 +126,7 @@ def test_loss_and_latency_are_measured_on_the_artifacts_themselves(data, workloa
     chooser = Chooser(data, workload)
     choice = chooser.choose("Winner", models, device(maxAccuracyLoss=1), here=True)
     assert choice.judged.artifact.engine == "onnxruntime"
-    times = chooser._latencies_ms(device(), choice.judged, choice.judged)
+    times = latencies_ms([choice.judged, choice.judged], workload, threads=1)
     assert len(times) == 2
     assert all(0 < each < 10_000 for each in times)
     assert chooser._loss(choice.judged) == pytest.approx(0, abs=0.3)
