@@ -281,7 +281,8 @@ def _layer(w: OnnxWriter, layer: FlexiBertLayer, hidden: str, model: FlexiBertMo
 def _mix(w: OnnxWriter, module: FlexiBertAttention, hidden: str, model: FlexiBertModel) -> str:
     """The heads' outputs beside each other, (B, S, n·d)."""
     dim, blocks = module.head_dim, module.blocks
-    matrix, bias = module.query_key_value.weight.T, module.query_key_value.bias
+    matrix: Tensor = module.query_key_value.weight.T
+    bias: Tensor = module.query_key_value.bias
     if module.num_scores:  # scaled once, in the weights: q/√d instead of every score
         columns, scale = module.num_scores * dim, dim**-0.5
         matrix, bias = matrix.detach().clone(), bias.detach().clone()
