@@ -306,9 +306,48 @@ def _limited(run: dict[str, Any], field: str, form: str, factor: float = 1.0) ->
     return _judged(form.format(run[field] * factor), None if limit is None else run[field] <= limit)
 
 
+def _artifacts(result: dict[str, Any]) -> Iterator[str]:
+    yield "## One model in every form\n"
+    count, targets = len(result["runs"]), result["targets"]
+    seeds = f"{count} seed" + ("s, medians" if count > 1 else "")
+    yield f"`benchmarks/artifacts.py` · {result['model']} · {result['hardware']},"
+    yield f"{' and '.join(result['vnni']) or 'no VNNI'} · {seeds} · batch 1, {result['length']}"
+    yield f"tokens, medians of {result['repeats']} runs in turns · accuracy on"
+    yield f"{result['examples']['test']:,} test examples through the engine · int8 is to lose at"
+    yield f"most {targets['accuracyLost'] * 100:g} points and to take at most"
+    yield f"{targets['latencyRatioToOwnFp32']:g} of the same engine's fp32\n"
+
+    def median(form: str, key: str) -> float:
+        return statistics.median(run["forms"][form][key] for run in result["runs"])
+
+    def rows() -> Rows:
+        plain = "torch fp32"
+        for form in result["runs"][0]["forms"]:
+            engine, precision = form.split()[:2]
+            lost = (median(plain, "accuracy") - median(form, "accuracy")) * 100
+            latency = median(form, "latencyMs")
+            own = latency / median(f"{engine} fp32", "latencyMs")
+            int8 = precision == "int8"
+            fine = lost <= targets["accuracyLost"] * 100 + 1e-9 if int8 else None
+            fast = own <= targets["latencyRatioToOwnFp32"] if int8 else None
+            yield (
+                form,
+                f"{median(form, 'accuracy'):.4f}",
+                _judged(f"{lost:+.2f}", fine),
+                f"{latency:.1f}",
+                f"{latency / median(plain, 'latencyMs'):.2f}",
+                _judged(f"{own:.2f}", fast),
+                f"{median(form, 'bytes') / 1e6:.0f}",
+            )
+
+    head = ("form", "accuracy", "points lost", "latency, ms", "÷ torch fp32")
+    yield from _table((*head, "÷ own fp32", "size, MB"), rows())
+
+
 _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "quickstart-*.json": _quickstart,
     "models-*.json": _models,
+    "artifacts-*.json": _artifacts,
     "profiling-published.json": _published,
     "profiling-hat.json": _hat,
     "profiling-host.json": _host,

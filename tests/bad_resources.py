@@ -223,6 +223,12 @@ _BY_HAND: list[tuple[str, str, Any]] = [
     (PJ, "spec.device", {"name": "a", "engine": "openvino", "accelerator": "cuda", "host": True}),
     (PJ, "spec.device.precision", "fp16"),
     (PJ, "spec.device", {"name": "a", "simulation": "nvidia-a100", "threads": 4}),
+    (PJ, "spec.device.quantization", {"method": "dynamic"}),
+    (
+        PJ,
+        "spec.device",
+        {"name": "a", "host": True, "precision": "int8", "quantization": {"method": "static"}},
+    ),
     (PJ, "spec.device.energy", {"source": "external"}),
     (PJ, "spec.device.tolerations", [{"operator": "Exists", "value": "a"}]),
     (PJ, "spec.sampling", {"initial": 20, "maxMeasurements": 10}),

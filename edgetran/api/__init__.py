@@ -46,6 +46,7 @@ from edgetran.api.common import (
 from edgetran.api.device import (
     Device,
     EnergySettings,
+    Quantization,
     SearchDevice,
     SimulatedDeviceName,
     Toleration,
@@ -53,6 +54,7 @@ from edgetran.api.device import (
 from edgetran.api.dump import dump, same_spec, to_dict
 from edgetran.api.errors import SpecError, SpecProblem
 from edgetran.api.exit_codes import TERMINAL, ExitCode, reason_of
+from edgetran.api.export import ExportTarget
 from edgetran.api.gptran_run import (
     Distillation,
     GPTranRun,
@@ -124,6 +126,7 @@ __all__ = [
     "Distillation",
     "EnergySettings",
     "ExitCode",
+    "ExportTarget",
     "FractionBound",
     "GPTranRun",
     "GPTranRunSpec",
@@ -143,6 +146,7 @@ __all__ = [
     "ProfilingJob",
     "ProfilingJobSpec",
     "ProfilingJobStatus",
+    "Quantization",
     "RaySpec",
     "Reason",
     "Reference",

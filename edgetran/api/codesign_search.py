@@ -19,6 +19,7 @@ from edgetran.api.common import (
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
+from edgetran.api.export import ExportTarget
 from edgetran.api.gptran_run import Refinement
 from edgetran.api.measures import HARDWARE, WEIGHED, with_fields
 from edgetran.api.names import MAX_NAME
@@ -186,6 +187,13 @@ class CoDesignSearchSpec(CommonSpec):
     )
     refine: Refinement | None = Field(
         None, description="Refine the winner by a GPTranRun; not where omitted."
+    )
+    export: (
+        Annotated[tuple[ExportTarget, ...], Field(strict=False, min_length=1, max_length=16)] | None
+    ) = Field(
+        None,
+        description="As what the winner is handed over besides its own artefact; one per device "
+        "where omitted.",
     )
     ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
     seed: Seed = Field(0, description="What every random choice follows from.")

@@ -44,6 +44,13 @@ PRECISIONS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 }
 """The precisions of each engine on each accelerator."""
 
+METHODS: Final[dict[str, tuple[str, ...]]] = {
+    "torch": ("auto", "dynamic"),
+    "onnxruntime": ("auto", "dynamic", "static", "weight-only"),
+    "openvino": ("auto", "dynamic", "static", "weight-only"),
+}
+"""By what int8 can be made for each engine."""
+
 
 class Toleration(ApiModel):
     """A corev1.Toleration of a device's taint."""
@@ -153,6 +160,25 @@ class EnergySettings(ApiModel):
     )
 
 
+class Quantization(ApiModel):
+    """How models are made int8."""
+
+    method: Literal["auto", "dynamic", "static", "weight-only"] = Field(
+        "auto",
+        description="dynamic: ranges of activations as they come; static: chosen on training "
+        "examples beforehand; weight-only: weights in int8, arithmetic in fp32; auto: for each "
+        "finalist the first of them that keeps maxAccuracyLoss, dynamic for all others.",
+    )
+    calibration_examples: Annotated[int, Field(ge=8, le=10_000)] = Field(
+        128, description="Training examples by which static int8 chooses its ranges."
+    )
+    max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.005,
+        description="What a finalist may lose of the selection metric, on the validation part and "
+        "compared with fp32; where it loses more, fp32 is kept.",
+    )
+
+
 def _engine_accelerator(model: Any) -> Iterator[tuple[Path, str]]:
     if model.accelerator not in ACCELERATORS[model.engine]:
         yield ("accelerator",), f"{model.accelerator} was given with engine {model.engine}"
@@ -176,6 +202,24 @@ def _simulated_without_engine(model: Any) -> Iterator[tuple[Path, str]]:
                 yield (name,), f"{getattr(model, name)} was given with simulation"
 
 
+def _quantization_of_int8(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.quantization is not None and model.precision != "int8":
+        yield ("quantization",), f"given with precision {model.precision}"
+
+
+def _engine_method(model: Any) -> Iterator[tuple[Path, str]]:
+    if model.quantization is None or model.simulation is not None:
+        return
+    if model.quantization.method not in METHODS[model.engine]:
+        yield (
+            ("quantization", "method"),
+            f"{model.quantization.method} was given with engine {model.engine}",
+        )
+
+
+_METHOD_WORDS = "; ".join(
+    f"{listed(names, 'or')} with {engine}" for engine, names in METHODS.items()
+)
 _ACCELERATOR_WORDS = "; ".join(
     f"{listed(names, 'or')} with {engine}" for engine, names in ACCELERATORS.items()
 )
@@ -204,6 +248,9 @@ class Device(ApiModel):
     engine: EngineName = Field("torch", description="What runs the model.")
     accelerator: Accelerator = Field("cpu", description="What the engine runs on.")
     precision: Precision = Field("fp32", description="Numbers that the model computes in.")
+    quantization: Quantization | None = Field(
+        None, description="How models are made int8; by itself where omitted."
+    )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None,
         description="CPU threads of the engine; where omitted, all cores that affinity and CPU "
@@ -249,6 +296,21 @@ class Device(ApiModel):
                 for (engine, accelerator), names in PRECISIONS.items()
             )
             + ")",
+        ),
+        Rule(
+            name="quantizationOfInt8",
+            fields=("precision", "quantization"),
+            allowed="quantization with precision int8 alone",
+            check=_quantization_of_int8,
+            cel="!has(self.quantization) || self.precision == 'int8'",
+        ),
+        Rule(
+            name="methodOfEngine",
+            fields=("simulation", "engine", "quantization"),
+            allowed=_METHOD_WORDS,
+            check=_engine_method,
+            cel="has(self.simulation) || !has(self.quantization) || self.engine != 'torch' "
+            f"|| self.quantization.method in {list(METHODS['torch'])}",
         ),
     )
 

@@ -21,6 +21,7 @@ from edgetran.api.common import (
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
+from edgetran.api.export import ExportTarget
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Path, Rule, distinct, exactly_one, listed
 from edgetran.api.scalars import LIST_SET, FilePath, Seed
@@ -194,10 +195,18 @@ class GPTranRunSpec(Refinement, CommonSpec):
     workload: WorkloadSpec | None = Field(
         None, description="Batch and length on the device, for model only."
     )
+    export: (
+        Annotated[tuple[ExportTarget, ...], Field(strict=False, min_length=1, max_length=16)] | None
+    ) = Field(
+        None,
+        description="As what the winner is handed over besides its own artefact; one per device "
+        "where omitted.",
+    )
     ray: RaySpec = Field(RaySpec(), description="Where children train.")
     seed: Seed = Field(0, description="What every random choice follows from.")
 
     MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials"})
+
     RULES = (
         exactly_one("search_ref", "model"),
         Rule(

@@ -51,8 +51,15 @@ class Artifact:
 
     @property
     def words(self) -> str:
-        """Engine and precision, such as `onnxruntime int8`."""
-        return f"{self.engine} {self.precision}"
+        """Engine and precision, such as `onnxruntime int8`, and a method that is not dynamic."""
+        method = self.method
+        more = f" {method}" if method not in (None, "dynamic") else ""
+        return f"{self.engine} {self.precision}{more}"
+
+    @property
+    def method(self) -> str | None:
+        """How its numbers were quantised; None where they were not."""
+        return None if self.quantization is None else str(self.quantization["method"])
 
     def to_dict(self) -> dict[str, Any]:
         """As records tell of it: all but its place."""

@@ -19,22 +19,36 @@ class Form:
         target: what the engine runs on.
         computed_in: the precision that the engine computes in; None for the artefact's own. It
             differs where a board is simulated whose arithmetic this host does not have.
+        method: by which int8 is made, dynamic where None; see `edgetran.devices.METHODS`.
+        examples: by how many examples static int8 is calibrated.
     """
 
     engine: str
     precision: str
     target: Literal["cpu", "cuda"] = "cpu"
     computed_in: str | None = None
+    method: str | None = None
+    examples: int = 128
+
+    @property
+    def int8_method(self) -> str | None:
+        """By which int8 is made; None in other precisions."""
+        return (self.method or "dynamic") if self.precision == "int8" else None
 
     @property
     def name(self) -> str:
-        """Such as `onnxruntime-int8`, for folders and records."""
-        return f"{self.engine}-{self.precision}"
+        """Such as `onnxruntime-int8` or `openvino-int8-static`, for folders and records."""
+        return "-".join(self._parts)
 
     @property
     def words(self) -> str:
-        """Such as `onnxruntime int8`, for sentences."""
-        return f"{self.engine} {self.precision}"
+        """Such as `onnxruntime int8` or `openvino int8 static`, for sentences."""
+        return " ".join(self._parts)
+
+    @property
+    def _parts(self) -> list[str]:
+        special = self.int8_method not in (None, "dynamic")
+        return [self.engine, self.precision, *([str(self.int8_method)] if special else [])]
 
     @property
     def is_plain(self) -> bool:
@@ -52,11 +66,15 @@ class Form:
             precision=self.computed_in or self.precision,
             threads=threads,
             target=self.target,
+            method=self.int8_method or "dynamic",
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
-        return asdict(self)
+        """As JSON-able data; how int8 is made is left out where it is not said."""
+        data = asdict(self)
+        if self.method is None:
+            del data["method"], data["examples"]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

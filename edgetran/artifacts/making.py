@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgetran.artifacts.artifact import Artifact, ArtifactError, content_sha256
 from edgetran.artifacts.form import Form
 from edgetran.artifacts.torch_folder import QUANTIZATION, read_torch_folder, write_torch_folder
-from edgetran.devices import Engine, EngineError, Session, Workload
+from edgetran.devices import Calibration, Engine, EngineError, Session, Workload
 
 if TYPE_CHECKING:
     from edgetran.models import FlexiBertForSequenceClassification
@@ -22,8 +22,8 @@ def make_artifact(
     form: Form,
     folder: Path,
     *,
-    onnx: Path | None = None,
     source_sha256: str | None = None,
+    calibration: Calibration | None = None,
 ) -> Artifact:
     """Make a model ready for an engine and a precision, in `folder`.
 
@@ -31,11 +31,12 @@ def make_artifact(
         model: a classifier; it is left as it is.
         form: for which engine, in which precision.
         folder: holds the artefact and its sidecar; what was in it before is deleted.
-        onnx: the model as an fp32 ONNX file, where it has been exported already.
         source_sha256: hash of the model's weights on disk.
+        calibration: examples by which static int8 chooses the ranges of activations.
 
     Raises:
-        EngineError: the engine is not installed here, or cannot convert the model.
+        EngineError: the engine is not installed here, cannot convert the model, or was given too
+            few examples.
         OSError: no space is left on the disk.
     """
     engine = form.make_engine()
@@ -48,7 +49,7 @@ def make_artifact(
         write_torch_folder(model, path, form.precision)
         quantization = QUANTIZATION if form.precision == "int8" else None
     else:
-        path, quantization = _convert(model, engine, folder, onnx)
+        path, quantization = _convert(model, engine, folder, calibration)
     artifact = Artifact(
         path=path,
         sha256=content_sha256(path),
@@ -56,25 +57,34 @@ def make_artifact(
         precision=form.precision,
         versions=engine.versions(),
         quantization=quantization,
+        calibration=calibration.record if calibration and form.int8_method == "static" else None,
         source_sha256=source_sha256,
     )
     artifact.save()
     return artifact
 
 
-def find_artifact(folder: Path, form: Form, source_sha256: str | None) -> Artifact | None:
-    """The artefact of `form` in `folder`, made of these very weights by these versions; or None."""
+def find_artifact(
+    folder: Path, form: Form, source_sha256: str | None, calibration: Calibration | None = None
+) -> Artifact | None:
+    """The artefact of `form` in `folder`, made of these very weights by these versions; or None.
+
+    Where it was calibrated, and examples are given, it is one of these very examples too.
+    """
     try:
         found = Artifact.load(folder)
         versions = form.make_engine().versions()
     except (ArtifactError, EngineError, ImportError):
         return None
     same = (
-        (found.engine, found.precision) == (form.engine, form.precision)
+        (found.engine, found.precision, found.method)
+        == (form.engine, form.precision, form.int8_method)
         and source_sha256 is not None
         and found.source_sha256 == source_sha256
         and dict(found.versions) == versions
     )
+    if found.calibration is not None and calibration is not None:
+        same = same and dict(found.calibration) == dict(calibration.record)
     return found if same else None
 
 
@@ -98,12 +108,16 @@ def open_artifact(artifact: Artifact, engine: Engine, workload: Workload | None)
 
 
 def _convert(
-    model: FlexiBertForSequenceClassification, engine: Engine, folder: Path, onnx: Path | None
+    model: FlexiBertForSequenceClassification,
+    engine: Engine,
+    folder: Path,
+    calibration: Calibration | None,
 ) -> tuple[Path, Mapping[str, Any] | None]:
-    if onnx is not None:
-        return engine.convert(onnx, folder)
-    from edgetran.models import export_onnx
+    from edgetran.models import ModelConfigError, export_onnx
 
     with TemporaryDirectory(prefix="edgetran-") as temporary:
-        exported = export_onnx(model, Path(temporary) / "model.onnx")
-        return engine.convert(exported, folder)
+        try:
+            exported = export_onnx(model, Path(temporary) / "model.onnx")
+        except (ImportError, ModelConfigError) as error:
+            raise EngineError(f"{engine.name}: {error}") from None
+        return engine.convert(exported, folder, calibration)

@@ -120,7 +120,7 @@ def run_bundle(
 
     chain = plan_chain(bundle, MeterAllowance(commands=allow_commands))
     _require_extras(trains=chain.task is not None)
-    _quiet_libraries()
+    quiet_libraries()
 
     from edgetran.records import JsonLog
     from edgetran.runner.folder import RunFolder
@@ -177,14 +177,14 @@ def _require_extras(*, trains: bool) -> None:
         "report": ["jinja2", "plotly"],
     }
     if trains:
-        packages["onnx"] = ["onnx", "onnxruntime", "onnxscript"]
+        packages["onnx"] = ["onnx", "onnxruntime"]
     for extra, names in packages.items():
         missing = [name for name in names if importlib.util.find_spec(name) is None]
         if missing:
             fail(f'{missing[0]} is not installed: pip install "edgetran[{extra}]"', FAILED)
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """Warnings and bars of libraries do not disturb ours; errors still come through."""
     import logging
     import warnings

@@ -10,6 +10,9 @@ from edgetran.devices.catalogue import (
 from edgetran.devices.conditions import Conditions, conditions
 from edgetran.devices.engines import (
     ENGINES,
+    FEWEST_EXAMPLES,
+    METHODS,
+    Calibration,
     Engine,
     EngineError,
     Session,
@@ -40,7 +43,10 @@ from edgetran.devices.simulated import SimulatedDevice
 
 __all__ = [
     "ENGINES",
+    "FEWEST_EXAMPLES",
+    "METHODS",
     "Accelerator",
+    "Calibration",
     "Conditions",
     "DeviceError",
     "DeviceFit",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -95,7 +95,7 @@ class TaskTrainer:
             "calibration_examples": self.calibration_examples,
             "calibration_seed": self.seed,
             "distilled": self.teacher is not None,
-        } | ({} if self.scored_as is None else {"scored_as": asdict(self.scored_as)})
+        } | ({} if self.scored_as is None else {"scored_as": self.scored_as.to_dict()})
 
     @cached_property
     def data(self) -> EncodedTask:

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import torch
-from torch import Tensor, nn
 
-from edgetran.models.heads import BLOCK
-from edgetran.models.modeling import FlexiBertModel, FlexiBertPreTrainedModel
+from edgetran.models.modeling import (
+    FlexiBertForMaskedLM,
+    FlexiBertForSequenceClassification,
+    FlexiBertModel,
+    FlexiBertPreTrainedModel,
+)
+from edgetran.models.onnx_graph import OnnxWriter, write_encoder, write_lm_head, write_pooler
 
-INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
-DEFAULT_OPSET = 20
-EXAMPLE_LENGTH = 3 * BLOCK + 1
-"""Several blocks, the last one not full, not all positions: an ordinary length."""
-
-
-class _Exported(nn.Module):
-    """A model as a function of three tensors."""
-
-    def __init__(self, model: FlexiBertPreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
-    ) -> tuple[Tensor, ...]:
-        outputs = self.model(input_ids, attention_mask, token_type_ids, return_dict=True)
-        if isinstance(self.model, FlexiBertModel):
-            pooled = outputs.pooler_output
-            return (outputs.last_hidden_state,) + (() if pooled is None else (pooled,))
-        return (outputs.logits,)
+_LARGEST_BYTES: Final = 2_000_000_000
+"""More than protobuf's 2 GiB needs a file of its own for the weights."""
 
 
-def export_onnx(
-    model: FlexiBertPreTrainedModel, path: str | os.PathLike[str], *, opset: int = DEFAULT_OPSET
-) -> Path:
+@torch.no_grad()
+def export_onnx(model: FlexiBertPreTrainedModel, path: str | os.PathLike[str]) -> Path:
     """Write a model as ONNX.
 
     Inputs are `input_ids`, `attention_mask` and `token_type_ids`, int64 of shape (batch, length),
@@ -48,57 +29,49 @@ def export_onnx(
     `last_hidden_state` and, where it has a pooler, `pooler_output`.
 
     Args:
-        model: the model; it is exported in evaluation mode and keeps its own mode.
+        model: the model; it is written as in evaluation mode and left as it is.
         path: file to write; the folder must exist.
-        opset: version of ONNX's operator set.
 
     Returns:
         The path.
 
     Raises:
         ImportError: when the extra is not installed: `pip install "edgetran[onnx]"`.
+        ModelConfigError: an activation that ONNX does not have.
     """
     try:
-        import onnxscript  # noqa: F401
+        import onnx
     except ImportError as error:
-        raise ImportError('ONNX export needs onnxscript: pip install "edgetran[onnx]"') from error
-    path, training = Path(path), model.training
-    module = _Exported(model).eval()
-    shape = 2, max(2, min(EXAMPLE_LENGTH, model.config.max_position_embeddings - 1))
-    inputs = [torch.full(shape, value, device=model.device) for value in (0, 1, 0)]
-    outputs = ["logits"]
-    if isinstance(model, FlexiBertModel):
-        outputs = ["last_hidden_state"] + ["pooler_output"] * (model.pooler is not None)
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                module,
-                tuple(inputs),
-                input_names=list(INPUT_NAMES),
-                output_names=outputs,
-                dynamic_shapes=({0: "batch", 1: "length"},) * len(inputs),
-                opset_version=opset,
-                dynamo=True,
-                verbose=False,
-            )
-            assert program is not None  # noqa: S101 — with dynamo there is one
-            program.save(path)
-    finally:
-        model.train(training)
+        raise ImportError('ONNX export needs onnx: pip install "edgetran[onnx]"') from error
+    path = Path(path)
+    writer = OnnxWriter(model.config.hidden_act)
+    written = writer.model(_outputs(writer, model))
+    if written.ByteSize() < _LARGEST_BYTES:
+        onnx.save(written, path)
+    else:
+        onnx.save(written, path, save_as_external_data=True, location=f"{path.name}.data")
     return path
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress from the console; what fails raises."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def _outputs(
+    writer: OnnxWriter, model: FlexiBertPreTrainedModel
+) -> dict[str, tuple[str, list[str | int]]]:
+    """The graph's outputs by name: the tensor and its shape."""
+    config = model.config
+    encoder = model if isinstance(model, FlexiBertModel) else model.flexibert
+    assert isinstance(encoder, FlexiBertModel)  # noqa: S101 - every top has one
+    hidden = write_encoder(writer, encoder)
+    if isinstance(model, FlexiBertForMaskedLM):
+        logits = write_lm_head(writer, model.head, hidden)
+        return {"logits": (logits, ["batch", "length", config.vocab_size])}
+    pooled = write_pooler(writer, encoder, hidden)
+    if isinstance(model, FlexiBertForSequenceClassification):
+        assert pooled is not None  # noqa: S101 - a classifier's encoder has one
+        logits = writer.linear(pooled, "classifier", model.classifier)
+        return {"logits": (logits, ["batch", model.num_labels])}
+    outputs: dict[str, tuple[str, list[str | int]]] = {
+        "last_hidden_state": (hidden, ["batch", "length", config.hidden_size])
+    }
+    if pooled is not None:
+        outputs["pooler_output"] = (pooled, ["batch", config.hidden_size])
+    return outputs

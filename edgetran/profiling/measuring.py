@@ -17,6 +17,8 @@ import numpy as np
 
 from edgetran.artifacts import Artifact, ArtifactError, Form, make_artifact, open_artifact
 from edgetran.devices import (
+    FEWEST_EXAMPLES,
+    Calibration,
     Engine,
     EngineError,
     Figure,
@@ -204,8 +206,9 @@ def _load(
     model = None
     if artifact is None:
         model = build_model(architecture, bench.workload, bench.seed)
-        form = Form(bench.engine.name, bench.engine.precision, bench.engine.target)
-        artifact = make_artifact(model, form, folder / "artifact")
+        artifact = make_artifact(
+            model, _form(bench.engine), folder / "artifact", calibration=_calibration(bench)
+        )
     inputs = example_inputs(bench.workload, bench.seed)
     begun = time.monotonic()
     session = open_artifact(artifact, bench.engine, bench.workload)
@@ -213,6 +216,16 @@ def _load(
     cold_start_s = time.monotonic() - begun
     agreement = None if model is None else _agreement(model, inputs, logits, bench.engine)
     return _Loaded(artifact, session, cold_start_s, agreement)
+
+
+def _form(engine: Engine) -> Form:
+    return Form(engine.name, engine.precision, engine.target, method=engine.method)
+
+
+def _calibration(bench: _Bench) -> Calibration:
+    """Random examples: what an architecture takes does not depend on its ranges."""
+    batches = (example_inputs(bench.workload, seed) for seed in range(FEWEST_EXAMPLES))
+    return Calibration.of(batches, split="random tokens")
 
 
 def _agreement(

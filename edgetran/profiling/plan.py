@@ -29,6 +29,7 @@ class ProfilingPlan:
         precision: fp32, or what else the engine has.
         threads: threads within one operation; None for all usable cores.
         target: cpu or cuda.
+        method: by which int8 is made.
         workload: batch size, length, vocabulary, labels.
         mode: quick, standard or reference.
         max_repeats: repetitions of an unstable run; the mode's own number where None.
@@ -56,6 +57,7 @@ class ProfilingPlan:
     precision: str = "fp32"
     threads: int | None = None
     target: Literal["cpu", "cuda"] = "cpu"
+    method: str = "dynamic"
     mode: str = "standard"
     max_repeats: int | None = None
     passes: int = 1
@@ -104,7 +106,10 @@ class ProfilingPlan:
             edgetran.devices.EngineError: a precision, target or threads that do not exist.
         """
         return ENGINES[self.engine](
-            precision=self.precision, threads=self.threads, target=self.target
+            precision=self.precision,
+            threads=self.threads,
+            target=self.target,
+            method=self.method,
         )
 
     def make_mode(self) -> Mode:

@@ -68,6 +68,8 @@ class ExportRow:
     path: str
     made_for: str
     accuracy: Figure
+    latency: Figure | None
+    on_front: bool
     agreement: str
     sha256: str
 
@@ -203,17 +205,47 @@ def comparison(run: RunRecords) -> Comparison | None:
 
 def exports(run: RunRecords) -> list[ExportRow]:
     """The files that the run hands over, each with its own scores; the winner's artefact first."""
+    each_of = run.result.get("exports") or []
+    figures_of = [each["figures"] for each in each_of]
+    points = [
+        (figure["accuracy"]["value"], (figure.get("latencyMs") or {}).get("value"))
+        for figure in figures_of
+    ]
     return [
         ExportRow(
             path=str(each["path"]),
-            made_for=f"{each['engine']} {each['precision']}",
+            made_for=" ".join(made_for_words(each)),
             accuracy=Figure.from_dict(each["figures"]["accuracy"]),
+            latency=Figure.from_dict(latency) if latency else None,
+            on_front=_is_on_front(point, points),
             agreement=f"{each['agreement']['samePredictions']:,} of "
             f"{each['agreement']['examples']:,}",
             sha256=str(each["sha256"]),
         )
-        for each in run.result.get("exports") or []
+        for each, point in zip(each_of, points, strict=True)
+        for latency in [each["figures"].get("latencyMs")]
     ]
+
+
+def made_for_words(export: Mapping[str, Any]) -> list[str]:
+    """Engine, precision, and a way to int8 that is not dynamic."""
+    method = (export.get("quantization") or {}).get("method")
+    words = [str(export["engine"]), str(export["precision"])]
+    return [*words, *([str(method)] if method not in (None, "dynamic") else [])]
+
+
+def _is_on_front(
+    point: tuple[float | None, float | None], points: Sequence[tuple[float | None, float | None]]
+) -> bool:
+    """Whether no other file is at least as accurate and as fast, and better in one of both."""
+    accuracy, latency = point
+    if accuracy is None or latency is None:
+        return False
+    return not any(
+        a >= accuracy and b <= latency and (a, b) != point
+        for a, b in points
+        if a is not None and b is not None
+    )
 
 
 def pareto_plots(run: RunRecords) -> list[PlotParts]:

@@ -1,32 +1,31 @@
-"""The artefacts of one finalist: each made once, from one model in memory and one ONNX export."""
+"""The artefacts of one finalist: each made once, from one model in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from edgetran.artifacts import Artifact, Form, find_artifact, make_artifact, weights_sha256
-from edgetran.training import ARTIFACTS, EncodedTask, load_model, predict
+from edgetran.training import ARTIFACTS, EncodedTask, calibration_for, load_model, predict
 
 
 class ModelArtifacts:
-    """Makes a saved model's artefacts in a folder, or finds them there (a context manager).
+    """Makes a saved model's artefacts in a folder, or finds them there.
 
     Args:
         checkpoint: the model's folder; an artefact that it was scored as there is taken over.
         folder: where the artefacts go, each in a folder of its form's name.
+        data: the task, of whose training part some are calibrated.
     """
 
-    def __init__(self, checkpoint: Path, folder: Path) -> None:
+    def __init__(self, checkpoint: Path, folder: Path, data: EncodedTask) -> None:
         self.model = load_model(checkpoint)
+        self._data = data
         self._checkpoint, self._folder = checkpoint, folder
         self._source = weights_sha256(checkpoint)
-        self._onnx = folder / ".export.onnx"
         self._logits: Callable[[str], np.ndarray] | None = None
 
     def make(self, form: Form) -> Artifact:
@@ -34,40 +33,23 @@ class ModelArtifacts:
 
         Raises:
             edgetran.devices.EngineError: the engine is not installed, or cannot convert the model.
+            TaskError: too few training examples to calibrate it by.
             OSError: no space is left on the disk.
         """
-        place = self._folder / form.name
-        found = find_artifact(place, form, self._source)
+        place, calibration = self._folder / form.name, calibration_for(form, self._data)
+        found = find_artifact(place, form, self._source, calibration)
         if found is not None:
             return found
-        scored = find_artifact(self._checkpoint / ARTIFACTS / form.name, form, self._source)
+        before = self._checkpoint / ARTIFACTS / form.name
+        scored = find_artifact(before, form, self._source, calibration)
         if scored is not None:
             return scored.copied_to(place)
-        onnx = None if form.engine == "torch" else self._exported()
-        return make_artifact(self.model, form, place, onnx=onnx, source_sha256=self._source)
+        return make_artifact(
+            self.model, form, place, source_sha256=self._source, calibration=calibration
+        )
 
-    def logits(self, data: EncodedTask) -> Callable[[str], np.ndarray]:
+    def logits(self) -> Callable[[str], np.ndarray]:
         """PyTorch's fp32 logits (n, num_labels) of a part of the task; each part is run once."""
         if self._logits is None:
-            self._logits = cache(lambda part: predict(self.model, data, part))
+            self._logits = cache(lambda part: predict(self.model, self._data, part))
         return self._logits
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._onnx.unlink(missing_ok=True)
-
-    def _exported(self) -> Path:
-        if not self._onnx.exists():
-            from edgetran.models import export_onnx
-
-            self._folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._onnx.with_name(".export.tmp.onnx")
-            export_onnx(self.model, temporary).replace(self._onnx)
-        return self._onnx

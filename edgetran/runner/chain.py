@@ -84,6 +84,18 @@ class Chain:
             return self.refinement.spec.workload or api.WorkloadSpec()
         return self.jobs[0].spec.workload
 
+    @property
+    def asking_for_exports(self) -> GPTranRun | CoDesignSearch | None:
+        """Whose `spec.export` counts: the refinement's, else the search's; None without any."""
+        asking = (self.refinement, self.setting)
+        return next((each for each in asking if each and each.spec.export is not None), None)
+
+    @property
+    def exports(self) -> tuple[api.ExportTarget, ...] | None:
+        """As what the winner is to be handed over; None for what its devices run."""
+        asking = self.asking_for_exports
+        return None if asking is None else asking.spec.export
+
     def job_for(self, device: SearchDevice) -> ProfilingJob | None:
         """The job that measures a device to choose from; None for a simulated one."""
         names = {job.name: job for job in self.jobs}

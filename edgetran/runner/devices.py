@@ -45,6 +45,7 @@ def profiling_plan(job: ProfilingJob, workload: Workload) -> ProfilingPlan:
         precision=spec.device.precision,
         threads=spec.device.threads,
         target=spec.device.accelerator,
+        method=int8_method(spec.device) or "dynamic",
         mode=measurement.mode,
         max_repeats=measurement.max_repeats,
         passes=measurement.passes,
@@ -58,6 +59,13 @@ def profiling_plan(job: ProfilingJob, workload: Workload) -> ProfilingPlan:
         target_error=sampling.target_error,
         seed=spec.seed,
     )
+
+
+def int8_method(device: Device) -> str | None:
+    """By which a device's int8 models are made, as far as it is said beforehand."""
+    if device.quantization is None or device.quantization.method == "auto":
+        return None
+    return device.quantization.method
 
 
 def power_source(device: Device, meters: MeterAllowance) -> PowerSource:

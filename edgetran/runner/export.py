@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgetran.artifacts import copy_content
+from edgetran.artifacts import Form, copy_content
+from edgetran.devices import EngineError, Figure, Workload
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import ONNX
-from edgetran.runner.judged_artifact import JudgedArtifact, judge_artifact
-from edgetran.training import EncodedTask, predicted_labels, save_model
+from edgetran.runner.judged_artifact import JudgedArtifact, judge_artifact, of_artifact
+from edgetran.runner.timing import latencies_ms
+from edgetran.training import (
+    EncodedTask,
+    TaskError,
+    evaluation_batch,
+    predicted_labels,
+    save_model,
+)
 
 
 @dataclass(frozen=True)
@@ -48,38 +56,78 @@ class Agreement:
         }
 
 
+@dataclass(frozen=True)
+class Exports:
+    """What was handed over.
+
+    Attributes:
+        rows: every file as result.json tells of it, the winner's artefact first.
+        agreement: how model.onnx compares with PyTorch.
+        notes: sentences on what could not be made.
+    """
+
+    rows: list[dict[str, Any]]
+    agreement: Agreement
+    notes: list[str]
+
+
 def export_winner(
-    models: ModelArtifacts, winner: JudgedArtifact, data: EncodedTask, folder: RunFolder
-) -> tuple[list[dict[str, Any]], Agreement]:
-    """Write model/ and model.onnx, each whole or not at all.
+    models: ModelArtifacts,
+    winner: JudgedArtifact,
+    forms: Iterable[Form],
+    data: EncodedTask,
+    folder: RunFolder,
+    workload: Workload,
+) -> Exports:
+    """Write model/ and model.onnx, each whole or not at all, and the forms that are asked for.
 
     model/ is the winner as it was trained. model.onnx is the winner's artefact where that is one of
-    ONNX Runtime; else it is a form of its own, fp32, with its own scores.
-
-    Returns:
-        Every export as result.json tells of it, the winner's artefact first, and how model.onnx
-        compares with PyTorch.
+    ONNX Runtime; else it is a form of its own, fp32, with its own scores. The other forms lie
+    beside the winner's artefact.
     """
     save_model(models.model, data, folder.model)
-    expected = winner.trained("test")
-    exports, onnx = [], winner
-    if winner.artifact.engine != ONNX.engine:
-        exports.append(_export(winner, expected, data, winner.artifact.path, folder))
-        onnx = judge_artifact(models, ONNX, data, batch_size=None)
+    made, notes = [winner], []
+    for form in dict.fromkeys([*forms, *([] if winner.form.engine == ONNX.engine else [ONNX])]):
+        if form.name in {each.form.name for each in made}:
+            continue
+        try:
+            batch = evaluation_batch(form, workload.batch_size)
+            made.append(judge_artifact(models, form, data, batch_size=batch))
+        except (EngineError, TaskError) as error:
+            notes.append(f"Export: {form.words} cannot be made: {error}")
+    onnx = winner if winner.form.engine == ONNX.engine else _of_form(made, ONNX)
+    if onnx is None:
+        raise EngineError(notes[-1])
     copy_content(onnx.artifact.path, folder.onnx)
-    exports.append(_export(onnx, expected, data, folder.onnx, folder))
-    return exports, _agreement(onnx, expected, data)
+    expected = winner.trained("test")
+    times = latency_figures(made, workload, notes)
+    rows = [
+        {
+            "path": path.relative_to(folder.path).as_posix(),
+            **each.artifact.to_dict(),
+            "figures": each.accuracies(data) | {"latencyMs": of_artifact(latency, each.artifact)},
+            "agreement": _agreement(each, expected, data).to_dict(),
+        }
+        for each, latency in zip(made, times, strict=True)
+        for path in [folder.onnx if each is onnx else each.artifact.path]
+    ]
+    return Exports(rows, _agreement(onnx, expected, data), notes)
 
 
-def _export(
-    judged: JudgedArtifact, expected: np.ndarray, data: EncodedTask, path: Path, folder: RunFolder
-) -> dict[str, Any]:
-    return {
-        "path": path.relative_to(folder.path).as_posix(),
-        **judged.artifact.to_dict(),
-        "figures": judged.accuracies(data),
-        "agreement": _agreement(judged, expected, data).to_dict(),
-    }
+def _of_form(made: Iterable[JudgedArtifact], form: Form) -> JudgedArtifact | None:
+    return next((each for each in made if each.form == form), None)
+
+
+def latency_figures(
+    made: list[JudgedArtifact], workload: Workload, notes: list[str]
+) -> list[Figure]:
+    """Of all on this machine, in turns; without the protocol of a profile."""
+    try:
+        times = latencies_ms(made, workload, threads=None)
+    except EngineError as error:
+        notes.append(f"Export: latencies on this machine are not known: {error}")
+        return [Figure.missing("ms", "measured", str(error))] * len(made)
+    return [Figure(each, "ms", "measured") for each in times]
 
 
 def _agreement(judged: JudgedArtifact, expected: np.ndarray, data: EncodedTask) -> Agreement:

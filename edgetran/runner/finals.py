@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgetran import api
 from edgetran.artifacts import Artifact
-from edgetran.devices import EngineError, Figure, HardwareFigures, simulated_device
+from edgetran.devices import Figure, HardwareFigures, simulated_device
 from edgetran.profiling import Measurement, Profile, measure_artifacts, predictor
 from edgetran.progress import Progress
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.runner.chain import Chain
+from edgetran.runner.choice import Chooser
 from edgetran.runner.devices import device_kind, power_source, profiling_plan
 from edgetran.runner.export import Agreement, export_winner
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.forms import PLAIN, device_form
-from edgetran.runner.judged_artifact import JudgedArtifact, judge_artifact, of_artifact
+from edgetran.runner.forms import device_form, export_forms
+from edgetran.runner.judged_artifact import JudgedArtifact, of_artifact
 from edgetran.runner.progress import Renamed
 from edgetran.space import Architecture, macs, parameter_count
-from edgetran.training import evaluation_batch
 
 if TYPE_CHECKING:
     from edgetran.runner.setting import TaskSetting
@@ -63,6 +63,7 @@ class Finals:
         self.notes: list[str] = []
         self._chain, self._folder, self._progress = chain, folder, progress
         self._data, self._workload = task.data, task.workload
+        self._chooser = Chooser(task.data, task.workload)
         self._profiles, self._measured_here = profiles, measured_here
         self._devices = {device.name: device for device in chain.devices}
         self._host = next((name for name in self._devices if name in measured_here), None)
@@ -94,34 +95,33 @@ class Finals:
 
     def _make(self, key: str, finalist: Finalist) -> _Made:
         """The artefacts, and a row without hardware figures; of the winner also the exports."""
-        with ModelArtifacts(finalist.checkpoint, self._folder.artifacts / key) as models:
-            judged = self._judge(models, finalist)
-            row, architecture = self._row(models, finalist, judged)
-            if key == WINNER:
-                self.exports, self.agreement = export_winner(
-                    models, judged, self._data, self._folder
-                )
-            on_host = None
-            if self._host == finalist.device:
-                on_host = judged.artifact
-            elif self._host is not None:
-                on_host = models.make(device_form(self._devices[self._host]).form)
+        models = ModelArtifacts(finalist.checkpoint, self._folder.artifacts / key, self._data)
+        judged = self._judge(models, finalist)
+        row, architecture = self._row(models, finalist, judged)
+        if key == WINNER:
+            exported = export_winner(
+                models,
+                judged,
+                export_forms(self._chain.exports, self._chain.devices),
+                self._data,
+                self._folder,
+                self._workload,
+            )
+            self.exports, self.agreement = exported.rows, exported.agreement
+            self.notes += exported.notes
+        on_host = None
+        if self._host == finalist.device:
+            on_host = judged.artifact
+        elif self._host is not None:
+            on_host = models.make(device_form(self._devices[self._host]).form)
         return _Made(row, architecture, judged.artifact, on_host)
 
     def _judge(self, models: ModelArtifacts, finalist: Finalist) -> JudgedArtifact:
-        form, note = device_form(self._devices[finalist.device])
-        batch = evaluation_batch(form, self._workload.batch_size)
-        try:
-            judged = judge_artifact(models, form, self._data, batch_size=batch)
-        except EngineError as error:
-            judged = judge_artifact(models, PLAIN, self._data, batch_size=None)
-            note = (
-                f"{finalist.title}: {form.words}: {error}; accuracy and export are those of "
-                f"{PLAIN.words}"
-            )
-        if note is not None and note not in self.notes:
-            self.notes.append(note)
-        return judged
+        here = finalist.device in self._measured_here
+        device = self._devices[finalist.device]
+        choice = self._chooser.choose(finalist.title, models, device, here=here)
+        self.notes += [note for note in choice.notes if note not in self.notes]
+        return choice.judged
 
     def _row(
         self, models: ModelArtifacts, finalist: Finalist, judged: JudgedArtifact
@@ -176,15 +176,26 @@ class Finals:
     def _measure(
         self, device: str, models: Mapping[str, tuple[Architecture, Artifact]]
     ) -> dict[str, Measurement]:
-        """The artefacts, measured beside one another on this host."""
+        """The artefacts, measured beside one another on this host; each precision by itself."""
         chosen = self._devices[device]
-        return measure_artifacts(
-            profiling_plan(self._job(chosen), self._workload),
-            models,
-            self._folder.final_profile(device),
-            Renamed(self._progress, f"Measure on {device}"),
-            power_source=power_source(chosen, self._chain.meters),
-        )
+        plan = profiling_plan(self._job(chosen), self._workload)
+        measured: dict[str, Measurement] = {}
+        for form in sorted(
+            {(a.engine, a.precision, a.method) for _, a in models.values()}, key=str
+        ):
+            engine, precision, method = form
+            measured |= measure_artifacts(
+                replace(plan, engine=engine, precision=precision, method=method or "dynamic"),
+                {
+                    key: (architecture, artifact)
+                    for key, (architecture, artifact) in models.items()
+                    if (artifact.engine, artifact.precision, artifact.method) == form
+                },
+                self._folder.final_profile(device),
+                Renamed(self._progress, f"Measure on {device}"),
+                power_source=power_source(chosen, self._chain.meters),
+            )
+        return measured
 
     def _job(self, device: api.SearchDevice) -> api.ProfilingJob:
         job = self._chain.job_for(device)

@@ -10,6 +10,7 @@
 - `checkpoints/`: trained weights that later steps start from
 - `artifacts/FINALIST/`: what was timed and scored, each with its hash
 - `model/`, `model.onnx`: the winner
+- `exports/`: what `edgetran export` wrote
 - `result.json`: written last: the run is complete when it exists
 - `report.html`: the result to look at
 """

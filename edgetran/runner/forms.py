@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from edgetran.api import Device
+from edgetran.api import Device, ExportTarget, Quantization
 from edgetran.artifacts import Form
 from edgetran.devices import EngineError
 from edgetran.training import Scoring, evaluation_batch
@@ -34,7 +35,9 @@ def device_form(device: Device) -> DeviceForm:
     """
     if device.simulation is not None:
         return _simulated(device)
-    form = Form(device.engine, device.precision, device.accelerator)
+    form = with_quantization(
+        Form(device.engine, device.precision, device.accelerator), device.quantization
+    )
     reason = _unavailable(form)
     if reason is None:
         return DeviceForm(form, None)
@@ -67,10 +70,20 @@ def scored_as(devices: Iterable[Device], batch_size: int) -> dict[str, Scoring]:
     }
 
 
+def export_forms(targets: Iterable[ExportTarget] | None, devices: Iterable[Device]) -> list[Form]:
+    """As what the winner is handed over besides its own artefact: as asked, or for each device."""
+    if targets is None:
+        return list(dict.fromkeys(device_form(device).form for device in devices))
+    return [
+        with_quantization(Form(target.engine, target.precision), target.quantization)
+        for target in targets
+    ]
+
+
 def _simulated(device: Device) -> DeviceForm:
     precision = device.precision
     if precision in ("fp32", "int8"):
-        form = Form("onnxruntime", precision)
+        form = with_quantization(Form("onnxruntime", precision), device.quantization)
     else:
         form = Form("torch", precision, computed_in="fp32" if precision == "fp16" else None)
     reason = _unavailable(form)
@@ -84,6 +97,14 @@ def _simulated(device: Device) -> DeviceForm:
         f"{device.name} is simulated: its costs are calculated for {precision}; accuracy is that "
         f"of the artefact for {form.words}, run {where}",
     )
+
+
+def with_quantization(form: Form, quantization: Quantization | None) -> Form:
+    """The form, made int8 as it is asked for."""
+    if quantization is None:
+        return form
+    method = None if quantization.method == "auto" else quantization.method
+    return replace(form, method=method, examples=quantization.calibration_examples)
 
 
 def _unavailable(form: Form) -> str | None:

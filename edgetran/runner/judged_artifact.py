@@ -68,11 +68,12 @@ def judge_artifact(
 
     Raises:
         edgetran.devices.EngineError: the engine is not here, or cannot run the model.
+        TaskError: too few training examples to calibrate it by.
     """
     artifact = models.make(form)
     session = open_artifact(artifact, form.make_engine(), None)
     logits = cache(lambda part: predict(session, data, part, batch_size=batch_size))
-    trained = logits if form.is_plain else models.logits(data)
+    trained = logits if form.is_plain else models.logits()
     return JudgedArtifact(artifact, form, logits, trained)
 
 

@@ -28,7 +28,7 @@ from edgetran.runner.conclusion import conclude
 from edgetran.runner.devices import predictors, unpredictable_measures
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.forms import scored_as
+from edgetran.runner.forms import export_forms, scored_as
 from edgetran.runner.inputs import InputSource, RunInputs, task_place
 from edgetran.runner.model_import import given_model, import_model
 from edgetran.runner.phases import phase_seconds
@@ -91,6 +91,23 @@ def run_chain(
     ).complete()
 
 
+def task_setting(chain: Chain, folder: RunFolder, progress: Progress, base: Path) -> TaskSetting:
+    """The task of a complete run, loaded again as the run had it.
+
+    Raises:
+        SpecError, TaskError: the data cannot be loaded any more.
+        ContentError: it is not what the run was made with.
+        RunFailedError: the run has no task.
+    """
+    run = _ChainRun(chain, folder, progress, PriorResults(), base)
+    inputs = RunInputs(folder, chain, base)
+    inputs.check()
+    setting = run.task(inputs, run.inspect([]))
+    if setting is None:
+        raise RunFailedError(f"{folder.path}: this run has no task, so no model")
+    return setting
+
+
 class _ChainRun:
     def __init__(
         self, chain: Chain, folder: RunFolder, progress: Progress, prior: PriorResults, base: Path
@@ -102,10 +119,10 @@ class _ChainRun:
     def complete(self) -> dict[str, Any]:
         self.log.append({"time": _now(), "event": "session"})
         own_jobs = [job for job in self.chain.jobs if job.name not in self.prior.profiles]
-        model = self._inspect(own_jobs)
+        model = self.inspect(own_jobs)
         inputs = RunInputs(self.folder, self.chain, self.base)
         inputs.check()
-        task = self._task(inputs, model)
+        task = self.task(inputs, model)
         inputs.keep()
         workload = task.workload if task else Workload(**self.chain.workload.model_dump())
         with self._phase("profiling", *own_jobs):
@@ -148,12 +165,13 @@ class _ChainRun:
                 finalists=(finalist, winner, baseline),
             )
 
-    def _inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
+    def inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
         """Check the given models before anything is loaded; the one to refine, if there is one."""
         for job in own_jobs:
             for index, path in enumerate(job.spec.models or ()):
                 with _problems(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
+        self._check_exports()
         refinement = self.chain.refinement
         if self.chain.setting is not None or refinement is None or refinement.spec.model is None:
             return None
@@ -161,7 +179,19 @@ class _ChainRun:
             length = self.chain.workload.sequence_length
             return given_model(self.base / refinement.spec.model, length)
 
-    def _task(self, inputs: RunInputs, model: Checkpoint | None) -> TaskSetting | None:
+    def _check_exports(self) -> None:
+        """Say before any work which of the forms that are asked for cannot be made here."""
+        for index, form in enumerate(export_forms(self.chain.exports or (), ())):
+            reason = form.make_engine().available()
+            if reason is not None:
+                asking = self.chain.asking_for_exports
+                assert asking is not None  # noqa: S101 - there are some
+                problem = api.SpecProblem(
+                    asking.source, asking.label, f"spec.export[{index}]", reason
+                )
+                raise api.SpecError([problem])
+
+    def task(self, inputs: RunInputs, model: Checkpoint | None) -> TaskSetting | None:
         """Load the task first: bad data is found before anything is measured or trained."""
         source = self.chain.task
         if source is None:

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -209,7 +209,7 @@ class _Search:
             | {"task": trial.task.identity(), "tokenizer_folder": tokenizer},
         }
         if plan.scored_as:
-            identity["scored_as"] = {name: asdict(each) for name, each in plan.scored_as.items()}
+            identity["scored_as"] = {name: each.to_dict() for name, each in plan.scored_as.items()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def _submit(self) -> None:

@@ -33,6 +33,7 @@ from edgetran.training.trial import (
 )
 
 if TYPE_CHECKING:
+    from edgetran.training.calibration import calibration_for, calibration_of
     from edgetran.training.distillation import TeacherSignals, teacher_signals
     from edgetran.training.encoding import EncodedTask, encode_task
     from edgetran.training.evaluation import (
@@ -56,6 +57,8 @@ _HOMES = {
     "TrainingDiverged": "optimisation",
     "TrainingProgress": "fine_tuning",
     "TrainingResult": "fine_tuning",
+    "calibration_for": "calibration",
+    "calibration_of": "calibration",
     "check_fit": "model_folder",
     "encode_task": "encoding",
     "evaluate": "evaluation",
@@ -92,6 +95,8 @@ __all__ = [
     "TrialSpec",
     "artifact_of",
     "build_tokenizer",
+    "calibration_for",
+    "calibration_of",
     "check_fit",
     "compute_metrics",
     "encode_task",

@@ -29,7 +29,7 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with safetensors_errors(folder):
             yield temporary
-        for path in temporary.iterdir():
+        for path in temporary.rglob("*"):
             sync_file(path)
         sync_folder(temporary)
         if folder.exists():

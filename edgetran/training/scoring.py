@@ -22,6 +22,7 @@ from edgetran.artifacts import (
 )
 from edgetran.devices import EngineError
 from edgetran.records import write_atomically
+from edgetran.training.task import TaskError
 
 if TYPE_CHECKING:
     from edgetran.training.encoding import EncodedTask
@@ -45,9 +46,13 @@ class Scoring:
     form: Form
     batch_size: int | None
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return {"form": self.form.to_dict(), "batch_size": self.batch_size}
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `dataclasses.asdict` made."""
+        """Read what `to_dict` wrote."""
         return cls(Form.from_dict(data["form"]), data["batch_size"])
 
 
@@ -83,8 +88,8 @@ def score_model(
     A model that the engine cannot be made ready for is a score with an error.
     """
     try:
-        artifact = artifact_of(checkpoint, scoring.form, folder)
-    except EngineError as error:
+        artifact = artifact_of(checkpoint, scoring.form, folder, data)
+    except (EngineError, TaskError) as error:
         return ArtifactScore(None, error=str(error))
     known = read_score(folder, artifact, scoring)
     if known is not None:
@@ -99,19 +104,24 @@ def score_model(
     return score
 
 
-def artifact_of(checkpoint: Path, form: Form, folder: Path) -> Artifact:
+def artifact_of(checkpoint: Path, form: Form, folder: Path, data: EncodedTask) -> Artifact:
     """The artefact of a saved model in `folder`, made now where it is not there.
 
     Raises:
         EngineError: the engine is not installed here, or cannot convert the model.
+        TaskError: too few examples to calibrate it by.
     """
-    source = weights_sha256(checkpoint)
-    found = find_artifact(folder, form, source)
+    from edgetran.training.calibration import calibration_for
+
+    source, calibration = weights_sha256(checkpoint), calibration_for(form, data)
+    found = find_artifact(folder, form, source, calibration)
     if found is not None:
         return found
     from edgetran.training.model_folder import load_model
 
-    return make_artifact(load_model(checkpoint), form, folder, source_sha256=source)
+    return make_artifact(
+        load_model(checkpoint), form, folder, source_sha256=source, calibration=calibration
+    )
 
 
 def read_score(folder: Path, artifact: Artifact, scoring: Scoring) -> ArtifactScore | None:

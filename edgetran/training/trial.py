@@ -93,7 +93,7 @@ class TrialSpec:
             "model_options": dict(self.model_options),
             "task": self.task.to_dict(),
             "plan": self.plan.to_dict(),
-            "scored_as": [asdict(scoring) for scoring in self.scored_as],
+            "scored_as": [scoring.to_dict() for scoring in self.scored_as],
         }
 
     @property

@@ -9,16 +9,27 @@ import onnx
 import onnxruntime
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from edgetran import api
-from edgetran.artifacts import Artifact, Form, content_sha256, open_artifact
+from edgetran.artifacts import (
+    Artifact,
+    Form,
+    content_sha256,
+    open_artifact,
+    weights_sha256,
+)
+from edgetran.cli.app import app
+from edgetran.devices.engines import OpenVinoEngine
 from edgetran.profiling import Profile
 from edgetran.progress import SilentProgress
 from edgetran.records import read_records
 from edgetran.report import result_table, write_report
 from edgetran.runner.chain import plan_chain
+from edgetran.runner.choice import Chooser
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.run import run_chain
+from edgetran.search import read_result
 from edgetran.training import TrialPool, encode_task, evaluate, load_task, load_tokenizer
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -40,6 +51,7 @@ spec:
   baseline:
     architecture: {homogeneous: {layers: 1, hiddenSize: 32, heads: 2, feedForward: [32]}}
   training: {steps: 40, batchSize: 16, learningRate: 0.003}
+  export: [{precision: int8}, {engine: openvino, precision: int8}, {engine: torch}]
 """
 REFINEMENT = """
 ---
@@ -78,6 +90,9 @@ def complete(spec: Path, folder: Path) -> dict:
     chain = plan_chain(api.load_bundle(spec))
     with pytest.MonkeyPatch.context() as patch, RunFolder(folder) as place:
         patch.setattr("edgetran.runner.run.TrialPool", lambda *given, **more: TrialPool(0))
+        # Models as small as these take longer in int8; what then happens has tests of its own.
+        patch.setattr("edgetran.runner.choice.latencies_ms", lambda *given, **more: [1.0, 2.0])
+        patch.setattr(Chooser, "_loss", lambda self, judged: 0.0)
         place.claim(api.dump(*chain.resources))
         return run_chain(chain, place, SilentProgress())
 
@@ -115,6 +130,56 @@ def test_one_hash_stands_at_latency_accuracy_and_export_and_is_the_files(world, 
         assert row["figures"]["latencyMs"]["artifact"] == artifact.sha256
         assert row["figures"]["validationAccuracy"]["artifact"] == artifact.sha256
         assert row["figures"]["fp32Accuracy"]["source"] == "measured"
+
+
+def test_what_spec_export_lists_is_handed_over_scored_and_timed(measured):
+    folder, result = measured
+    rows = {f"{row['engine']} {row['precision']}": row for row in result["exports"]}
+    assert list(rows) == ["onnxruntime int8", "openvino int8", "torch fp32"]
+    for row in rows.values():
+        assert content_sha256(folder / row["path"]) == row["sha256"]
+        latency = row["figures"]["latencyMs"]
+        assert latency["artifact"] == row["sha256"]
+        assert latency["value"] > 0
+        assert row["agreement"]["samePredictions"] >= 0.9 * row["agreement"]["examples"]
+    page = write_report(folder).read_text()
+    assert "Latency where it was made" in page
+    assert "on it" in page
+
+
+def test_a_form_that_cannot_be_made_here_is_said_before_any_work(tmp_path, monkeypatch):
+    reason = 'openvino is not installed; pip install "edgetran[openvino]"'
+    monkeypatch.setattr(OpenVinoEngine, "available", lambda self: reason)
+    with pytest.raises(api.SpecError, match=r"spec\.export\[1\]: openvino is not installed"):
+        run(tmp_path, SEARCH, SIMULATED)
+    assert not (tmp_path / "run" / "trials.jsonl").exists()
+
+
+def test_another_point_than_the_winner_is_handed_over(measured, tmp_path):
+    folder, _ = measured
+    trial = read_result(folder / "trials.jsonl").trials[0].number
+    words = ["export", str(folder), "--trial", str(trial), "--engine", "openvino"]
+    given = [*words, "--precision", "int8", "--method", "static", "--output", str(tmp_path / "x")]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.output
+    assert "openvino int8 static" in done.output
+    artifact = Artifact.load(tmp_path / "x")
+    assert artifact.calibration["split"] == "train"
+    assert artifact.source_sha256 == weights_sha256(
+        folder / "checkpoints" / "search" / checkpoint_of(folder, trial)
+    )
+    assert f"small, trial {trial}" in (tmp_path / "x" / "README.md").read_text()
+    done = CliRunner().invoke(app, ["export", str(folder), "--trial", "99"])
+    assert done.exit_code == 2
+    assert "--trial 99: no such trial with a model; allowed are 0, 1" in done.output
+    done = CliRunner().invoke(app, ["export", str(folder), "--precision", "int4"])
+    assert done.exit_code == 2
+    assert "'int4'" in done.output
+
+
+def checkpoint_of(folder, trial):
+    (found,) = [r for r in read_result(folder / "trials.jsonl").trials if r.number == trial]
+    return found.checkpoint
 
 
 def test_the_file_that_is_handed_over_is_int8(measured):

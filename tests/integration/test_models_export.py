@@ -9,15 +9,17 @@ import torch
 
 from edgetran.models import (
     FlexiBertConfig,
+    FlexiBertForMaskedLM,
     FlexiBertForSequenceClassification,
     FlexiBertModel,
+    ModelConfigError,
     export_onnx,
 )
 from edgetran.space import HEAD_TYPES, Architecture, Layer
 
 pytestmark = pytest.mark.integration
 
-ALONE = ["sa_sdp", "l_dct", "c_5"]
+SMALL = Architecture((Layer(16, ("sa_sdp", "c_5"), 4, (8,)),))
 SHAPES = [(1, 1), (3, 20), (2, 48), (5, 33)]
 EVERY_TYPE = Architecture(
     (Layer(16, HEAD_TYPES, 4, (20,)), Layer(24, ("sa_wma", "c_5"), 6, (8, 8)))
@@ -51,15 +53,14 @@ def expected(model, inputs):
         return model(**{name: torch.from_numpy(value) for name, value in inputs.items()})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "positions"),
     [
-        *((Architecture((Layer(16, (head, head), 4, (8,)),)), "absolute") for head in ALONE),
+        *((Architecture((Layer(16, (head, head), 4, (8,)),)), "absolute") for head in HEAD_TYPES),
         (EVERY_TYPE, "absolute"),
         (EVERY_TYPE, "relative_key"),
     ],
-    ids=[*ALONE, "all types", "relative positions"],
+    ids=[*HEAD_TYPES, "all types", "relative positions"],
 )
 def test_onnx_agrees_for_every_head_type_batch_and_length(
     architecture, positions, tmp_path, capfd, caplog
@@ -91,7 +92,6 @@ def test_onnx_agrees_for_every_head_type_batch_and_length(
         assert np.abs(logits - expected(model, inputs).logits.numpy()).max() < 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
 )
@@ -110,8 +110,7 @@ def test_openvino_reads_the_export(tmp_path):
 def test_the_bare_encoder_gives_hidden_states_and_pooled_token(tmp_path):
     import onnxruntime
 
-    architecture = Architecture((Layer(16, ("sa_sdp", "c_5"), 4, (8,)),))
-    model = build(FlexiBertModel, architecture).train()
+    model = build(FlexiBertModel, SMALL).train()
     path = export_onnx(model, str(tmp_path / "model.onnx"))
     assert model.training
     inputs = draw(2, 9)
@@ -120,3 +119,45 @@ def test_the_bare_encoder_gives_hidden_states_and_pooled_token(tmp_path):
     theirs = expected(model.eval(), inputs)
     assert np.abs(hidden - theirs.last_hidden_state.numpy()).max() < 1e-4
     assert np.abs(pooled - theirs.pooler_output.numpy()).max() < 1e-4
+
+
+def test_the_masked_language_model_gives_logits_of_every_token(tmp_path):
+    import onnxruntime
+
+    model = build(FlexiBertForMaskedLM, SMALL)
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "model.onnx"))
+    inputs = draw(3, 21)
+    logits = session.run(["logits"], inputs)[0]
+    assert np.abs(logits - expected(model, inputs).logits.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh", "sigmoid", "leaky_relu", "mish",
+     "linear"],
+)  # fmt: skip
+def test_activations_of_given_models_are_theirs(name, tmp_path):
+    import onnxruntime
+
+    model = build(FlexiBertForSequenceClassification, SMALL, hidden_act=name)
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "model.onnx"))
+    inputs = draw(2, 9)
+    logits = session.run(["logits"], inputs)[0]
+    assert np.abs(logits - expected(model, inputs).logits.numpy()).max() < 1e-3
+
+
+def test_an_activation_that_onnx_lacks_is_refused_in_one_sentence(tmp_path):
+    model = build(FlexiBertForSequenceClassification, SMALL, hidden_act="laplace")
+    with pytest.raises(ModelConfigError, match=r"hidden_act: 'laplace' .*; allowed are gelu, "):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_an_example_of_padding_alone_stays_finite(tmp_path):
+    import onnxruntime
+
+    model = build(FlexiBertForSequenceClassification, EVERY_TYPE)
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "model.onnx"))
+    inputs = draw(2, 9)
+    inputs["attention_mask"][0] = 0
+    assert np.isfinite(session.run(["logits"], inputs)[0]).all()

@@ -64,7 +64,7 @@ STOP_S: Final = 7.0
 """Time that is taken after SIGTERM to publish and to copy."""
 
 _WORKING: Final = ("torch", "transformers", "sklearn")
-_TRAINING: Final = ("ray", "onnx", "onnxruntime", "onnxscript")
+_TRAINING: Final = ("ray", "onnx", "onnxruntime")
 _REPORTING: Final = ("jinja2", "plotly")
 
 

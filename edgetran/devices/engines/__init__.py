@@ -13,6 +13,7 @@ from edgetran.devices.engines.engine import (
 )
 from edgetran.devices.engines.onnxruntime_engine import OnnxRuntimeEngine
 from edgetran.devices.engines.openvino_engine import OpenVinoEngine
+from edgetran.devices.engines.quantization import FEWEST_EXAMPLES, METHODS, Calibration
 from edgetran.devices.engines.torch_engine import TorchEngine
 from edgetran.devices.names import unknown_name
 
@@ -23,6 +24,9 @@ ENGINES: Final[dict[str, type[Engine]]] = {
 
 __all__ = [
     "ENGINES",
+    "FEWEST_EXAMPLES",
+    "METHODS",
+    "Calibration",
     "Engine",
     "EngineError",
     "OnnxRuntimeEngine",
@@ -41,6 +45,7 @@ def engine(
     precision: str = "fp32",
     threads: int | None = None,
     target: Literal["cpu", "cuda"] = "cpu",
+    method: str = "dynamic",
 ) -> Engine:
     """The engine called `name`; whether it can run here is asked with `available()`.
 
@@ -49,10 +54,11 @@ def engine(
         precision: fp32, or what else the engine has.
         threads: threads within one operation; all usable cores by default.
         target: where it computes.
+        method: by which int8 is made; see `METHODS`.
 
     Raises:
-        EngineError: for a name, precision, target or number of threads that does not exist.
+        EngineError: for a name, precision, target, number of threads or method that does not exist.
     """
     if name not in ENGINES:
         raise EngineError(str(unknown_name("engine", name, ENGINES)))
-    return ENGINES[name](precision=precision, threads=threads, target=target)
+    return ENGINES[name](precision=precision, threads=threads, target=target, method=method)

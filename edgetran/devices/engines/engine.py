@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from edgetran.cores import usable_cores
+from edgetran.devices.engines.quantization import METHODS, Calibration
 from edgetran.devices.figures import Workload
 from edgetran.devices.names import DeviceError, unknown_name
 
@@ -68,9 +69,11 @@ class Engine(ABC):
         precision: what this one runs.
         threads: threads within one operation; `usable_cores()` by default.
         target: "cpu" or "cuda".
+        method: by which int8 is made; of no meaning in other precisions.
 
     Raises:
-        EngineError: for a precision, target or number of threads that the engine does not have.
+        EngineError: for a precision, target, number of threads or method that the engine does not
+            have.
     """
 
     name: ClassVar[str]
@@ -82,6 +85,7 @@ class Engine(ABC):
         precision: str = "fp32",
         threads: int | None = None,
         target: Literal["cpu", "cuda"] = "cpu",
+        method: str = "dynamic",
     ) -> None:
         if target not in self.precisions:
             raise EngineError(str(unknown_name(f"{self.name} target", target, self.precisions)))
@@ -90,9 +94,14 @@ class Engine(ABC):
             raise EngineError(str(unknown_name(what, precision, self.precisions[target])))
         if threads is not None and threads < 1:
             raise EngineError(f"threads: {threads} given; allowed is an integer of at least 1")
+        if method not in METHODS[self.name]:
+            raise EngineError(
+                str(unknown_name(f"{self.name} int8 method", method, METHODS[self.name]))
+            )
         self.precision = precision
         self.threads = threads if threads is not None else usable_cores()
         self.target = target
+        self.method = method
 
     @abstractmethod
     def available(self) -> str | None:
@@ -114,15 +123,26 @@ class Engine(ABC):
             EngineError: when the engine is not available or the model is of the wrong kind.
         """
 
-    def convert(self, source: Path, folder: Path) -> tuple[Path, dict[str, Any] | None]:
+    def convert(
+        self,
+        source: Path,
+        folder: Path,
+        calibration: Calibration | None = None,  # noqa: ARG002
+    ) -> tuple[Path, dict[str, Any] | None]:
         """Write into `folder` what `load` opens, in this engine's precision, from fp32 ONNX.
+
+        Args:
+            source: an fp32 ONNX file.
+            folder: where to write.
+            calibration: examples by which static int8 chooses the ranges of activations.
 
         Returns:
             The file or folder written, and how its numbers were quantised (None where they were
             not).
 
         Raises:
-            EngineError: the file cannot be converted, or the engine runs modules.
+            EngineError: the file cannot be converted, there are too few examples, or the engine
+                runs modules.
         """
         raise EngineError(f"{self.name}: {source} given for {folder}; allowed is a torch.nn.Module")
 

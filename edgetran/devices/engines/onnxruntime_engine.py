@@ -1,13 +1,10 @@
-"""ONNX Runtime: fp32 and dynamic int8 on processors, fp32 on CUDA."""
+"""ONNX Runtime: fp32 and int8 on processors, fp32 on CUDA."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +18,8 @@ from edgetran.devices.engines.engine import (
     check_inputs,
     onnx_file,
 )
-from edgetran.devices.isa import instruction_sets
+from edgetran.devices.engines.onnxruntime_quantization import quantize
+from edgetran.devices.engines.quantization import Calibration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,8 +72,13 @@ class OnnxRuntimeEngine(Engine):
             raise EngineError(f"onnxruntime: {path} cannot be loaded: {error}") from None
         return _OnnxRuntimeSession(session, self.precision)
 
-    def convert(self, source: Path, folder: Path) -> tuple[Path, dict[str, Any] | None]:
-        """Write `model.onnx`: the file given, in int8 with its weights quantised."""
+    def convert(
+        self,
+        source: Path,
+        folder: Path,
+        calibration: Calibration | None = None,
+    ) -> tuple[Path, dict[str, Any] | None]:
+        """Write `model.onnx`: the file given, or its int8 form."""
         path = onnx_file(self.name, source)
         target = folder / "model.onnx"
         if self.precision == "fp32":
@@ -88,7 +91,7 @@ class OnnxRuntimeEngine(Engine):
             return target, None
         self.require()
         try:
-            return target, _quantize(path, target)
+            return target, quantize(path, target, self.method, calibration)
         except Exception as error:  # noqa: BLE001  the quantiser's errors have no common base
             raise EngineError(f"onnxruntime: {path} cannot be quantised: {error}") from None
 
@@ -105,51 +108,3 @@ class _OnnxRuntimeSession(Session):
     def run(self, inputs: Arrays) -> np.ndarray:
         check_inputs(inputs, self._inputs, self._inputs)
         return np.asarray(self._session.run(["logits"], dict(inputs))[0], dtype=np.float32)
-
-
-def _quantize(source: Path, target: Path) -> dict[str, Any]:
-    """Write the model with int8 weights, one scale per output; activations follow at run time.
-
-    Weights of more than two dimensions, such as one matrix per head, stay as they are: the
-    runtime's kernels take no scale per channel there.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.load(source)
-    dimensions = {weights.name: len(weights.dims) for weights in model.graph.initializer}
-    kept = [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "MatMul" and dimensions.get(node.input[1], 2) != 2
-    ]
-    # Without VNNI, the 8-bit products of x86 saturate in 16 bits unless weights keep to 7 bits.
-    sets = instruction_sets()
-    saturates = "avx2" in sets and not {"avx512_vnni", "avx_vnni"} & set(sets)
-    with _silent_logging():
-        quantize_dynamic(
-            model,
-            target,
-            op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=kept,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=saturates,
-        )
-    return {
-        "method": "dynamic",
-        "weights": f"int8{' in 7 bits' if saturates else ''}, one scale per output",
-        "activations": "uint8, ranges as they come",
-        "tool": "onnxruntime.quantization",
-    }
-
-
-@contextmanager
-def _silent_logging() -> Iterator[None]:
-    """The quantiser advises, through the root logger, a step that helps no transformer."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -1,4 +1,4 @@
-"""OpenVINO on processors: fp32, fp16 and int8 weights with dynamically quantised activations."""
+"""OpenVINO on processors: fp32, fp16 and int8."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from edgetran.devices.engines.engine import (
     check_inputs,
     onnx_file,
 )
+from edgetran.devices.engines.openvino_quantization import quantize
+from edgetran.devices.engines.quantization import Calibration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,12 +27,6 @@ if TYPE_CHECKING:
     from edgetran.devices.figures import Workload
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f32"}
-_QUANTIZATION = {
-    "method": "dynamic",
-    "weights": "int8, one scale per output",
-    "activations": "int8, ranges as they come, in groups of 32",
-    "tool": "openvino",
-}
 
 
 class OpenVinoEngine(Engine):
@@ -40,9 +36,12 @@ class OpenVinoEngine(Engine):
     precisions: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("fp32", "fp16", "int8")}
 
     def available(self) -> str | None:
-        """Needs openvino."""
+        """Needs openvino; nncf for static int8."""
         if importlib.util.find_spec("openvino") is None:
             return 'openvino is not installed; pip install "edgetran[openvino]"'
+        static = self.precision == "int8" and self.method == "static"
+        if static and importlib.util.find_spec("nncf") is None:
+            return 'static int8 needs nncf; pip install "edgetran[nncf]"'
         return None
 
     def versions(self) -> dict[str, str]:
@@ -65,8 +64,6 @@ class OpenVinoEngine(Engine):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
         }
-        if self.precision == "int8":
-            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 32
         try:
             graph = core.read_model(path)
             if workload is not None:
@@ -77,23 +74,28 @@ class OpenVinoEngine(Engine):
             raise EngineError(f"openvino: {path} cannot be loaded: {error}") from None
         return _OpenVinoSession(compiled, self.precision)
 
-    def convert(self, source: Path, folder: Path) -> tuple[Path, dict[str, Any] | None]:
+    def convert(
+        self,
+        source: Path,
+        folder: Path,
+        calibration: Calibration | None = None,
+    ) -> tuple[Path, dict[str, Any] | None]:
         """Write OpenVINO's own form, `model/model.xml` and its weights, in the precision."""
         self.require()
         import openvino
 
         path = onnx_file(self.name, source)
-        target = folder / "model"
+        target, quantization = folder / "model", None
         target.mkdir()
         try:
             graph = openvino.Core().read_model(path)
             if self.precision == "int8":
-                _compress_weights(graph)
+                graph, quantization = quantize(graph, self.method, calibration)
             half = self.precision == "fp16"
             openvino.save_model(graph, target / "model.xml", compress_to_fp16=half)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise EngineError(f"openvino: {path} cannot be converted: {error}") from None
-        return target, dict(_QUANTIZATION) if self.precision == "int8" else None
+        return target, quantization
 
 
 class _OpenVinoSession(Session):
@@ -119,26 +121,3 @@ def _graph_file(model: Any) -> Path:
     if isinstance(model, str | os.PathLike) and Path(model).is_dir():
         return Path(model) / "model.xml"
     return onnx_file("openvino", model)
-
-
-def _compress_weights(graph: Any) -> None:
-    """Replace each matrix of weights by int8 values and one scale per output, symmetric.
-
-    The CPU plugin recognises the pattern and quantises the activations of these products
-    dynamically.
-    """
-    from openvino import opset13 as ops
-
-    for node in graph.get_ordered_ops():
-        if node.get_type_name() != "MatMul":
-            continue
-        constant = node.input_value(1).get_node()
-        if constant.get_type_name() != "Constant" or len(constant.shape) != 2:
-            continue
-        weights = constant.data.astype(np.float32)
-        outputs_first = node.get_attributes()["transpose_b"]
-        scales = np.abs(weights).max(axis=1 if outputs_first else 0, keepdims=True) / 127
-        scales = np.where(scales == 0, 1, scales).astype(np.float32)
-        values = np.clip(np.rint(weights / scales), -127, 127).astype(np.int8)
-        restored = ops.multiply(ops.convert(ops.constant(values), "f32"), ops.constant(scales))
-        node.input(1).replace_source_output(restored.output(0))

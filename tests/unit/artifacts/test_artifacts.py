@@ -21,8 +21,8 @@ from edgetran.artifacts import (
     make_artifact,
     open_artifact,
 )
-from edgetran.devices import EngineError, Workload, engine, example_inputs
-from edgetran.models import export_onnx
+from edgetran.devices import Calibration, EngineError, Workload, engine, example_inputs
+from edgetran.models import FlexiBertConfig, FlexiBertForSequenceClassification
 from edgetran.profiling import build_model
 from edgetran.space import Architecture
 
@@ -37,7 +37,12 @@ FORMS = [
     Form("openvino", "fp32"),
     Form("openvino", "fp16"),
     Form("openvino", "int8"),
+    Form("onnxruntime", "int8", method="static"),
+    Form("onnxruntime", "int8", method="weight-only"),
+    Form("openvino", "int8", method="static"),
+    Form("openvino", "int8", method="weight-only"),
 ]
+CALIBRATION = Calibration.of((example_inputs(WORKLOAD, seed) for seed in range(4)), split="train")
 CLOSE = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
 
 
@@ -55,12 +60,7 @@ def reference(model):
 
 
 @pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    return export_onnx(model, tmp_path_factory.mktemp("onnx") / "model.onnx")
-
-
-@pytest.fixture(scope="module")
-def artifacts(model, exported, tmp_path_factory):
+def artifacts(model, tmp_path_factory):
     """Artefacts by their form, each made once."""
     made = {}
 
@@ -70,7 +70,9 @@ def artifacts(model, exported, tmp_path_factory):
             pytest.skip(reason)
         if form not in made:
             folder = tmp_path_factory.mktemp("artifacts") / form.name
-            made[form] = make_artifact(model, form, folder, onnx=exported, source_sha256="abc")
+            made[form] = make_artifact(
+                model, form, folder, source_sha256="abc", calibration=CALIBRATION
+            )
         return made[form]
 
     return get
@@ -101,6 +103,53 @@ def test_an_artifact_is_found_again_by_what_it_was_made_from(form, artifacts):
     assert find_artifact(folder, form, "of other weights") is None
     assert find_artifact(folder, replace(form, precision="bf16x"), "abc") is None
     assert find_artifact(folder.parent / "nowhere", form, "abc") is None
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_static_int8_names_the_examples_that_it_was_calibrated_by(name, artifacts):
+    form = Form(name, "int8", method="static")
+    artifact = artifacts(form)
+    assert artifact.calibration == CALIBRATION.record
+    assert artifact.calibration["examples"] == 8
+    assert artifacts(Form(name, "int8")).calibration is None
+    folder = artifact.path.parent
+    assert find_artifact(folder, form, "abc", CALIBRATION) == artifact
+    others = Calibration.of([example_inputs(WORKLOAD, 9)] * 4, split="train")
+    assert others.record["sha256"] != CALIBRATION.record["sha256"]
+    assert find_artifact(folder, form, "abc", others) is None
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("given", [None, Calibration.of([example_inputs(WORKLOAD)])])
+def test_static_int8_without_enough_examples_is_refused_in_one_sentence(
+    name, given, model, tmp_path
+):
+    form = Form(name, "int8", method="static")
+    with pytest.raises(EngineError, match=r"[02] examples given; allowed .* at least 8"):
+        make_artifact(model, form, tmp_path / "x", calibration=given)
+
+
+def test_methods_of_int8_are_told_apart(artifacts):
+    for name in ("onnxruntime", "openvino"):
+        forms = [Form(name, "int8", method=m) for m in (None, "static", "weight-only")]
+        assert len({artifacts(form).sha256 for form in forms}) == 3
+        found = artifacts(forms[0])
+        assert find_artifact(found.path.parent, forms[1], "abc") is None
+    with pytest.raises(EngineError, match="torch int8 method: 'static'"):
+        Form("torch", "int8", method="static").make_engine()
+
+
+def test_openvino_int8_computes_the_same_without_being_told_how(artifacts):
+    import openvino
+
+    inputs = example_inputs(WORKLOAD)
+    for method in ("dynamic", "weight-only"):
+        form = Form("openvino", "int8", method=method)
+        graph = openvino.Core().read_model(artifacts(form).path / "model.xml")
+        compiled = openvino.Core().compile_model(graph, "CPU")
+        group = compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")
+        assert group == (32 if method == "dynamic" else 0)
+        assert np.abs(compiled(inputs)["logits"] - run(artifacts(form), form)).max() < 1e-2
 
 
 def test_int8_files_hold_int8_weights(model, artifacts):
@@ -212,6 +261,14 @@ def test_an_engine_that_is_not_installed_makes_none(model, tmp_path, monkeypatch
     with pytest.raises(EngineError, match="it is not installed"):
         make_artifact(model, Form("onnxruntime", "int8"), tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_model_that_the_format_lacks_an_operator_for_is_refused_in_one_sentence(tmp_path):
+    layers = Architecture.homogeneous(num_layers=1, hidden_size=32, num_heads=2, feed_forward=[8])
+    config = FlexiBertConfig.from_architecture(layers, vocab_size=20, hidden_act="laplace")
+    model = FlexiBertForSequenceClassification(config)
+    with pytest.raises(EngineError, match="onnxruntime: hidden_act: 'laplace'"):
+        make_artifact(model, Form("onnxruntime", "fp32"), tmp_path / "x")
 
 
 def test_a_file_gets_a_second_name_whole(tmp_path):
