@@ -118,6 +118,7 @@ def test_most_parts_with_rules_are_looked_at():
 
 # For each rule one value that breaks it and nothing else, and one that is as near as can be.
 HOME = {"name": "a", "host": True}
+INT8 = {**HOME, "precision": "int8"}
 BOARD = {"name": "a", "nodeSelector": {"a": "b"}}
 PI = {"name": "a", "simulation": "raspberry-pi-4-cpu"}
 INLINE = {"layers": [2], "hiddenSizes": [64], "heads": [2], "feedForwardWidths": [128]}
@@ -171,6 +172,36 @@ NEAR = [
     ),
     ("Device", {**HOME, "precision": "bf16"}, {**HOME, "precision": "fp16"}),
     ("Device", {**PI, "precision": "fp16"}, {**HOME, "precision": "fp16"}),
+    (
+        "Device",
+        {**HOME, "precision": "int8", "quantization": {}},
+        {**HOME, "precision": "bf16", "quantization": {}},
+    ),
+    (
+        "Device",
+        {**INT8, "engine": "onnxruntime", "quantization": {"method": "static"}},
+        {**INT8, "engine": "torch", "quantization": {"method": "static"}},
+    ),
+    (
+        "Device",
+        {**PI, "precision": "int8", "quantization": {"method": "weight-only"}},
+        {**INT8, "quantization": {"method": "weight-only"}},
+    ),
+    (
+        "ExportTarget",
+        {"engine": "openvino", "precision": "fp16"},
+        {"engine": "onnxruntime", "precision": "fp16"},
+    ),
+    (
+        "ExportTarget",
+        {"precision": "int8", "quantization": {"method": "static"}},
+        {"precision": "fp32", "quantization": {"method": "static"}},
+    ),
+    (
+        "ExportTarget",
+        {"engine": "torch", "precision": "int8", "quantization": {"method": "dynamic"}},
+        {"engine": "torch", "precision": "int8", "quantization": {"method": "static"}},
+    ),
     ("SearchDevice", {**BOARD, "profileRef": {"name": "a"}}, {**PI, "profileRef": {"name": "a"}}),
     ("Sampling", {"initial": 2, "maxMeasurements": 2}, {"initial": 3, "maxMeasurements": 2}),
     ("Sampling", {"maxMeasurements": 2}, {"initial": 65}),

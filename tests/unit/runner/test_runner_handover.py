@@ -16,8 +16,8 @@ from edgetran.devices import Workload
 from edgetran.profiling import build_model
 from edgetran.runner import handover
 from edgetran.runner.artifacts import ModelArtifacts
-from edgetran.runner.finalist import judge_artifact
 from edgetran.runner.folder import RunFolderError
+from edgetran.runner.judged_artifact import judge_artifact
 from edgetran.training import save_model
 
 FORMS = [
