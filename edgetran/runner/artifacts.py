@@ -19,12 +19,16 @@ class ModelArtifacts:
         checkpoint: the model's folder; an artefact that it was scored as there is taken over.
         folder: where the artefacts go, each in a folder of its form's name.
         data: the task, of whose training part some are calibrated.
+
+    Attributes:
+        latencies: the log of what they take beside one another on this machine.
     """
 
     def __init__(self, checkpoint: Path, folder: Path, data: EncodedTask) -> None:
         self.model = load_model(checkpoint)
         self._data = data
         self._checkpoint, self._folder = checkpoint, folder
+        self.latencies = folder / "latencies.jsonl"
         self._source = weights_sha256(checkpoint)
         self._logits: Callable[[str], np.ndarray] | None = None
 

@@ -96,7 +96,9 @@ class Chooser:
                 return Choice(self._judge(models, _fp32(form)), tuple(told))
         elif here:
             fp32 = self._judge(models, _fp32(form))
-            times = latencies_ms((judged, fp32), self._workload, threads=device.threads)
+            times = latencies_ms(
+                (judged, fp32), self._workload, threads=device.threads, log=models.latencies
+            )
             if times[0] > times[1]:
                 told.append(
                     f"{title}: {words} takes {times[0]:.3g} ms here and {form.engine} fp32 "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def export_winner(
         raise EngineError(notes[-1])
     copy_content(onnx.artifact.path, folder.onnx)
     expected = winner.trained("test")
-    times = latency_figures(made, workload, notes)
+    times = latency_figures(made, workload, notes, log=models.latencies)
     rows = [
         {
             "path": path.relative_to(folder.path).as_posix(),
@@ -119,11 +120,11 @@ def _of_form(made: Iterable[JudgedArtifact], form: Form) -> JudgedArtifact | Non
 
 
 def latency_figures(
-    made: list[JudgedArtifact], workload: Workload, notes: list[str]
+    made: list[JudgedArtifact], workload: Workload, notes: list[str], *, log: Path | None = None
 ) -> list[Figure]:
-    """Of all on this machine, in turns; without the protocol of a profile."""
+    """Of all on this machine, in turns; without the protocol of a profile. `log` keeps them."""
     try:
-        times = latencies_ms(made, workload, threads=None)
+        times = latencies_ms(made, workload, threads=None, log=log)
     except EngineError as error:
         notes.append(f"Export: latencies on this machine are not known: {error}")
         return [Figure.missing("ms", "measured", str(error))] * len(made)

@@ -1,11 +1,14 @@
 """int8 is kept where it keeps the accuracy and is faster; else fp32 is, and the result says why."""
 
+from dataclasses import replace
+
 import pytest
 from small_task import LAYERS, encoded
 
 from edgetran import api
 from edgetran.devices import Workload
 from edgetran.profiling import build_model
+from edgetran.records import read_records
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.runner.choice import Chooser
 from edgetran.runner.timing import latencies_ms
@@ -120,6 +123,34 @@ def test_too_few_examples_to_calibrate_by_are_told_and_nothing_is_lost(
     choice = Chooser(few, workload).choose("Winner", models, device(method="static"), here=True)
     assert choice.judged.artifact.precision == "fp32"
     assert "7 training examples to calibrate int8 by; allowed are at least 8" in choice.notes[0]
+
+
+def test_what_was_timed_once_is_known_and_what_was_not_is_timed(data, workload, models, tmp_path):
+    choice = Chooser(data, workload).choose("Winner", models, device(maxAccuracyLoss=1), here=True)
+    log = tmp_path / "latencies.jsonl"
+    once = latencies_ms([choice.judged] * 2, workload, threads=1, log=log)
+    assert latencies_ms([choice.judged] * 2, workload, threads=1, log=log) == once
+    assert len(latencies_ms([choice.judged], workload, threads=1, log=log)) == 1
+    longer = replace(workload, sequence_length=8)
+    assert latencies_ms([choice.judged] * 2, longer, threads=1, log=log) != once
+    assert len(read_records(log)) == 3
+
+
+def test_a_run_that_goes_on_takes_the_artifact_that_it_took_before(
+    data, workload, tmp_path, monkeypatch
+):
+    save_model(build_model(LAYERS, workload), data, tmp_path / "checkpoint")
+    monkeypatch.setattr(Chooser, "_loss", lambda self, judged: 0.0)
+
+    def chosen():
+        models = ModelArtifacts(tmp_path / "checkpoint", tmp_path / "artifacts", data)
+        return Chooser(data, workload).choose("Winner", models, device(), here=True)
+
+    first = chosen()
+    monkeypatch.setattr("edgetran.runner.timing._measured", pytest.fail)
+    again = chosen()
+    assert again.judged.artifact.sha256 == first.judged.artifact.sha256
+    assert again.notes == first.notes
 
 
 def test_loss_and_latency_are_measured_on_the_artifacts_themselves(data, workload, models):
