@@ -220,12 +220,16 @@ def test_a_search_killed_with_its_storage_kept_goes_on_to_larger_limits_as_if_it
 def test_a_search_killed_with_its_models_lost_loses_and_doubles_no_record(
     profiled: Pod, tmp_path: Path, counts: tuple[int, ...]
 ) -> None:
-    pod = make_pod(tmp_path / "search", "search", SEARCH, JOB, profile=profiled)
+    # Trials that last by the clock: one of them and the baseline are longer than the pause below.
+    lasting = SEARCH.replace("training: {steps: 3", "training: {maxSeconds: 2, steps: 1000000")
+    pod = make_pod(tmp_path / "search", "search", lasting, JOB, profile=profiled)
     known: list[tuple[str, dict[str, object]]] = []
     for count in counts:
         process = pod.start()
         wait_for(pod, process, "trials.jsonl", count)
         time.sleep(3)  # what is published in this time must not be lost
+        assert process.poll() is None, pod.output
+        assert pod.summary["finished"] is False
         kill(process)
         shutil.rmtree(pod.storage / "lab")
         assert pod.records[: len(known)] == known
