@@ -1,12 +1,15 @@
 """Two operators and one Lease: one acts, the other knows all and takes over."""
 
 import random
+import signal
 import time
 
 import pytest
 from cluster_fixtures import wait_until
 from operator_process import operator
 from played_cluster import Played
+
+from edgetran_operator.kube.lease import LEASE_SECONDS, LONGEST_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -88,6 +91,27 @@ def test_who_lost_the_lease_ends_at_once(api_server, played, settings, tmp_path)
         assert one.process.returncode == 1
         assert "could not be renewed" in one.log.read_text()
         assert holder(played) == "another"
+
+
+def test_a_holder_that_cannot_renew_ends_before_another_one_begins():
+    assert LONGEST_SECONDS < LEASE_SECONDS
+
+
+def test_who_slept_while_another_took_over_ends_when_it_wakes(
+    api_server, played, settings, tmp_path
+):
+    with (
+        operator(api_server.kubeconfig, tmp_path / "one", settings) as one,
+        operator(api_server.kubeconfig, tmp_path / "two", settings) as two,
+    ):
+        wait_until(lambda: holder(played) != "", "one acts", TAKEN_OVER_SECONDS)
+        first, before = acting(one, two), holder(played)
+        first.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: holder(played) != before, "taken over", TAKEN_OVER_SECONDS)
+        first.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: not first.alive, "it ended", TAKEN_OVER_SECONDS)
+        assert first.process.returncode == 1
+        assert holder(played) not in ("", before)
 
 
 def kill_leaders(api_server, played, settings, folder, kills):
