@@ -61,6 +61,7 @@ from edgetran.api.gptran_run import (
     MinimumSizes,
     Refinement,
     StepSizes,
+    Targets,
 )
 from edgetran.api.implied import implied_profiling_jobs, implied_refinement
 from edgetran.api.meta import (
@@ -158,6 +159,7 @@ __all__ = [
     "StepSizes",
     "Storage",
     "SurrogateError",
+    "Targets",
     "TaskFiles",
     "TaskSource",
     "TokenizerSource",

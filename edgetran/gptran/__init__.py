@@ -3,8 +3,9 @@
 from edgetran.gptran.blocks import GPTranError, Importance, Removal
 from edgetran.gptran.drawing import draw_tree
 from edgetran.gptran.judge import Judge
-from edgetran.gptran.loop import BudgetError, GPTranResult, run_gptran
-from edgetran.gptran.plan import GPTranPlan
+from edgetran.gptran.loop import FamilyMember, GPTranResult, run_gptran
+from edgetran.gptran.milestones import BudgetError
+from edgetran.gptran.plan import GPTranPlan, Targets
 from edgetran.gptran.steps import GROW_STAGES, PRUNE_STAGES, STAGES, Step, StepSizes
 from edgetran.gptran.task_workshop import TaskWorkshop
 from edgetran.gptran.tree import Node, Round, Tree, read_tree
@@ -16,6 +17,7 @@ __all__ = [
     "STAGES",
     "BudgetError",
     "Evaluation",
+    "FamilyMember",
     "GPTranError",
     "GPTranPlan",
     "GPTranResult",
@@ -26,6 +28,7 @@ __all__ = [
     "Round",
     "Step",
     "StepSizes",
+    "Targets",
     "TaskWorkshop",
     "Tree",
     "Workshop",

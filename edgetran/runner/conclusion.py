@@ -84,7 +84,7 @@ def conclude(
         if before is not None and before != winner:
             finalists["searchBest"] = before
         if baseline is not None:
-            finalists["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
+            finalists["baseline"] = baseline
         progress.start(STAGE, total=len(finalists) + 2)
         finals = Finals(chain, folder, progress, task, profiles, measured_here)
         result |= finals.rows(finalists)
@@ -168,6 +168,17 @@ def _gptran_part(gptran: GPTranResult) -> dict[str, Any]:
         "reductions": dict(gptran.reductions),
         "metricGain": gptran.metric_gain,
         "reason": gptran.reason,
+        "control": None if gptran.control is None else gptran.control.id,
+        "confidence": gptran.confidence,
+        "family": [
+            {
+                "target": member.target,
+                "node": None if member.node is None else member.node.id,
+                "metric": None if member.node is None else member.node.metric,
+                "parameters": None if member.node is None else member.node.parameters,
+            }
+            for member in gptran.family
+        ],
     }
 
 
