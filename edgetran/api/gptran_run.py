@@ -213,7 +213,7 @@ class Refinement(ApiModel):
         "make up for them, fisher: squared gradient by a mask, taylor: gradient times activation, "
         "all over calibration data, magnitude: mean squared weight.",
     )
-    calibration_examples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+    calibration_examples: Annotated[int, Field(ge=8, le=1_000_000)] = Field(
         512,
         description="Training examples on which blocks are judged and what is left is refitted.",
     )

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 IMPORTANCES: Final = ("secondOrder", "fisher", "taylor", "magnitude")
 
+LEAST_CALIBRATION: Final = 8
+"""Examples, of which each has a few dozen tokens."""
+
 CALIBRATION_BATCH: Final = 32
 """Examples per backward pass: enough for a CPU, little memory."""
 
@@ -87,9 +90,10 @@ class TaskWorkshop:
             raise GPTranError(
                 f"importance: {self.importance_by!r} given, allowed are {', '.join(IMPORTANCES)}"
             )
-        if self.calibration_examples < 1:
+        if self.calibration_examples < LEAST_CALIBRATION:
             raise GPTranError(
-                f"calibration examples: {self.calibration_examples} given, allowed is 1 or more"
+                f"calibrationExamples: {self.calibration_examples} given, allowed are "
+                f"{LEAST_CALIBRATION} or more: fewer say nothing of a model's blocks"
             )
 
     @property
@@ -118,7 +122,17 @@ class TaskWorkshop:
 
     @cached_property
     def calibration(self) -> list[Batch]:
-        """Training examples drawn by the seed, in batches."""
+        """Training examples drawn by the seed, in batches.
+
+        Raises:
+            GPTranError: the task has too few.
+        """
+        count = len(self.data.split("train"))
+        if count < LEAST_CALIBRATION:
+            raise GPTranError(
+                f"task: {self.data.task.name} has {count} training examples, allowed are "
+                f"{LEAST_CALIBRATION} or more: blocks are judged on them"
+            )
         return self._drawn(0)
 
     @cached_property

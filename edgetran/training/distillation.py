@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -99,12 +100,16 @@ def teacher_signals(
 
 
 def kept_signals(
-    teacher: nn.Module, fingerprint: str, data: EncodedTask, plan: TrainingPlan, folder: Path
+    load: Callable[[], nn.Module],
+    fingerprint: str,
+    data: EncodedTask,
+    plan: TrainingPlan,
+    folder: Path,
 ) -> TeacherSignals:
     """`teacher_signals`, made once in `folder` for every teacher and data set and read thereafter.
 
     Args:
-        teacher: the model.
+        load: gives the teacher, which is asked for only where its signals are not there yet.
         fingerprint: a hash of its weights.
         data: the encoded task.
         plan: says whether states are needed.
@@ -121,7 +126,7 @@ def kept_signals(
     if not (target / _COMPLETE).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with new_folder(target) as made:
-            signals = teacher_signals(teacher, data, states=states, folder=made)
+            signals = teacher_signals(load(), data, states=states, folder=made)
             np.save(made / "logits.npy", signals.logits.numpy())
             np.save(made / "starts.npy", signals.starts)
             for array in signals.states:

@@ -409,10 +409,14 @@ def teacher_of(spec: TrialSpec, data: EncodedTask, device: torch.device) -> Teac
     if spec.teacher is None:
         return None
     _check_fit("teacher", spec.teacher, data)
-    teacher = torch.nn.Module.to(load_model(spec.teacher), device)
+    folder = spec.teacher
+
+    def teacher() -> torch.nn.Module:
+        return torch.nn.Module.to(load_model(folder), device)
+
     if spec.teacher_cache is None:
-        return teacher_signals(teacher, data, states=spec.plan.distillation_hidden_weight > 0)
-    fingerprint = weights_sha256(Path(spec.teacher))
+        return teacher_signals(teacher(), data, states=spec.plan.distillation_hidden_weight > 0)
+    fingerprint = weights_sha256(Path(folder))
     return kept_signals(teacher, fingerprint, data, spec.plan, Path(spec.teacher_cache))
 
 

@@ -164,5 +164,5 @@ def test_magnitude_may_decide_what_is_pruned(home, workshop):
     assert [len(values) for values in importance.heads] == [2, 2]
     with pytest.raises(GPTranError, match="importance"):
         replace(workshop, importance_by="random")
-    with pytest.raises(GPTranError, match="calibration"):
-        replace(workshop, calibration_examples=0)
+    with pytest.raises(GPTranError, match="calibrationExamples: 7 given, allowed are 8"):
+        replace(workshop, calibration_examples=7)

@@ -47,6 +47,10 @@ def same(first, second):
     )
 
 
+def never_loaded():
+    raise AssertionError("the teacher was loaded though what it says is known")
+
+
 def test_states_are_those_of_every_token_of_every_layer(data, architecture):
     teacher = model_of(data, architecture)
     signals = teacher_signals(teacher, data)
@@ -71,15 +75,20 @@ def test_a_teacher_is_asked_once_for_all_its_students(data, architecture, tmp_pa
         return asked(*arguments, **options)
 
     monkeypatch.setattr(distillation, "teacher_signals", counted)
-    first = kept_signals(teacher, "one", data, PLAN, tmp_path / "kept")
-    again = kept_signals(teacher, "one", data, PLAN, tmp_path / "kept")
+    first = kept_signals(lambda: teacher, "one", data, PLAN, tmp_path / "kept")
+    again = kept_signals(lambda: teacher, "one", data, PLAN, tmp_path / "kept")
     assert len(passes) == 1
     assert same(first, again)
     assert same(first, asked(teacher, data))
+    assert same(first, kept_signals(never_loaded, "one", data, PLAN, tmp_path / "kept"))
     assert all(isinstance(states, np.memmap) for states in again.states)
-    kept_signals(teacher, "another", data, PLAN, tmp_path / "kept")
+    kept_signals(lambda: teacher, "another", data, PLAN, tmp_path / "kept")
     logits_alone = kept_signals(
-        teacher, "one", data, replace(PLAN, distillation_hidden_weight=0.0), tmp_path / "kept"
+        lambda: teacher,
+        "one",
+        data,
+        replace(PLAN, distillation_hidden_weight=0.0),
+        tmp_path / "kept",
     )
     assert len(passes) == 3
     assert logits_alone.states == ()
@@ -88,12 +97,12 @@ def test_a_teacher_is_asked_once_for_all_its_students(data, architecture, tmp_pa
 def test_signals_whose_writing_was_cut_short_are_made_again(data, architecture, tmp_path):
     teacher = model_of(data, architecture)
     whole = teacher_signals(teacher, data)
-    kept_signals(teacher, "one", data, PLAN, tmp_path / "kept")
+    kept_signals(lambda: teacher, "one", data, PLAN, tmp_path / "kept")
     (folder,) = (tmp_path / "kept").iterdir()
     (folder / "signals.json").unlink()
     (folder / "layer-0.npy").unlink()
     (folder / "layer-0.npy").write_bytes(b"torn")
-    assert same(kept_signals(teacher, "one", data, PLAN, tmp_path / "kept"), whole)
+    assert same(kept_signals(lambda: teacher, "one", data, PLAN, tmp_path / "kept"), whole)
 
 
 def test_what_is_kept_is_bounded_and_begins_with_the_first_token(data, architecture, monkeypatch):
