@@ -53,8 +53,9 @@ if TYPE_CHECKING:
     from edgetran.models import Checkpoint
 
 
-TEACHER: Final = "teacher"
-"""Folder in GPTran's own of what the given model says of the training texts."""
+TEACHER: Final = ".teacher"
+"""Folder in GPTran's own of what the given model says of the training texts; hidden, because it is
+large, soon made again, and no result."""
 
 FIRST_TRAINING: Final = 4
 """A given model without a classifier is first trained as long as so many children."""
