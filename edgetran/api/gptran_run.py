@@ -63,7 +63,7 @@ class Targets(ApiModel):
     )
     parameters: (
         Annotated[
-            tuple[Annotated[int, Field(ge=1)], ...],
+            tuple[Annotated[int, Field(ge=1, le=10**12)], ...],
             Field(strict=False, min_length=1, max_length=16),
         ]
         | None

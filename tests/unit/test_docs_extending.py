@@ -151,12 +151,13 @@ def test_a_measure_is_six_edits_and_everything_shows_it(tree: Path) -> None:
 
         # The operator's metrics, and the workers'.
         from edgetran_operator.kube.cache import Key
-        from edgetran_operator.metrics import _BEST
+        from edgetran_operator.metrics.collector import _BEST
         from edgetran_operator.metrics.runs import run_metrics
         from edgetran_workers.metrics import _MEASURES
 
         front = [{"id": 1, "device": "pi", "meanPowerW": {"value": 3.5}}]
-        entry = SimpleNamespace(status={"paretoFront": front, "costs": costs}, spec="{}")
+        status = {"paretoFront": front, "costs": costs}
+        entry = SimpleNamespace(status=status, spec='{"device": {"name": "pi"}}')
         key = Key("ProfilingJob", "ns", "x")
         found = {each.name: each.samples for each in run_metrics([(key, entry)], {})}
         assert [s.value for s in found["edgetran_pareto_mean_power_watts"]] == [3.5]

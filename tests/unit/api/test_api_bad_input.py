@@ -507,6 +507,7 @@ CASES = [
     (RUN, ["spec", "stages"], [], "spec.stages", "an empty list was given"),
     (RUN, ["spec", "importance"], "l2", "spec.importance", "one of secondOrder, fisher"),
     (RUN, ["spec", "searchRef"], {"name": "x", "kind": "y"}, "spec.searchRef.kind", "name"),
+    (RUN, ["spec", "confidence"], 1, "spec.confidence", "a number from 0 and below 1"),
     (RUN, ["spec", "searchRef"], "cds", "spec.searchRef", "allowed is a mapping with name"),
     (RUN, ["spec", "minimumSizes"], {"heads": 1}, "spec.minimumSizes.heads", "feedForward"),
     (
