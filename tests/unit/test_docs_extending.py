@@ -156,10 +156,12 @@ def test_a_measure_is_six_edits_and_everything_shows_it(tree: Path) -> None:
         from edgetran_workers.metrics import _MEASURES
 
         front = [{"id": 1, "device": "pi", "meanPowerW": {"value": 3.5}}]
-        status = {"paretoFront": front, "costs": costs}
-        entry = SimpleNamespace(status=status, spec='{"device": {"name": "pi"}}')
-        key = Key("ProfilingJob", "ns", "x")
-        found = {each.name: each.samples for each in run_metrics([(key, entry)], {})}
+        resources = [
+            (Key("ProfilingJob", "ns", "x"), SimpleNamespace(status={"costs": costs}, spec="{}")),
+            (Key("CoDesignSearch", "ns", "x"), SimpleNamespace(
+                status={"paretoFront": front}, spec='{"devices": [{"name": "pi"}]}')),
+        ]
+        found = {each.name: each.samples for each in run_metrics(resources, {})}
         assert [s.value for s in found["edgetran_pareto_mean_power_watts"]] == [3.5]
         assert [s.value for s in found["edgetran_profiling_median_mean_power_watts"]] == [3.25]
         assert _BEST["meanPowerW"][0] == "edgetran_search_best_mean_power_watts"
