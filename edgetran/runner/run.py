@@ -146,7 +146,7 @@ class _ChainRun:
                         gptran = self._refine(self.chain.refinement, task, devices, pool, finalist)
                 winner = self._refined(finalist, gptran)
                 with self._phase("baseline"):
-                    baseline = self._baseline(task, winner, pool) or self._control(winner, gptran)
+                    baseline = self._baseline(task, winner, pool) or self._control(finalist, gptran)
         with self._phase("conclusion"):
             return conclude(
                 self.chain,
@@ -421,18 +421,11 @@ class _ChainRun:
             history=root.history.with_nodes(gptran.steps, self.folder.gptran),
         )
 
-    def _control(self, winner: Finalist, gptran: GPTranResult | None) -> Finalist | None:
-        """The given model trained as long as the winner, which a model of the user's is up to."""
-        if gptran is None or gptran.control is None or self.chain.setting is not None:
+    def _control(self, root: Finalist | None, gptran: GPTranResult | None) -> Finalist | None:
+        """What a refined model of the user's is up to; a search has its baseline."""
+        if root is None or gptran is None or self.chain.setting is not None:
             return None
-        control = gptran.control
-        checkpoint = self.folder.gptran / (control.checkpoint or "")
-        return Finalist(
-            title="Control (given model, trained as long)",
-            device=winner.device,
-            checkpoint=checkpoint,
-            history=TrainingHistory().with_nodes([control], self.folder.gptran),
-        )
+        return control_of(root, gptran, self.folder.gptran)
 
     def _baseline(self, task: TaskSetting, winner: Finalist, pool: TrialPool) -> Finalist | None:
         """Train the baseline as long as the winner and all its ancestors were trained."""
@@ -498,6 +491,25 @@ def _problems(resource: api.Resource, path: str) -> Iterator[None]:
     except TaskError as error:
         problem = api.SpecProblem(resource.source, resource.label, path, str(error))
         raise api.SpecError([problem]) from None
+
+
+def control_of(root: Finalist, gptran: GPTranResult, folder: Path) -> Finalist | None:
+    """The refined model trained as long as the winner without any change; None for no control.
+
+    Args:
+        root: the model that was refined, from whose training both go on.
+        gptran: what became of it.
+        folder: of GPTran's tree.
+    """
+    control = gptran.control
+    if control is None or control.checkpoint is None:
+        return None
+    return Finalist(
+        title="Control (given model, trained as long)",
+        device=root.device,
+        checkpoint=folder / control.checkpoint,
+        history=root.history.with_nodes([control], folder),
+    )
 
 
 def first_training(plan: TrainingPlan) -> TrainingPlan:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from edgetran.api import GPTranRunSpec, SpecError
 from edgetran.api.bundle import load_text
-from edgetran.gptran import Targets
+from edgetran.devices import HardwareFigures
+from edgetran.gptran import GPTranResult, Node, Targets
 from edgetran.runner import translate
-from edgetran.runner.run import FIRST_RATE, FIRST_TRAINING, first_training
+from edgetran.runner.finalist import Finalist
+from edgetran.runner.run import FIRST_RATE, FIRST_TRAINING, control_of, first_training
+from edgetran.runner.training_history import TrainingHistory
+from edgetran.space import Architecture
 from edgetran.training import TrainingPlan
 
 SEARCH = {"searchRef": {"name": "tickets"}}
@@ -61,6 +69,28 @@ def test_a_plan_repeated_has_so_many_times_the_budget():
     assert TrainingPlan().repeated(2).epochs == 6
     assert TrainingPlan(steps=7).repeated(3).steps == 21
     assert TrainingPlan(steps=7).repeated(1) == TrainingPlan(steps=7)
+
+
+def test_the_control_counts_what_the_given_model_was_trained_before_as_the_winner_does(tmp_path):
+    architecture = Architecture.homogeneous(
+        num_layers=1, hidden_size=32, num_heads=2, feed_forward=[32]
+    )
+    hardware = HardwareFigures.infeasible("simulated", "none is needed")
+    base = Node("root", None, 0, "root", architecture, "", "trained", 10, hardware)
+    nodes = []
+    for name, stage, parent in (("1.1", "schedule", "root"), ("control.1", "control", "root")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trial.json").write_text(json.dumps({"outcome": {"steps": 8}}))
+        node = replace(base, id=name, parent=parent, stage=stage, checkpoint=name, seconds=2.0)
+        nodes.append(node)
+    winner, control = nodes
+    root = Finalist("Given model", "pi", Path("m"), TrainingHistory(5.0, 32, ("tuned",)))
+    result = GPTranResult(winner, base, (base, winner), Path("w"), {}, 0.0, "", control)
+    found = control_of(root, result, tmp_path)
+    won = root.history.with_nodes(result.steps, tmp_path)
+    assert (found.history.steps, found.history.seconds) == (won.steps, won.seconds) == (40, 7.0)
+    assert (found.device, found.checkpoint) == ("pi", tmp_path / "control.1")
+    assert control_of(root, replace(result, control=None), tmp_path) is None
 
 
 REFUSED = {
