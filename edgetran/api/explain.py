@@ -145,6 +145,8 @@ def _range(metadata: tuple[Any, ...]) -> str:
     bounds = {name: _number(bound) for name, bound in _bounds(metadata).items()}
     low = f" from {bounds['ge']}" if "ge" in bounds else ""
     low = f" above {bounds['gt']}" if "gt" in bounds else low
+    if "lt" in bounds:
+        return f"{low} and below {bounds['lt']}" if low else f" below {bounds['lt']}"
     if "le" not in bounds:
         return low + (" up" if "ge" in bounds else "")
     if "gt" in bounds:

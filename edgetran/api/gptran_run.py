@@ -23,7 +23,7 @@ from edgetran.api.common import (
 from edgetran.api.device import SearchDevice
 from edgetran.api.export import ExportTarget
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, distinct, exactly_one, listed
+from edgetran.api.rules import Path, Rule, at_least_one, distinct, exactly_one, listed
 from edgetran.api.scalars import LIST_SET, FilePath, Seed
 from edgetran.api.task import TaskSource, Training
 
@@ -36,6 +36,53 @@ Stage = Literal[
     "pruneLayers",
     "pruneHiddenSize",
 ]
+RunningStage = Literal[
+    "schedule",
+    "growHeads",
+    "growFeedForwards",
+    "growLayers",
+    "pruneHeads",
+    "pruneFeedForwards",
+    "pruneLayers",
+    "pruneHiddenSize",
+]
+"""A stage of a cycle, or the schedule of big cuts before the first."""
+
+
+Factor = Annotated[float, Field(gt=1, le=1000)]
+
+
+class Targets(ApiModel):
+    """How small or fast models are to become; each value gives one model of a family."""
+
+    speedup: Annotated[tuple[Factor, ...], Field(strict=False, min_length=1, max_length=16)] | (
+        None
+    ) = Field(
+        None,
+        description="How many times faster than the given model, by the device's prediction.",
+        json_schema_extra=LIST_SET,
+    )
+    parameters: (
+        Annotated[
+            tuple[Annotated[int, Field(ge=1, le=10**12)], ...],
+            Field(strict=False, min_length=1, max_length=16),
+        ]
+        | None
+    ) = Field(None, description="Numbers of parameters at most.", json_schema_extra=LIST_SET)
+    encoder_reduction: (
+        Annotated[tuple[Factor, ...], Field(strict=False, min_length=1, max_length=16)] | None
+    ) = Field(
+        None,
+        description="How many times fewer parameters in the encoder's layers.",
+        json_schema_extra=LIST_SET,
+    )
+
+    RULES = (
+        distinct("speedup"),
+        distinct("parameters"),
+        distinct("encoder_reduction"),
+        at_least_one("speedup", "parameters", "encoder_reduction"),
+    )
 
 
 class StepSizesSpec(ApiModel):
@@ -86,13 +133,18 @@ class MinimumSizes(ApiModel):
 
 
 class Distillation(ApiModel):
-    """Children also learn from the outputs of the model that is refined."""
+    """Children also learn from the outputs of the model that is refined, as the control does."""
 
+    teacher: Literal["model", "none"] = Field(
+        "model", description="The model that is refined, or none for the labels alone."
+    )
     weight: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="Weight of that model's logits in the loss: 0 (none) to 1 (alone)."
     )
     hidden_weight: Annotated[float, Field(ge=0, le=1000)] = Field(
-        0.0, description="Weight of the distance to its last hidden state."
+        0.1,
+        description="Weight of the squared distance to its layers' states, as a share of their "
+        "variance.",
     )
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
         2.0, description="Temperature that softens both distributions."
@@ -116,8 +168,16 @@ class Distillation(ApiModel):
 class Refinement(ApiModel):
     """How a model is grown and pruned."""
 
-    cycles: Annotated[int, Field(ge=1, le=1000)] = Field(
-        1, description="How often the stages are gone through."
+    targets: Targets | None = Field(
+        None,
+        description="What big cuts over the whole model solve for before the cycles; the budgets, "
+        "where the model breaks them, if omitted.",
+    )
+    steps_per_target: Annotated[int, Field(ge=1, le=4)] = Field(
+        1, description="Big cuts to each target, with a training after each."
+    )
+    cycles: Annotated[int, Field(ge=0, le=1000)] = Field(
+        1, description="How often the stages are gone through; 0 leaves it at the big cuts."
     )
     stages: Annotated[tuple[Stage, ...], Field(strict=False, min_length=1, max_length=32)] = Field(
         ("growHeads", "growFeedForwards", "pruneHeads", "pruneFeedForwards"),
@@ -137,18 +197,26 @@ class Refinement(ApiModel):
     )
     tolerance: Annotated[float, Field(ge=0, le=1)] = Field(
         0.01,
-        description="Loss of quality, in units of the selection, that pruning may cost in all.",
+        description="Loss of quality, in units of the selection, that the cycles' pruning may cost "
+        "in all.",
+    )
+    confidence: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.8,
+        description="How sure a paired test on the validation examples must be that growing helped "
+        "before it is accepted.",
     )
     cost_weight: Annotated[float, Field(ge=0, le=10)] = Field(
         0.02, description="Quality that halving the cost is worth, in units of the selection."
     )
-    importance: Literal["taylor", "magnitude"] = Field(
-        "taylor",
-        description="How blocks are judged for pruning; taylor: gradient times activation over "
-        "calibration data, magnitude: mean squared weight.",
+    importance: Literal["secondOrder", "fisher", "taylor", "magnitude"] = Field(
+        "secondOrder",
+        description="How blocks are judged for pruning; secondOrder: loss when the other weights "
+        "make up for them, fisher: squared gradient by a mask, taylor: gradient times activation, "
+        "all over calibration data, magnitude: mean squared weight.",
     )
-    calibration_examples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        128, description="Training examples that taylor looks at."
+    calibration_examples: Annotated[int, Field(ge=8, le=1_000_000)] = Field(
+        512,
+        description="Training examples on which blocks are judged and what is left is refitted.",
     )
     step_sizes: StepSizesSpec = Field(
         StepSizesSpec(), description="How far one step grows or prunes."
@@ -162,8 +230,8 @@ class Refinement(ApiModel):
     training: Training = Field(
         Training(learning_rate=2e-4), description="How each child is trained."
     )
-    distillation: Distillation | None = Field(
-        None, description="Learn from the given model too; not where omitted."
+    distillation: Distillation = Field(
+        Distillation(), description="How children learn from the model that is refined."
     )
 
 
@@ -190,6 +258,11 @@ class GPTranRunSpec(Refinement, CommonSpec):
         None, description="The CoDesignSearch whose winner is refined, on its task and device."
     )
     model: FilePath | None = Field(None, description="Folder of the transformers model to refine.")
+    fine_tune_first: bool = Field(
+        True,
+        description="Whether a model without a classifier for the task is trained on it first, for "
+        "model only.",
+    )
     task: TaskSource | None = Field(None, description="The task, for model only.")
     device: SearchDevice | None = Field(None, description="The device, for model only.")
     workload: WorkloadSpec | None = Field(
@@ -226,7 +299,9 @@ class GPTranRunStatus(CommonStatus):
     """How far growing and pruning is."""
 
     cycle: Annotated[int, Field(ge=0)] = Field(0, description="Cycle that runs, from 1.")
-    stage: Stage | None = Field(None, description="Stage that runs.")
+    stage: RunningStage | None = Field(
+        None, description="Stage that runs; schedule: big cuts to targets and budgets."
+    )
     nodes: Annotated[int, Field(ge=0)] = Field(0, description="Models in the tree.")
     trained: Annotated[int, Field(ge=0)] = Field(0, description="Models trained.")
     failed: Annotated[int, Field(ge=0)] = Field(0, description="Models whose training failed.")

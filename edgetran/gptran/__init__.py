@@ -3,9 +3,10 @@
 from edgetran.gptran.blocks import GPTranError, Importance, Removal
 from edgetran.gptran.drawing import draw_tree
 from edgetran.gptran.judge import Judge
-from edgetran.gptran.loop import BudgetError, GPTranResult, run_gptran
+from edgetran.gptran.loop import FamilyMember, GPTranResult, run_gptran
+from edgetran.gptran.milestones import BudgetError
 from edgetran.gptran.model_trainer import Evaluation, ModelTrainer
-from edgetran.gptran.plan import GPTranPlan
+from edgetran.gptran.plan import GPTranPlan, Targets
 from edgetran.gptran.steps import GROW_STAGES, PRUNE_STAGES, STAGES, Step, StepSizes
 from edgetran.gptran.task_trainer import TaskTrainer
 from edgetran.gptran.tree import Node, Round, Tree, read_tree
@@ -16,6 +17,7 @@ __all__ = [
     "STAGES",
     "BudgetError",
     "Evaluation",
+    "FamilyMember",
     "GPTranError",
     "GPTranPlan",
     "GPTranResult",
@@ -27,6 +29,7 @@ __all__ = [
     "Round",
     "Step",
     "StepSizes",
+    "Targets",
     "TaskTrainer",
     "Tree",
     "draw_tree",

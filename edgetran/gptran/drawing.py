@@ -42,8 +42,10 @@ def _line(node: Node, tree: Tree, best: str | None, path: Collection[str]) -> Te
     text = Text(" · ".join(words), style=style)
     if node.id == best:
         text.append("  ← best", style="bold green")
-    elif any(node.id == each.accepted for each in tree.rounds.values()):
-        text.append("  accepted", style="green")
+    elif accepted := [each for each in tree.rounds.values() if node.id == each.accepted]:
+        sure = accepted[0].confidence
+        how = "" if sure is None else f", {sure:.0%} sure that it is better"
+        text.append(f"  accepted{how}", style="green")
     if node.state != "trained" or not node.within_budgets:
         state = "over budget" if node.state == "trained" else node.state
         text.append(

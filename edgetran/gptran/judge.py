@@ -11,13 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from edgetran.api.measures import HARDWARE
 from edgetran.devices import HardwareFigures
+from edgetran.gptran.milestones import effective_budgets
+from edgetran.gptran.paired import confidence
 from edgetran.gptran.plan import GPTranPlan
 from edgetran.gptran.steps import GROW_STAGES
-from edgetran.gptran.tree import ROOT_ID, Node, Tree
-from edgetran.search import Measures
+from edgetran.gptran.tree import CONTROL, ROOT_ID, SCHEDULE, Node, Tree
+from edgetran.search import Constraints, Measures
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Judge:
 
     plan: GPTranPlan
     root: Node
+
+    @cached_property
+    def budgets(self) -> Constraints:
+        """What the result must keep: the budgets, and the most demanding targets."""
+        return effective_budgets(self.plan, self.root)
 
     def quality(self, node: Node) -> float:
         """What training achieved, larger is better; -inf for a node that is not trained."""
@@ -56,25 +64,33 @@ class Judge:
         """
         if not measures.hardware.feasible:
             return math.inf, measures.hardware.infeasible_reason
-        budgets = self.plan.budgets
+        budgets = self.budgets
         return budgets.excess(measures), "; ".join(budgets.violations(measures)) or None
 
-    def accepts(self, child: Node, parent: Node) -> bool:
+    def accepts(self, child: Node, parent: Node, base: Node) -> bool:
         """Whether a trained child may go on.
 
-        Growth must gain quality; pruning must save cost and lose at most the tolerance.
+        A big cut does what was asked for. Growth must gain quality, and where the examples are
+        known, a paired test must be as sure of it as the plan says: the best of a few children
+        that differ by chance alone always seems to gain. Pruning must save cost, and lose at
+        most the tolerance against its parent and in all, that is against `base`, the root or the
+        big cut from which the cycles began.
         """
+        if child.stage == SCHEDULE:
+            return True
         gain = self.quality(child) - self.quality(parent)
         if child.stage in GROW_STAGES:
-            return gain > 0
+            sure = confidence(child.outcomes, parent.outcomes)
+            return gain > 0 and (sure is None or sure >= self.plan.confidence)
         saves = self.cost(child.parameters, child.hardware) < self.cost(
             parent.parameters, parent.hardware
         )
-        return saves and gain >= -self.plan.tolerance
+        in_all = self.quality(child) - self.quality(base)
+        return saves and min(gain, in_all) >= -self.plan.tolerance
 
-    def choose(self, children: Sequence[Node], parent: Node) -> Node | None:
+    def choose(self, children: Sequence[Node], parent: Node, base: Node) -> Node | None:
         """The accepted child with the best score, the earliest of equals; None when none is."""
-        accepted = [child for child in children if self.accepts(child, parent)]
+        accepted = [child for child in children if self.accepts(child, parent, base)]
         return max(accepted, key=self.score, default=None)
 
     def open_nodes(self, tree: Tree, stage: str) -> list[Node]:
@@ -92,6 +108,7 @@ class Judge:
             node
             for node in tree.nodes.values()
             if node.state == "trained"
+            and node.stage != CONTROL
             and (node.id == ROOT_ID or node.id in accepted or self.quality(node) >= floor)
         ]
         nodes.sort(key=lambda node: (tried.count(node.id), -self.score(node)))
@@ -105,12 +122,13 @@ class Judge:
     def best_of(self, nodes: Iterable[Node]) -> Node:
         """The best score among those within the budgets and near the root's quality.
 
-        Near is at most the tolerance below it. The root itself may win. Where no node keeps the
-        budgets, the one that breaks them least wins.
+        Near is at most the tolerance below it. The root itself may win, the control never does:
+        it is what the result is compared with. Where no node keeps the budgets, the one that
+        breaks them least wins.
         """
         floor = self.quality(self.root) - self.plan.tolerance
         return max(
-            (node for node in nodes if node.state == "trained"),
+            (node for node in nodes if node.state == "trained" and node.stage != CONTROL),
             key=lambda node: (
                 -self.excess(node.measures)[0],
                 self.quality(node) >= floor,

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgetran.gptran.blocks import Importance
+from edgetran.gptran.cuts import Cuts
+from edgetran.gptran.paired import Outcomes
 from edgetran.gptran.steps import Step
 from edgetran.space import Architecture
 
@@ -23,11 +25,13 @@ class Evaluation:
         metric: the task's selection metric, larger is better.
         loss: mean loss per example.
         seconds: time that training and evaluation took, s.
+        outcomes: how it does on each example; None where that is not known.
     """
 
     metric: float
     loss: float | None
     seconds: float
+    outcomes: Outcomes | None = None
 
 
 class ModelTrainer(Protocol):
@@ -53,8 +57,15 @@ class ModelTrainer(Protocol):
     def importance(self, checkpoint: Path) -> Importance:
         """How much each block of a saved model matters."""
 
+    def cuts(self, checkpoint: Path) -> Sequence[Cuts]:
+        """Orders in which a saved model's blocks may go in a big cut, each worth a try."""
+
     def with_measured_gains(self, checkpoint: Path, steps: Sequence[Step]) -> list[Step]:
-        """The growth steps with their expected gain measured on the saved model."""
+        """The steps with their expected gain measured on the saved model, without training.
+
+        Growth's is measured by the gradient of what is new; pruning's by the loss of what is
+        left, once it is cut out.
+        """
 
     def start(self, step: Step, parent: Path, folder: Path, seed: int) -> float:
         """Save a child's starting weights, made from its parent's, in `folder`.
@@ -63,8 +74,13 @@ class ModelTrainer(Protocol):
             The transfer ratio: the share of the child's parameters that the parent gave.
         """
 
-    def trial(self, architecture: Architecture, start: Path, folder: Path, seed: int) -> TrialSpec:
-        """The training of a child from the weights in `start`, to be saved in `folder`."""
+    def trial(
+        self, architecture: Architecture, start: Path, folder: Path, seed: int, trainings: int = 1
+    ) -> TrialSpec:
+        """The training of a child from the weights in `start`, to be saved in `folder`.
+
+        It is as long as so many `trainings` of children.
+        """
 
     def judge(self, outcome: TrialOutcome) -> Evaluation:
         """The quality of a child whose training has ended well."""

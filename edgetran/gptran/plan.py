@@ -1,4 +1,4 @@
-"""What a GPTran run is asked to do: cycles, stages, budgets, and how children are judged."""
+"""What a GPTran run is asked to do: targets, cycles, stages, budgets, how children are judged."""
 
 from __future__ import annotations
 
@@ -12,19 +12,53 @@ from edgetran.search import Constraints
 
 SELECTIONS: Final = ("metric", "loss")
 
+MOST_STEPS: Final = 4
+"""Big steps to one target: the field's schedules have no more."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """How small or fast models are to become; every entry gives one model of a family.
+
+    Attributes:
+        speedup: how many times faster than the given model, by the device's prediction.
+        parameters: numbers of parameters at most.
+        encoder_reduction: how many times fewer parameters in the layers.
+    """
+
+    speedup: tuple[float, ...] = ()
+    parameters: tuple[int, ...] = ()
+    encoder_reduction: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("speedup", "encoder_reduction"):
+            for value in getattr(self, name):
+                if value <= 1:
+                    raise GPTranError(f"targets.{name}: {value} given, allowed is more than 1")
+        for count in self.parameters:
+            if count < 1:
+                raise GPTranError(f"targets.parameters: {count} given, allowed is 1 or more")
+
+    def __bool__(self) -> bool:
+        return bool(self.speedup or self.parameters or self.encoder_reduction)
+
 
 @dataclass(frozen=True)
 class GPTranPlan:
     """A run of GPTran.
 
     Attributes:
+        targets: what pruning solves for before any cycle. Without targets it solves for the
+            budgets, where the given model breaks them.
+        steps_per_target: big steps to each target, with a training after each.
         stages: the stages of one cycle, in order, from `STAGES`.
-        cycles: how often the stages are gone through.
+        cycles: how often the stages are gone through; 0 leaves it at the targets.
         samples_per_stage: children trained in one stage.
         budgets: bounds that children must keep.
         selection: what decides: the task's "metric", or the held-out "loss".
-        tolerance: loss of quality, in units of the selection, that pruning may cost, and that the
-            result may lie below the root.
+        tolerance: loss of quality, in units of the selection, that the cycles' pruning may cost
+            in all, and that the result may lie below the root.
+        confidence: how sure a paired test on the validation examples must be that growing helped.
         cost_weight: quality that halving the cost is worth, in units of the selection. 0.02:
             two points of accuracy.
         patience: rounds in a row without an accepted child after which the run stops.
@@ -33,11 +67,14 @@ class GPTranPlan:
     """
 
     stages: tuple[str, ...] = ("growHeads", "growFeedForwards", "pruneHeads", "pruneFeedForwards")
+    targets: Targets = field(default_factory=Targets)
+    steps_per_target: int = 1
     cycles: int = 1
     samples_per_stage: int = 5
     budgets: Constraints = field(default_factory=Constraints)
     selection: str = "metric"
     tolerance: float = 0.01
+    confidence: float = 0.8
     cost_weight: float = 0.02
     patience: int = 5
     sizes: StepSizes = field(default_factory=StepSizes)
@@ -50,7 +87,17 @@ class GPTranPlan:
                 f"stages: {unknown[0] if unknown else 'none'} given, allowed are "
                 f"{', '.join(STAGES)}"
             )
-        for name in ("cycles", "samples_per_stage", "patience"):
+        if self.cycles < 0:
+            raise GPTranError(f"cycles: {self.cycles} given, allowed is 0 or more")
+        if not 1 <= self.steps_per_target <= MOST_STEPS:
+            raise GPTranError(
+                f"steps_per_target: {self.steps_per_target} given, allowed are 1 to {MOST_STEPS}"
+            )
+        if not 0 <= self.confidence < 1:
+            raise GPTranError(
+                f"confidence: {self.confidence} given, allowed is 0 or more, less than 1"
+            )
+        for name in ("samples_per_stage", "patience"):
             if getattr(self, name) < 1:
                 raise GPTranError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
         for name in ("tolerance", "cost_weight", "seed"):

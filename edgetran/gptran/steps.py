@@ -126,16 +126,24 @@ class Step:
 
 
 def step_values(
-    steps: Sequence[Step], costs: NDArray[np.float64], parent_cost: float
+    steps: Sequence[Step],
+    costs: NDArray[np.float64],
+    parent_cost: float,
+    *,
+    negligible: float = 0.0,
 ) -> NDArray[np.float64]:
     """Worth of each step on a log scale, larger is better.
 
-    Of growth, log(gain / cost); of pruning, log(cost saved / importance lost).
+    Of growth, log(gain / cost); of pruning, log(cost saved / (importance lost + negligible)).
+    Losses grow faster than what they save, so without what is negligible the smallest cut would
+    always be worth the most.
 
     Args:
         steps: steps of one stage.
         costs: cost of each step's architecture, shape (len(steps),), in any one unit.
         parent_cost: cost of the architecture that they change, in the same unit.
+        negligible: share of the most that any of the steps loses (or of 1 where that is less) that
+            may be lost without a thought.
 
     Returns:
         Shape (len(steps),). A pruning step that saves nothing is worth -inf.
@@ -145,9 +153,10 @@ def step_values(
     grows = np.array([step.stage in GROW_STAGES for step in steps])
     smallest = 1e-3 * parent_cost  # growth that looks free is not infinitely good
     tiny = 1e-9 * max(float(np.abs(gains).max(initial=0.0)), 1e-12)
+    free = negligible * min(1.0, max(0.0, float(np.max(-gains, initial=0.0))))
     with np.errstate(divide="ignore"):
         grown = np.log(np.maximum(gains, tiny)) - np.log(np.maximum(changes, smallest))
-        pruned = np.log(np.maximum(-changes, 0.0)) - np.log(np.maximum(-gains, tiny))
+        pruned = np.log(np.maximum(-changes, 0.0)) - np.log(np.maximum(-gains, tiny) + free)
     return np.where(grows, grown, pruned)
 
 

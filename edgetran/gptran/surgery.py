@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -16,7 +17,9 @@ from edgetran.models import (
     prune,
     transfer_weights,
 )
+from edgetran.models.correction import Source, correct
 from edgetran.space import Architecture
+from edgetran.training.encoding import Batch
 
 
 def grow(
@@ -35,11 +38,15 @@ def grow(
 
 
 def cut(
-    parent: FlexiBertForSequenceClassification, removal: Removal, seed: int
+    parent: FlexiBertForSequenceClassification,
+    removal: Removal,
+    seed: int,
+    calibration: Sequence[Batch] = (),
 ) -> tuple[FlexiBertForSequenceClassification, float]:
     """A smaller model without some of its parent's blocks, and its transfer ratio.
 
-    It computes what the parent computes with the blocks masked (`edgetran.models.prune`). Where no
+    It computes what the parent computes with the blocks masked (`edgetran.models.prune`), and after
+    that its weights are refitted on the calibration examples (`edgetran.models.correct`). Where no
     such model exists, as between layers of different hidden sizes, the weights are those of an
     ordinary transfer.
 
@@ -47,6 +54,7 @@ def cut(
         parent: the trained model; left as it is.
         removal: what to cut out.
         seed: of weights that the parent cannot give.
+        calibration: examples to refit the weights on; none leaves them as they were cut.
 
     Raises:
         GPTranError: the removal breaks a floor or names what is not there.
@@ -54,11 +62,16 @@ def cut(
     before = parent.config.to_architecture()
     after = removal.apply(before)
     try:
-        child = prune(parent, _kept(before, removal))
-    except PruneError:
+        keep = _kept(before, removal)
+        child = prune(parent, keep)
+    except PruneError:  # `after` may still be an architecture, whose weights have no such map
         child = _empty_child(parent, after, seed)
         return child, transfer_weights(parent, child, seed=seed).ratio
     child.train(False)
+    if calibration:
+        sources = [Source(layer, keep.kept_hidden[layer]) for layer in keep.kept_layers]
+        device = parent.device
+        correct(child, parent, sources, (batch.inputs(device) for batch in calibration))
     return cast(FlexiBertForSequenceClassification, child), 1.0
 
 

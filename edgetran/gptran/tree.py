@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.gptran.blocks import GPTranError
+from edgetran.gptran.paired import Outcomes
 from edgetran.gptran.steps import Step
 from edgetran.records import JsonLog, read_records
 from edgetran.search import Measures
@@ -28,6 +29,13 @@ from edgetran.space import Architecture
 
 SCHEMA_VERSION: Final = 1
 ROOT_ID: Final = "root"
+CONTROL: Final = "control"
+"""Stage of the root trained on without any change, and the beginning of its ids: the number after
+it says as long as how many children."""
+
+SCHEDULE: Final = "schedule"
+"""Stage of the big cuts to targets and budgets."""
+
 STATES: Final = ("trained", "dropped", "failed")
 
 
@@ -36,10 +44,10 @@ class Node:
     """One model of the tree.
 
     Attributes:
-        id: "root", or ROUND.INDEX such as "3.1".
+        id: "root", ROUND.INDEX such as "3.1", or "control.2".
         parent: id of the node that it was made from; None for the root.
-        cycle: cycle in which it was made, from 1; 0 for the root.
-        stage: stage in which it was made; "root" for the root.
+        cycle: cycle in which it was made, from 1; 0 for those before the cycles and the control.
+        stage: stage in which it was made, "root", "schedule" or "control".
         architecture: its architecture.
         change: what was changed, in words.
         state: "trained"; "dropped" before training, being over budget; or "failed".
@@ -52,6 +60,7 @@ class Node:
         transfer_ratio: share of its starting weights that come from the parent.
         checkpoint: folder of its weights, relative to the tree's folder where it lies below it.
         seconds: time that its training and evaluation took, s.
+        outcomes: how it does on each validation example; None where that is not known.
     """
 
     id: str
@@ -70,6 +79,7 @@ class Node:
     transfer_ratio: float | None = None
     checkpoint: str | None = None
     seconds: float | None = None
+    outcomes: Outcomes | None = None
 
     @property
     def graph_hash(self) -> str:
@@ -104,12 +114,15 @@ class Node:
             "transfer_ratio": self.transfer_ratio,
             "checkpoint": self.checkpoint,
             "seconds": self.seconds,
+            "outcomes": None if self.outcomes is None else self.outcomes.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Node:
         """The inverse of `to_dict`; the graph hash is computed again, never believed."""
-        values = {key: data[key] for key in cls.__dataclass_fields__}
+        values = {key: data[key] for key in cls.__dataclass_fields__ if key != "outcomes"}
+        outcomes = data.get("outcomes")
+        values["outcomes"] = None if outcomes is None else Outcomes.from_dict(outcomes)
         values["architecture"] = Architecture.from_model_dict(data["architecture"])
         values["hardware"] = HardwareFigures.from_dict(data["hardware"])
         return cls(**values)
@@ -128,6 +141,8 @@ class Round:
         accepted: id of the child that goes on; None where none does.
         ended: whether the choice has been made.
         reason: why it ended so.
+        confidence: how sure a paired test is that the accepted child is better than its parent;
+            None where none was accepted or it is not known.
     """
 
     number: int
@@ -138,6 +153,7 @@ class Round:
     accepted: str | None = None
     ended: bool = False
     reason: str | None = None
+    confidence: float | None = None
 
 
 class Tree:
@@ -163,6 +179,12 @@ class Tree:
             _check_plan(path, records[0], plan)
         for record in records[1:]:
             self._take(record)
+
+    @property
+    def control(self) -> Node | None:
+        """The root trained on for longest without any change; None where that is not done yet."""
+        trained = [node for node in self.nodes.values() if node.stage == CONTROL]
+        return max(trained, key=lambda node: int(node.id.split(".")[1]), default=None)
 
     @property
     def root(self) -> Node | None:
@@ -206,9 +228,19 @@ class Tree:
         )
         return self.rounds[begun.number]
 
-    def end_round(self, number: int, accepted: str | None, reason: str) -> None:
-        """Record which child of a round goes on, or that none does, and why."""
-        self._write({"type": "choice", "round": number, "accepted": accepted, "reason": reason})
+    def end_round(
+        self, number: int, accepted: str | None, reason: str, confidence: float | None = None
+    ) -> None:
+        """Record which child of a round goes on, or that none does, why, and how sure that is."""
+        self._write(
+            {
+                "type": "choice",
+                "round": number,
+                "accepted": accepted,
+                "reason": reason,
+                "confidence": confidence,
+            }
+        )
 
     def _write(self, record: dict[str, Any]) -> None:
         self._log.append(record)
@@ -236,6 +268,7 @@ class Tree:
             accepted=record["accepted"],
             ended=True,
             reason=record["reason"],
+            confidence=record.get("confidence"),
         )
 
 

@@ -338,8 +338,8 @@ def node_rows(run: RunRecords) -> list[NodeRow]:
     while waiting:
         node, depth = waiting.pop()
         taken = node.id in accepted
-        if node.parent is None:
-            outcome = "root"
+        if node.parent is None or (node.stage == "control" and node.state == "trained"):
+            outcome = node.stage
         elif node.state != "trained":
             outcome = node.state
         else:

@@ -84,7 +84,7 @@ def conclude(
         if before is not None and before != winner:
             by_key["searchBest"] = before
         if baseline is not None:
-            by_key["baseline"] = replace(baseline, title="Baseline (BERT-shaped)")
+            by_key["baseline"] = baseline
         progress.start(STAGE, total=len(by_key) + 2)
         finals = Finals(chain, folder, progress, task, profiles, measured_here)
         result |= finals.rows(by_key)
@@ -174,6 +174,17 @@ def _gptran_part(gptran: GPTranResult) -> dict[str, Any]:
         "reductions": dict(gptran.reductions),
         "metricGain": gptran.metric_gain,
         "reason": gptran.reason,
+        "control": None if gptran.control is None else gptran.control.id,
+        "confidence": gptran.confidence,
+        "family": [
+            {
+                "target": member.target,
+                "node": None if member.node is None else member.node.id,
+                "metric": None if member.node is None else member.node.metric,
+                "parameters": None if member.node is None else member.node.parameters,
+            }
+            for member in gptran.family
+        ],
     }
 
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from edgetran.space import HEAD_TYPES, Architecture, DesignSpace
+import numpy as np
+
+from edgetran.space import HEAD_TYPES, Architecture
 from edgetran.training import EncodedTask, TaskError, load_model, save_model
 from edgetran.training.content import hashes, model_files
 
 if TYPE_CHECKING:
     from edgetran.models import Checkpoint, FlexiBertForSequenceClassification
+
+
+RELATIVES: Final = 24
+"""Architectures that are measured for a given model: as many as a quick profile has."""
+
+LEAST_WIDTH: Final = 32
+"""The default floor of pruning, of feed-forward widths and of the hidden size."""
 
 
 def given_model(path: Path, sequence_length: int) -> Checkpoint:
@@ -90,24 +100,58 @@ def _take_over_classes(
     config.label2id = {name: index for index, name in enumerate(names)}
 
 
-def space_around(architecture: Architecture) -> DesignSpace:
-    """A design space of models like `architecture`, for a surrogate that is to judge its kin."""
-    layers = architecture.layers
-    depth = len(layers)
-    heads = {layer.num_heads for layer in layers}
-    hidden = {layer.hidden_size for layer in layers}
-    widths = {width for layer in layers for width in layer.feed_forward}
-    most = min(hidden)
-    return DesignSpace(
-        num_layers=tuple(sorted({max(1, depth - 1), depth, depth + 1})),
-        hidden_sizes=tuple(sorted(hidden)),
-        num_heads=tuple(
-            sorted({n for count in heads for n in (max(1, count // 2), count, count + 1)})
-            if most > max(heads)
-            else sorted({max(1, min(heads) // 2), *heads})
-        ),
-        head_types=HEAD_TYPES,
-        feed_forward_widths=tuple(sorted({w for f in widths for w in (max(1, f // 2), f, 2 * f)})),
-        max_stack=2,
-        name="around-the-model",
+def relatives(architecture: Architecture, seed: int, count: int = RELATIVES) -> list[Architecture]:
+    """An architecture, the smallest that pruning can make of it, and others of its kin.
+
+    For a surrogate that is to judge what growing and pruning make of it: at each size between the
+    two ends there are some, so that no child is beyond what was measured. Heads keep the dimension
+    that they have.
+
+    Args:
+        architecture: the given model's.
+        seed: of the draw.
+        count: how many, the two ends included.
+    """
+    rng = np.random.default_rng(seed)
+    smallest = tuple(
+        replace(layer, head_types=layer.head_types[:1], feed_forward=(LEAST_WIDTH,))
+        for layer in architecture.layers[:1]
     )
+    found = {each.graph_hash: each for each in (architecture, Architecture(smallest))}
+    for _ in range(50 * count):
+        if len(found) >= count:
+            break
+        relative = _relative(architecture, len(found) / count, rng)
+        found.setdefault(relative.graph_hash, relative)
+    return list(found.values())
+
+
+def _relative(architecture: Architecture, share: float, rng: np.random.Generator) -> Architecture:
+    """A model about so large, as a share on a log scale from the smallest, 0, to the given, 1."""
+
+    def kept(size: int, least: int) -> int:
+        exponent = float(np.clip(share + rng.normal(0, 0.25), 0, 1.1))
+        return max(least, min(round(least * (size / least) ** exponent), 2 * size))
+
+    layers = architecture.layers
+    depth = min(len(layers), kept(len(layers), 1) if rng.random() < 0.5 else len(layers))
+    chosen = sorted(int(i) for i in rng.choice(len(layers), size=depth, replace=False))
+    narrowed = rng.random() < 0.25
+    shapes = []
+    for layer in (layers[i] for i in chosen):
+        heads = [layer.head_types[i % layer.num_heads] for i in range(kept(layer.num_heads, 1))]
+        if rng.random() < 0.3:
+            heads[-1] = str(rng.choice(HEAD_TYPES))
+        shapes.append(
+            replace(
+                layer,
+                hidden_size=max(LEAST_WIDTH, layer.hidden_size // 2)
+                if narrowed
+                else layer.hidden_size,
+                head_types=tuple(heads),
+                feed_forward=tuple(
+                    kept(width, min(width, LEAST_WIDTH)) for width in layer.feed_forward
+                ),
+            )
+        )
+    return Architecture(tuple(shapes))

@@ -14,7 +14,7 @@ from edgetran.runner import translate
 from edgetran.runner.chain import Chain
 from edgetran.runner.devices import power_source, profiling_plan
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.model_import import given_model, space_around
+from edgetran.runner.model_import import given_model, relatives
 from edgetran.runner.prior_results import PriorResults
 from edgetran.space import Architecture, DesignSpace
 
@@ -94,7 +94,7 @@ def _refined_device(
     profiles: Mapping[str, Profile],
     base: Path,
 ) -> dict[str, Profile]:
-    """A refinement of a given model on this host needs a profile around that model."""
+    """A refinement of a given model on this host needs a profile of that model and its kin."""
     refinement = chain.refinement
     if chain.setting is not None or refinement is None or refinement.spec.device is None:
         return {}
@@ -122,7 +122,7 @@ def _refined_device(
     return {
         device.name: profile_device(
             profiling_plan(job, workload),
-            space_around(given.architecture),
+            relatives(given.architecture, refinement.spec.seed),
             folder.profile(device.name),
             progress,
             power_source=power_source(device, chain.meters),

@@ -6,12 +6,13 @@ interrupted or killed at any moment goes on where it stopped when it is started 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgetran import api
 from edgetran.api import CoDesignSearch, GPTranRun
@@ -50,6 +51,17 @@ from edgetran.training.content import ROWS, model_files
 
 if TYPE_CHECKING:
     from edgetran.models import Checkpoint
+
+
+TEACHER: Final = ".teacher"
+"""Folder in GPTran's own of what the given model says of the training texts; hidden, because it is
+large, soon made again, and no result."""
+
+FIRST_TRAINING: Final = 4
+"""A given model without a classifier is first trained as long as so many children."""
+
+FIRST_RATE: Final = 1e-4
+"""The highest learning rate of that training: pre-trained weights are soon spoilt by more."""
 
 
 class RunFailedError(RuntimeError):
@@ -146,12 +158,12 @@ class _ChainRun:
                 if self.chain.refinement is not None:
                     with self._phase("gptran", self.chain.refinement):
                         finalist = finalist or self._model_to_refine(
-                            self.chain.refinement, task, inputs, model
+                            self.chain.refinement, task, inputs, model, pool
                         )
                         gptran = self._refine(self.chain.refinement, task, devices, pool, finalist)
                 winner = self._refined(finalist, gptran)
                 with self._phase("baseline"):
-                    baseline = self._baseline(task, winner, pool)
+                    baseline = self._baseline(task, winner, pool) or self._control(finalist, gptran)
         with self._phase("conclusion"):
             return conclude(
                 self.chain,
@@ -306,6 +318,7 @@ class _ChainRun:
         task: TaskSetting,
         inputs: RunInputs,
         model: Checkpoint | None,
+        pool: TrialPool,
     ) -> Finalist:
         if self.chain.searched is not None:
             winner = self._given_winner(self.chain.searched)
@@ -313,7 +326,7 @@ class _ChainRun:
             inputs.know(InputSource(place, model_files(winner.checkpoint)))
             return winner
         assert model is not None  # noqa: S101 - given where there is no search
-        return self._given_model(refinement, task, model)
+        return self._given_model(refinement, task, model, pool)
 
     def _given_winner(self, search: CoDesignSearch) -> Finalist:
         """The winner of a search that another run has made.
@@ -337,16 +350,50 @@ class _ChainRun:
             )
         return winner
 
-    def _given_model(self, refinement: GPTranRun, task: TaskSetting, model: Checkpoint) -> Finalist:
-        if model.classes is None:
+    def _given_model(
+        self, refinement: GPTranRun, task: TaskSetting, model: Checkpoint, pool: TrialPool
+    ) -> Finalist:
+        raw, first = model.classes is None, refinement.spec.fine_tune_first
+        if raw:
             self.progress.log(
-                f"{refinement.spec.model} has no classifier: a new one is put on it, which is "
-                "not trained, so the given model's own figures say little"
+                f"{refinement.spec.model} has no classifier: a new one is put on it, "
+                + (
+                    "and the model is trained on the task before it is refined"
+                    if first
+                    else "which is not trained, so the given model's own figures say little"
+                )
             )
         with _problems(refinement, "spec.model"):
             checkpoint = import_model(model, task.data, self.folder.checkpoints)
         assert refinement.spec.device is not None  # noqa: S101 - required with a model
-        return Finalist("Given model", refinement.spec.device.name, checkpoint, TrainingHistory())
+        history = TrainingHistory()
+        if raw and first:
+            checkpoint, history = self._fine_tuned(task, model, checkpoint, pool)
+        return Finalist("Given model", refinement.spec.device.name, checkpoint, history)
+
+    def _fine_tuned(
+        self, task: TaskSetting, model: Checkpoint, adopted: Path, pool: TrialPool
+    ) -> tuple[Path, TrainingHistory]:
+        """A given model trained on the task, so that it can be judged and can teach."""
+        output = self.folder.checkpoints / f"tuned-{adopted.name.removeprefix('adopted-')}"
+        stage = "Train the given model"
+        self.progress.start(stage, total=1)
+        spec = replace(
+            task.trial,
+            architecture=model.architecture.to_model_dict(),
+            plan=first_training(task.trial.plan),
+            output=str(output),
+            initial=str(adopted),
+        )
+        pool.submit("given", spec)
+        (outcome,) = pool.completed()
+        if outcome.error is not None:
+            raise RunFailedError(f"training of the given model: {outcome.error}")
+        self.progress.advance(stage)
+        self.progress.finish(stage, note=f"validation {outcome.score:.3f}")
+        return output, TrainingHistory(
+            outcome.seconds, outcome.steps, ("trained on the task first",)
+        )
 
     def _refine(
         self,
@@ -374,13 +421,14 @@ class _ChainRun:
             importance_by=spec.importance,
             calibration_examples=spec.calibration_examples,
             seed=spec.seed,
-            teacher=str(root.checkpoint) if spec.distillation is not None else None,
+            teacher=str(root.checkpoint) if spec.distillation.teacher == "model" else None,
+            teacher_cache=str(self.folder.gptran / TEACHER),
             threads=max(1, int(spec.ray.cpus_per_trial)),
             scored_as=scored_as(self.chain.devices, task.workload.batch_size).get(root.device),
         )
         search = self.chain.setting
         budgets = None if search is None else search.spec.constraints
-        return run_gptran(
+        result = run_gptran(
             translate.gptran_plan(spec, budgets, spec.seed),
             trainer,
             predictor=next(p for p in devices if p.device == root.device),
@@ -388,6 +436,8 @@ class _ChainRun:
             folder=self.folder.gptran,
             progress=self.progress,
         )
+        shutil.rmtree(self.folder.gptran / TEACHER, ignore_errors=True)  # large, and soon made
+        return result
 
     def _refined(self, root: Finalist | None, gptran: GPTranResult | None) -> Finalist:
         """Who goes into the final: the refined model, else the search's best."""
@@ -400,6 +450,12 @@ class _ChainRun:
             checkpoint=gptran.checkpoint,
             history=root.history.with_nodes(gptran.steps, self.folder.gptran),
         )
+
+    def _control(self, root: Finalist | None, gptran: GPTranResult | None) -> Finalist | None:
+        """What a refined model of the user's is up to; a search has its baseline."""
+        if root is None or gptran is None or self.chain.setting is not None:
+            return None
+        return control_of(root, gptran, self.folder.gptran)
 
     def _baseline(self, task: TaskSetting, winner: Finalist, pool: TrialPool) -> Finalist | None:
         """Train the baseline as long as the winner and all its ancestors were trained."""
@@ -423,7 +479,7 @@ class _ChainRun:
         self.progress.advance(stage)
         self.progress.finish(stage, note=f"validation {outcome.score:.3f}")
         return Finalist(
-            title="Baseline",
+            title="Baseline (BERT-shaped)",
             device=winner.device,
             checkpoint=output,
             history=TrainingHistory(outcome.seconds, outcome.steps, ("trained from scratch",)),
@@ -465,6 +521,32 @@ def _problems(resource: api.Resource, path: str) -> Iterator[None]:
     except TaskError as error:
         problem = api.SpecProblem(resource.source, resource.label, path, str(error))
         raise api.SpecError([problem]) from None
+
+
+def control_of(root: Finalist, gptran: GPTranResult, folder: Path) -> Finalist | None:
+    """The refined model trained as long as the winner without any change; None for no control.
+
+    Args:
+        root: the model that was refined, from whose training both go on.
+        gptran: what became of it.
+        folder: of GPTran's tree.
+    """
+    control = gptran.control
+    if control is None or control.checkpoint is None:
+        return None
+    return Finalist(
+        title="Control (given model, trained as long)",
+        device=root.device,
+        checkpoint=folder / control.checkpoint,
+        history=root.history.with_nodes([control], folder),
+    )
+
+
+def first_training(plan: TrainingPlan) -> TrainingPlan:
+    """How a pre-trained model is trained on the task: longer and more gently than a child."""
+    limited = plan.steps is not None or plan.epochs is not None or plan.max_seconds is not None
+    longer = plan.repeated(FIRST_TRAINING) if limited else plan
+    return replace(longer, learning_rate=min(plan.learning_rate, FIRST_RATE))
 
 
 def _equally_long(plan: TrainingPlan, history: TrainingHistory) -> TrainingPlan:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetran import api
 from edgetran.devices import Workload
-from edgetran.gptran import GPTranPlan
+from edgetran.gptran import GPTranPlan, Targets
 from edgetran.gptran.steps import StepSizes
 from edgetran.search import Constraints, Weights
 from edgetran.space import Architecture, DesignSpace
@@ -87,7 +87,7 @@ def training_plan(
     fields = training.model_dump(exclude={"masked_lm"}, exclude_none=True)
     if training.masked_lm is not None:
         fields |= {f"mlm_{name}": value for name, value in training.masked_lm.model_dump().items()}
-    if distillation is not None:
+    if distillation is not None and distillation.teacher != "none":
         fields |= {
             "distillation_weight": distillation.weight,
             "distillation_hidden_weight": distillation.hidden_weight,
@@ -134,13 +134,17 @@ def gptran_plan(spec: Refinement, budgets: api.Budgets | None, seed: int) -> GPT
     optional: dict[str, Any] = {}
     if sizes.head_types is not None:
         optional["head_types"] = sizes.head_types
+    targets = {} if spec.targets is None else spec.targets.model_dump(exclude_none=True)
     return GPTranPlan(
+        targets=Targets(**{name: tuple(values) for name, values in targets.items()}),
+        steps_per_target=spec.steps_per_target,
         stages=spec.stages,
         cycles=spec.cycles,
         samples_per_stage=spec.samples_per_stage,
         budgets=constraints(spec.budgets or budgets),
         selection=spec.selection,
         tolerance=spec.tolerance,
+        confidence=spec.confidence,
         cost_weight=spec.cost_weight,
         patience=spec.patience,
         sizes=StepSizes(

@@ -182,6 +182,15 @@ def parameter_count(
     )
 
 
+def encoder_parameters(architecture: Architecture) -> int:
+    """Trained values of the layers: neither embeddings nor what stands on top of the encoder."""
+    return sum(
+        operation.parameters
+        for operation in operations(architecture, 1, 1)
+        if operation.layer is not None
+    )
+
+
 def macs(
     architecture: Architecture, sequence_length: int, batch_size: int = 1, *, num_labels: int = 2
 ) -> int:

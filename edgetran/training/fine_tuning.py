@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from edgetran.training.distillation import TeacherSignals, distillation_loss
+from edgetran.training.distillation import StateDistance, TeacherSignals, distillation_loss
 from edgetran.training.encoding import Batch, EncodedTask, epoch_batches
 from edgetran.training.evaluation import evaluate
 from edgetran.training.masked_lm import mask_tokens, masked_lm_loss, masked_lm_model
@@ -214,8 +214,7 @@ class _Training:
         plan = self.plan
         network = nn.ModuleDict({"model": self.model})
         if self.teacher is not None and plan.distillation_hidden_weight:
-            width = self.model.config.to_architecture().layers[-1].hidden_size
-            network["projection"] = nn.Linear(width, self.teacher.hidden.shape[1]).to(self.device)
+            network["states"] = StateDistance.between(self.model, self.teacher).to(self.device)
         optimiser = adamw(
             network,
             learning_rate=plan.learning_rate,
@@ -281,9 +280,8 @@ class _Training:
         taught = self.scale.standardise(teacher.logits[batch.positions]).to(self.device)
         loss = distillation_loss(plan, loss, logits, taught)
         if hidden:
-            states = network["projection"](output.hidden_states[-1][:, 0].float())
-            target = teacher.hidden[batch.positions].to(self.device)
-            loss = loss + plan.distillation_hidden_weight * functional.mse_loss(states, target)
+            distance = network["states"](output.hidden_states[1:], teacher, batch)
+            loss = loss + plan.distillation_hidden_weight * distance
         return loss
 
     def _update(

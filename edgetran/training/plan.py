@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 
@@ -42,7 +42,8 @@ class TrainingPlan:
         mlm_probability: share of tokens predicted, drawn anew in every step.
         distillation_weight: weight of the teacher's logits in the loss, 0 (none) to 1 (alone).
         distillation_temperature: softens both distributions (Hinton et al., 1503.02531).
-        distillation_hidden_weight: weight of the distance to the teacher's last hidden state.
+        distillation_hidden_weight: weight of the mean squared distance to the states of the
+            teacher's layers, relative to their variance.
         precision: `fp32`, or `bf16` for autocast on a GPU; `auto` takes bf16 there, fp32 on a CPU.
     """
 
@@ -110,6 +111,19 @@ class TrainingPlan:
         if not limits:
             return math.inf if self.max_seconds is not None else 3.0 * steps_per_epoch
         return min(limits)
+
+    def repeated(self, times: int) -> TrainingPlan:
+        """A plan with so many times this one's budget."""
+        if times == 1:
+            return self
+        unlimited = self.epochs is None and self.steps is None and self.max_seconds is None
+        epochs = 3.0 if unlimited else self.epochs
+        return replace(
+            self,
+            epochs=None if epochs is None else epochs * times,
+            steps=None if self.steps is None else self.steps * times,
+            max_seconds=None if self.max_seconds is None else self.max_seconds * times,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from edgetran.artifacts import Artifact, ArtifactError
+from edgetran.artifacts import Artifact, ArtifactError, weights_sha256
 from edgetran.training.loading import load_task
 from edgetran.training.plan import TrainingPlan
 from edgetran.training.reference import TaskReference
@@ -59,6 +59,8 @@ class TrialSpec:
         initial: folder of a model of this architecture to start from as it is, e.g. one that
             GPTran has grown or pruned; instead of `parent`.
         teacher: folder of a trained model to distil from.
+        teacher_cache: folder where what the teacher says is kept for further trials; None keeps
+            it in memory, for this one.
         model_options: further arguments of `FlexiBertConfig`, such as dropout rates or
             `max_position_embeddings` (the plan's `max_length` by default).
         threads: of torch on a CPU.
@@ -80,6 +82,7 @@ class TrialSpec:
     preserve_function: bool = False
     initial: str | None = None
     teacher: str | None = None
+    teacher_cache: str | None = None
     model_options: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 1
     pause_at: float = 1.0
@@ -119,7 +122,7 @@ class TrialSpec:
     def identity(self) -> str:
         """Sha-256 of what decides the trained model: not the place, the cache or the pause."""
         data = self.training
-        for name in ("output", "cache_dir", "pause_at"):
+        for name in ("output", "cache_dir", "teacher_cache", "pause_at"):
             del data[name]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
@@ -265,7 +268,7 @@ def _run(spec: TrialSpec) -> TrialOutcome:
         data,
         spec.plan,
         spec.seed,
-        teacher=_teacher(spec, data, device),
+        teacher=teacher_of(spec, data, device),
         state_path=output.with_name(f".{output.name}.state.safetensors"),
         pause_at=spec.pause_at,
     )
@@ -393,17 +396,29 @@ def _check_vocabulary(role: str, folder: str, data: EncodedTask) -> None:
         )
 
 
-def _teacher(spec: TrialSpec, data: EncodedTask, device: torch.device) -> TeacherSignals | None:
+def teacher_of(spec: TrialSpec, data: EncodedTask, device: torch.device) -> TeacherSignals | None:
+    """What the trial's teacher says of the training texts; None where it has no teacher.
+
+    Raises:
+        TaskError: the teacher was made for another task.
+    """
     import torch
 
-    from edgetran.training.distillation import teacher_signals
+    from edgetran.training.distillation import kept_signals, teacher_signals
     from edgetran.training.model_folder import load_model
 
     if spec.teacher is None:
         return None
     _check_fit("teacher", spec.teacher, data)
-    teacher = torch.nn.Module.to(load_model(spec.teacher), device)
-    return teacher_signals(teacher, data)
+    folder = spec.teacher
+
+    def teacher() -> torch.nn.Module:
+        return torch.nn.Module.to(load_model(folder), device)
+
+    if spec.teacher_cache is None:
+        return teacher_signals(teacher(), data, states=spec.plan.distillation_hidden_weight > 0)
+    fingerprint = weights_sha256(Path(folder))
+    return kept_signals(teacher, fingerprint, data, spec.plan, Path(spec.teacher_cache))
 
 
 def _kind(error: Exception) -> str:

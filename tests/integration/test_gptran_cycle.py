@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from edgetran.devices import Workload, catalogue
-from edgetran.gptran import GPTranError, GPTranPlan, read_tree, run_gptran
+from edgetran.gptran import GPTranError, GPTranPlan, Targets, read_tree, run_gptran
 from edgetran.gptran.task_trainer import TaskTrainer
 from edgetran.profiling import simulated_predictor
-from edgetran.space import Architecture
+from edgetran.space import Architecture, encoder_parameters
 from edgetran.training import (
     TaskReference,
     TrainingPlan,
@@ -78,19 +78,23 @@ def trainer(home):
 PLAN = GPTranPlan(samples_per_stage=1, tolerance=0.05)
 
 
-def refine(trainer, folder):
+def refine(trainer, folder, plan=PLAN):
     device = catalogue()["raspberry-pi-4-cpu"]
     predictor = simulated_predictor(device, Workload(1, 16, 120, 2), "fp32")
     with TrialPool(parallelism=0) as pool:
-        return run_gptran(PLAN, trainer, predictor=predictor, pool=pool, folder=folder)
+        return run_gptran(plan, trainer, predictor=predictor, pool=pool, folder=folder)
 
 
 def test_a_cycle_grows_and_prunes_a_trained_model(home, trainer):
     result = refine(trainer, home / "gptran")
     tree = read_tree(home / "gptran" / "tree.jsonl")
     trained = [node for node in tree.nodes.values() if node.state == "trained"]
-    assert {node.stage for node in trained} == {"root", *PLAN.stages}
+    assert {node.stage for node in trained} <= {"root", "control", *PLAN.stages}
+    assert {node.stage for node in trained} >= {"root", "control", "pruneHeads"}
+    assert all(len(node.outcomes.right) == 80 for node in trained)
     for node in trained:
+        if not tree.checkpoint(node).is_dir():
+            continue  # it lost, and nothing goes on from it
         model = load_model(tree.checkpoint(node))
         assert model.config.to_architecture() == node.architecture
         assert sum(p.numel() for p in model.parameters()) == node.parameters
@@ -111,7 +115,7 @@ def test_a_child_that_was_trained_but_not_recorded_is_not_trained_again(home, tr
     lines = log.read_bytes().splitlines(keepends=True)
     nodes = [i for i, line in enumerate(lines) if b'"type":"node"' in line]
     weights = {path: path.stat().st_mtime_ns for path in folder.glob("nodes/*/model.safetensors")}
-    assert len(weights) == len(nodes) - 1  # all but the root
+    assert weights
     log.write_bytes(b"".join(lines[: nodes[-2]]))  # killed before the last two were recorded
     assert refine(trainer, folder) == result
     assert {path: path.stat().st_mtime_ns for path in weights} == weights
@@ -119,10 +123,40 @@ def test_a_child_that_was_trained_but_not_recorded_is_not_trained_again(home, tr
 
 def test_children_may_learn_from_the_root_too(home, trainer):
     folder = home / "distilled"
-    result = refine(replace(trainer, teacher=str(home / "root")), folder)
+    taught = replace(
+        trainer,
+        training=replace(trainer.training, distillation_hidden_weight=0.1),
+        teacher=str(home / "root"),
+        teacher_cache=str(folder / "teacher"),
+    )
+    result = refine(taught, folder)
+    assert len(list((folder / "teacher").iterdir())) == 1  # asked once for all
     tree = read_tree(folder / "tree.jsonl")
     assert all(node.state == "trained" for node in tree.nodes.values())
     assert result.best.metric >= result.root.metric - PLAN.tolerance
+
+
+def test_targets_give_a_family_of_real_models_in_one_run(home, trainer):
+    folder = home / "family"
+    plan = GPTranPlan(targets=Targets(encoder_reduction=(2.0, 4.0)), cycles=0, tolerance=0.05)
+    result = refine(replace(trainer, teacher=str(home / "root")), folder, plan)
+    whole = encoder_parameters(ARCHITECTURE)
+    for member, factor in zip(result.family, (2.0, 4.0), strict=True):
+        model = load_model(member.checkpoint)
+        assert model.config.to_architecture() == member.node.architecture
+        assert encoder_parameters(member.node.architecture) <= whole / factor
+        assert member.node.metric > 0.9
+    assert result.control.parameters == result.root.parameters
+    assert 0 < result.confidence < 1
+    assert refine(replace(trainer, teacher=str(home / "root")), folder, plan) == result
+
+
+@pytest.mark.parametrize("kind", ["secondOrder", "fisher", "taylor", "magnitude"])
+def test_every_importance_gives_cuts_of_a_real_model(home, trainer, kind):
+    cuts, even = replace(trainer, importance_by=kind).cuts(home / "root")
+    assert [len(order.blocks) for order in cuts.heads] == [2, 2]
+    assert [len(order.blocks) for (order,) in cuts.units] == [128, 128]
+    assert even.heads[0].losses[-1] == 1
 
 
 def test_magnitude_may_decide_what_is_pruned(home, trainer):
@@ -130,5 +164,5 @@ def test_magnitude_may_decide_what_is_pruned(home, trainer):
     assert [len(values) for values in importance.heads] == [2, 2]
     with pytest.raises(GPTranError, match="importance"):
         replace(trainer, importance_by="random")
-    with pytest.raises(GPTranError, match="calibration"):
-        replace(trainer, calibration_examples=0)
+    with pytest.raises(GPTranError, match="calibrationExamples: 7 given, allowed are 8"):
+        replace(trainer, calibration_examples=7)

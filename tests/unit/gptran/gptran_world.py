@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.gptran.blocks import Importance
+from edgetran.gptran.cuts import Cuts
 from edgetran.gptran.model_trainer import Evaluation
 from edgetran.space import Architecture, parameter_count
 
@@ -58,7 +59,10 @@ class ArithmeticTrainer:
         self.save(step.architecture, folder)
         return 0.75
 
-    def trial(self, architecture, start, folder, seed):
+    def cuts(self, checkpoint):
+        return [Cuts.of(self.importance(checkpoint))]
+
+    def trial(self, architecture, start, folder, seed, trainings=1):
         assert self.architecture(start).graph_hash == architecture.graph_hash
         return SimpleNamespace(architecture=architecture, folder=folder, seed=seed)
 
