@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from edgetran.devices import Workload
 from edgetran.search.candidates import Candidate, Measures, SearchError
-from edgetran.space import FEATURE_NAMES, Architecture, DesignSpace, feature_matrix
+from edgetran.space import (
+    FEATURE_NAMES,
+    SUMMARY_FEATURES,
+    Architecture,
+    DesignSpace,
+    feature_matrix,
+)
 
 if TYPE_CHECKING:
     from edgetran.profiling import Predictor
@@ -205,9 +211,10 @@ class PairSpace:
                 max_positions=self._max_positions,
                 num_labels=self._workload.num_labels,
             )
-            self._features.update(zip(missing, rows, strict=True))
+            # Accuracy follows from what the model is, not from how a device runs it.
+            self._features.update(zip(missing, rows[:, :SUMMARY_FEATURES], strict=True))
         features = [self._features[a.canonical_json] for a in architectures]
-        return np.array(features).reshape(len(features), len(FEATURE_NAMES))
+        return np.array(features).reshape(len(features), SUMMARY_FEATURES)
 
 
 class FiniteSpace:
