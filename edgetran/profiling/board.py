@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 _CORNER: Final = 4.0  # of the roof: sum of 4th powers, so that its edge can be differentiated
 _BEYOND: Final = 0.7  # deviation of log m_k: kinds differ by up to a factor of four
 _WIDER: Final = 1.5  # boards to come differ more than those of the catalogue do
-_STEPS: Final = 40
+_STEPS: Final = 30
 _ROUNDS: Final = 3  # of weighing the rows
 _NOISE: Final = 0.08  # of a log measure, until residuals tell
 _LEAST_NOISE: Final = 0.02  # the roofline itself is no better
@@ -72,13 +72,19 @@ def applies(x: Array) -> bool:
     return x.shape[1] == len(FEATURE_NAMES)
 
 
-def place(x: Array, z: Array) -> Board:
-    """The most probable board given features (n, k) and log measures (n,); rows may be outliers."""
+def place(x: Array, z: Array, *, start: Board | None = None) -> Board:
+    """The most probable board given features (n, k) and log measures (n,); rows may be outliers.
+
+    Args:
+        x: features, columns `FEATURE_NAMES`.
+        z: log measures.
+        start: where the search begins, such as the board of nearly the same rows.
+    """
     counts = _counts(x)
     mean, deviation = prior()
-    numbers = mean.copy()
-    numbers[0] += np.median(z - _predict(mean, *counts)[0])  # seconds or joules: nothing is known
-    centre = numbers.copy()
+    centre = mean.copy()
+    centre[0] += np.median(z - _predict(mean, *counts)[0])  # seconds or joules: nothing is known
+    numbers = centre if start is None else start.numbers
     weights, noise = np.ones(len(z)), _NOISE
     for _ in range(_ROUNDS):
         numbers = _maximise(numbers, centre, deviation, counts, z, weights / noise**2)
@@ -112,17 +118,11 @@ def design(x: Array, n: int, *, noise: float = _NOISE) -> list[int]:
     return chosen
 
 
-@lru_cache(maxsize=64)
-def prior(*, without: str | None = None) -> tuple[Array, Array]:
-    """Mean and deviation (4 + kinds,) of a board's log numbers; the scale's is infinite.
-
-    Args:
-        without: a device of the catalogue that is not to be known, as where it is judged.
-    """
+@lru_cache(maxsize=1)
+def prior() -> tuple[Array, Array]:
+    """Mean and deviation (4 + kinds,) of a board's log numbers; the scale's is infinite."""
     ridges, launches, fixed = [], [], []
-    for name, device in catalogue().items():
-        if name == without:
-            continue
+    for device in catalogue().values():
         bandwidth = device.bandwidth_gb_s * 1e9 * device.bandwidth_efficiency
         for precision, peak in device.peak_gflops.items():
             rate = peak * 1e9 * device.efficiency
@@ -197,7 +197,7 @@ def _maximise(
                 break
             continue
         numbers, damping = numbers + step, max(damping / 10, 1e-6)
-        if reached - now < 1e-6 * max(reached, 1.0):
+        if reached - now < 1e-4 * max(reached, 1.0):
             break
         reached = now
     return numbers

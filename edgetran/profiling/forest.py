@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-TREES: Final = 100
+TREES: Final = 64
 _SMALLEST_DEVIATION: Final = 0.02  # of a log measure, or relative: trees that agree may err
 
 

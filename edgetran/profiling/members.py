@@ -29,11 +29,21 @@ _RAW_UP_TO: Final = 12  # columns: so few are raw sizes, which cost by their pro
 _REFIT_HYPERPARAMETERS_UP_TO: Final = 24  # rows: in folds of more, a left-out row moves them little
 _SMALLEST_DEVIATION: Final = 1e-3  # of a log measure; intervals are calibrated on top of it
 _FOREST_UP_TO: Final = 256  # rows: with more the processes know the jumps too, and trees take time
-_TREES_IN_FOLDS: Final = 40  # enough to tell how good a forest is
+_TREES_IN_FOLDS: Final = 16  # enough to tell how good a forest is
 _FAR: Final = 4.0  # robust deviations from the median, beyond which a row is cut off in the mean
 _LEAST_SHARE: Final = 0.5  # of the smallest measure: a straight line may go below zero
 _SUMMARISED: Final = ("additive", "additive+process", "forest")
-_BELIEFS: Final[Mapping[str, float]] = {"constant": 0.1, "average": 0.1}
+_BELIEFS: Final[Mapping[str, float]] = {  # from the published tables; 1 where a kind is not named
+    "board": 1.5,
+    "board+process": 2.0,
+    "process-linear": 2.0,
+    "forest": 1.5,
+    "forest-linear": 1.5,
+    "additive": 0.2,
+    "additive+process": 0.2,
+    "constant": 0.05,
+    "average": 0.1,
+}
 _PRIOR_RIDGE: Final = 4.0  # rows' worth of belief that devices differ by a factor only
 
 
@@ -186,7 +196,15 @@ class Member:
         prior = self.base.prior if isinstance(self.base, Transfer) else None
         again = len(z) <= _REFIT_HYPERPARAMETERS_UP_TO and not self.linear
         member = _fit(
-            self.kind, x, z, prior, seed=seed, theta=theta, search=again, trees=_TREES_IN_FOLDS
+            self.kind,
+            x,
+            z,
+            prior,
+            seed=seed,
+            theta=theta,
+            search=again,
+            trees=_TREES_IN_FOLDS,
+            start=self.base if isinstance(self.base, Board) else None,
         )
         return member or constant(z)
 
@@ -292,6 +310,7 @@ def _fit(
     theta: Array | None = None,
     search: bool = True,
     trees: int = TREES,
+    start: Board | None = None,
 ) -> Member | None:
     linear = kind.endswith("-linear")
     x = x[:, : width(kind, x)]
@@ -307,7 +326,7 @@ def _fit(
     base: Additive | Board | Transfer | None = None
     if kind.startswith(("additive", "products", "board")):
         if kind.startswith("board"):
-            base = place(x, z)
+            base = place(x, z, start=start)
         else:
             base = fit_additive(x, np.exp(z), products=kind.startswith("products"))
         if base is None:

@@ -2,8 +2,8 @@
 
 Stacked regression with non-negative weights (Wolpert 1992; Breiman 1996), on the logarithm of the
 measure (a weighted geometric mean) or on the measure itself (an arithmetic one), whichever
-predicts better. With few rows the weights lean on the members' errors alone, since free weights
-would fit the noise of the comparison.
+predicts better. Weights follow from each member's error and from what is believed of its kind:
+free ones would fit the noise of the comparison, with tens of rows.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_SHARPNESS: Final = (2.0, 8.0)  # shares ∝ error^-sharpness, with few rows and with many
-_MANY_ROWS: Final = 64
-_FEW_ROWS: Final = 16
+_SHARPEST: Final = 12.0  # shares ∝ error^-12: 6 % less error counts double
 _LEAST_SHARE: Final = 0.02  # less is not worth a member's time
 
 
@@ -47,30 +45,39 @@ class Stack:
         return cls(state["scale"], np.array(state["weights"]))
 
 
-def combine(logs: Array, z: Array, beliefs: Array) -> Stack:
+def combine(logs: Array, z: Array, beliefs: Array, constants: Array) -> Stack:
     """Weigh members on the scale that predicts better.
 
     Args:
         logs: (n, k), each member's log predictions of rows that it had not seen.
         z: (n,), the logs that were measured.
         beliefs: (k,), shares that members deserve before any row is seen, relative.
+        constants: (n,), log predictions of rows by a constant that had not seen them.
     """
     y = np.exp(z)
     candidates = [
-        Stack("log", _shares(z[:, None] - logs, beliefs)),
-        Stack("linear", _shares((np.exp(logs) - y[:, None]) / y.max(), beliefs)),
+        Stack("log", _shares(z[:, None] - logs, beliefs, z - constants)),
+        Stack(
+            "linear",
+            _shares(
+                (np.exp(logs) - y[:, None]) / y.max(), beliefs, (np.exp(constants) - y) / y.max()
+            ),
+        ),
     ]
     errors = [float(((np.exp(stack(logs)) - y) ** 2 / y).mean()) for stack in candidates]
     return candidates[int(np.argmin(errors))]
 
 
-def _shares(residuals: Array, beliefs: Array) -> Array:
-    """Share of each member (k,) from residuals (n, k) of unseen rows."""
-    rows = len(residuals)
+def _shares(residuals: Array, beliefs: Array, constant_residuals: Array) -> Array:
+    """Share of each member (k,) from residuals (n, k) of unseen rows.
+
+    Where the best member is hardly better than a constant, members differ by luck, and shares stay
+    near the beliefs; where it explains all but a tenth, an error twice as large leaves nothing.
+    """
     errors = np.sqrt((residuals**2).mean(axis=0)) + 1e-9  # a measure may never change
-    few, many = _SHARPNESS
-    reached = np.clip((rows - _FEW_ROWS) / (_MANY_ROWS - _FEW_ROWS), 0.0, 1.0)
-    shares = beliefs * (errors / errors.min()) ** -(few + reached * (many - few))
+    constant = np.sqrt((constant_residuals**2).mean()) + 1e-9
+    sharpness = float(np.clip(constant / errors.min(), 1.0, _SHARPEST))
+    shares = beliefs * (errors / errors.min()) ** -sharpness
     shares /= shares.sum()
     shares[shares < _LEAST_SHARE] = 0.0
     return np.asarray(shares / shares.sum())

@@ -30,6 +30,8 @@ FEWEST_ROWS: Final = 4
 """With fewer rows nothing can be cross-validated."""
 
 _FOLDS: Final = 10
+_FOLDS_OF_MANY: Final = 5
+_MANY_ROWS: Final = 100  # a fifth of which is missed by no member
 _JUMP: Final = 8.0  # a cost that jumps is no outlier where it can be told: what beats a constant
 
 
@@ -87,7 +89,7 @@ class _Model:
     def predict_log(self, x: Array) -> tuple[Array, Array]:
         both = [member.predict(x) for member in self.members]
         means, deviations = (np.stack(columns, axis=1) for columns in zip(*both, strict=True))
-        return self.stack(means), _deviation(means, deviations, self.stack.weights)
+        return self.stack(means), deviations @ self.stack.weights
 
 
 @dataclass
@@ -356,7 +358,8 @@ class Surrogate:
             for k, member in enumerate(fitted):
                 again = member.refit(x[rest], z[rest], seed=self.seed)
                 means[fold, k], deviations[fold, k] = again.predict(x[fold])
-        stack = combine(means, z, np.array([member.belief for member in fitted]))
+        beliefs = np.array([member.belief for member in fitted])
+        stack = combine(means, z, beliefs, constants)
         predicted = stack(means)
         residuals = z - predicted
         if not _beats(residuals, z - constants):
@@ -366,7 +369,7 @@ class Surrogate:
             return _Model((constant,), Stack("log", np.ones(1)), scores, quality)
         kept = np.flatnonzero(stack.weights)
         stack = Stack(stack.scale, stack.weights[kept])
-        deviation = _deviation(means[:, kept], deviations[:, kept], stack.weights)
+        deviation = deviations[:, kept] @ stack.weights
         return _Model(
             tuple(fitted[k] for k in kept),
             stack,
@@ -396,13 +399,7 @@ def _check(x: Array, y: Array, present: NDArray[np.bool_]) -> None:
 
 def _folds(rows: int, seed: int) -> list[NDArray[np.intp]]:
     order = np.random.default_rng(seed).permutation(rows)
-    return np.array_split(order, min(rows, _FOLDS))
-
-
-def _deviation(means: Array, deviations: Array, weights: Array) -> Array:
-    """Of the stack (n,): what its members say, and how far they disagree; all (n, k), logs."""
-    centre = (means @ weights)[:, None]
-    return np.asarray(np.sqrt((deviations @ weights) ** 2 + (means - centre) ** 2 @ weights))
+    return np.array_split(order, min(rows, _FOLDS if rows < _MANY_ROWS else _FOLDS_OF_MANY))
 
 
 def _beats(residuals: Array, constant_residuals: Array) -> bool:
