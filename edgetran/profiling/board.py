@@ -84,15 +84,22 @@ def place(x: Array, z: Array, *, start: Board | None = None) -> Board:
     mean, deviation = prior()
     centre = mean.copy()
     centre[0] += np.median(z - _predict(mean, *counts)[0])  # seconds or joules: nothing is known
-    numbers = centre if start is None else start.numbers
-    weights, noise = np.ones(len(z)), _NOISE
-    for _ in range(_ROUNDS):
+    if start is None:
+        numbers, weights, noise = centre, np.ones(len(z)), _NOISE
+    else:
+        numbers = start.numbers
+        weights, noise = _trust(z - _predict(numbers, *counts)[0])
+    for _ in range(_ROUNDS if start is None else 1):
         numbers = _maximise(numbers, centre, deviation, counts, z, weights / noise**2)
-        residuals = z - _predict(numbers, *counts)[0]
-        weights = student_weights(residuals)
-        noise = max(1.4826 * float(np.median(np.abs(residuals))), _LEAST_NOISE)
-        noise = max(noise, _NOISE / np.sqrt(len(z) / 4))  # few residuals are smaller than the noise
+        weights, noise = _trust(z - _predict(numbers, *counts)[0])
     return Board(numbers)
+
+
+def _trust(residuals: Array) -> tuple[Array, float]:
+    """Weights of the rows (n,), and the noise of the ordinary ones."""
+    noise = 1.4826 * float(np.median(np.abs(residuals)))
+    few = _NOISE / np.sqrt(len(residuals) / 4)  # residuals of few rows are smaller than the noise
+    return student_weights(residuals), max(noise, few, _LEAST_NOISE)
 
 
 def design(x: Array, n: int, *, noise: float = _NOISE) -> list[int]:

@@ -29,7 +29,7 @@ _RAW_UP_TO: Final = 12  # columns: so few are raw sizes, which cost by their pro
 _REFIT_HYPERPARAMETERS_UP_TO: Final = 24  # rows: in folds of more, a left-out row moves them little
 _SMALLEST_DEVIATION: Final = 1e-3  # of a log measure; intervals are calibrated on top of it
 _FOREST_UP_TO: Final = 256  # rows: with more the processes know the jumps too, and trees take time
-_TREES_IN_FOLDS: Final = 16  # enough to tell how good a forest is
+_TREES_IN_FOLDS: Final = 10  # enough to tell how good a forest is
 _FAR: Final = 4.0  # robust deviations from the median, beyond which a row is cut off in the mean
 _LEAST_SHARE: Final = 0.5  # of the smallest measure: a straight line may go below zero
 _SUMMARISED: Final = ("additive", "additive+process", "forest")
@@ -194,7 +194,11 @@ class Member:
         """The same member on other rows, for cross-validation."""
         theta = self.process.theta if self.process is not None else None
         prior = self.base.prior if isinstance(self.base, Transfer) else None
-        again = len(z) <= _REFIT_HYPERPARAMETERS_UP_TO and not self.linear
+        again = (
+            len(z) <= _REFIT_HYPERPARAMETERS_UP_TO
+            and not self.linear
+            and not isinstance(self.base, Board)  # which leaves little over
+        )
         member = _fit(
             self.kind,
             x,
