@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _SHARPEST: Final = 12.0  # shares ∝ error^-12: 6 % less error counts double
+_CLIP: Final = 3.0  # robust: a residual counts up to this many typical ones of the best member
 _LEAST_SHARE: Final = 0.02  # less is not worth a member's time
 
 
@@ -64,7 +65,9 @@ def combine(logs: Array, z: Array, beliefs: Array, constants: Array) -> Stack:
             ),
         ),
     ]
-    errors = [float(((np.exp(stack(logs)) - y) ** 2 / y).mean()) for stack in candidates]
+    misses = np.abs([np.exp(stack(logs)) - y for stack in candidates]) / np.sqrt(y)
+    limit = _CLIP * 1.4826 * float(np.median(misses, axis=1).min()) + 1e-9
+    errors = (np.minimum(misses, limit) ** 2).mean(axis=1)
     return candidates[int(np.argmin(errors))]
 
 
@@ -74,10 +77,17 @@ def _shares(residuals: Array, beliefs: Array, constant_residuals: Array) -> Arra
     Where the best member is hardly better than a constant, members differ by luck, and shares stay
     near the beliefs; where it explains all but a tenth, an error twice as large leaves nothing.
     """
-    errors = np.sqrt((residuals**2).mean(axis=0)) + 1e-9  # a measure may never change
-    constant = np.sqrt((constant_residuals**2).mean()) + 1e-9
+    errors = _errors(residuals)
+    constant = _errors(constant_residuals[:, None])[0]
     sharpness = float(np.clip(constant / errors.min(), 1.0, _SHARPEST))
     shares = beliefs * (errors / errors.min()) ** -sharpness
     shares /= shares.sum()
     shares[shares < _LEAST_SHARE] = 0.0
     return np.asarray(shares / shares.sum())
+
+
+def _errors(residuals: Array) -> Array:
+    """Root mean square of each column (k,), rows of a bad moment counting no more than others."""
+    limit = _CLIP * 1.4826 * float(np.median(np.abs(residuals), axis=0).min()) + 1e-9
+    clipped = np.minimum(np.abs(residuals), limit)
+    return np.asarray(np.sqrt((clipped**2).mean(axis=0)) + 1e-9)  # a measure may never change
