@@ -93,6 +93,7 @@ def fit_gaussian_process(
     per_column: bool = False,
     theta: Array | None = None,
     search: bool = True,
+    robust: bool = True,
     seed: int = 0,
 ) -> GaussianProcess:
     """Fit hyperparameters and robust weights to inputs `x` (n, d) and targets `z` (n,).
@@ -103,11 +104,14 @@ def fit_gaussian_process(
         per_column: one length scale per column (automatic relevance determination).
         theta: where the search for hyperparameters starts.
         search: False takes `theta`, where there is one, as it is.
+        robust: False takes every row at its word, as is right where costs jump.
         seed: which rows serve the hyperparameters where there are more than enough.
     """
     weights = np.ones(len(z))
     if theta is None or search:
         theta = _maximise(x, z, weights, per_column, seed, theta)
+    if not robust:
+        return GaussianProcess(theta, x, z, weights)
     for round_ in range(_ROUNDS):
         if search and 0 < round_ < _SEARCHES:
             theta = _maximise(x, z, weights, per_column, seed, theta)

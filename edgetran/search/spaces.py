@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from edgetran.devices import Workload
 from edgetran.search.candidates import Candidate, Measures, SearchError
-from edgetran.space import FEATURE_NAMES, Architecture, DesignSpace, feature_matrix, sampling, steps
+from edgetran.space import (
+    FEATURE_NAMES,
+    SUMMARY_FEATURES,
+    Architecture,
+    DesignSpace,
+    feature_matrix,
+    sampling,
+    steps,
+)
 
 if TYPE_CHECKING:
     from edgetran.profiling import Predictor
@@ -207,9 +215,10 @@ class PairSpace:
                 max_positions=self._max_positions,
                 num_labels=self._workload.num_labels,
             )
-            self._features.update(zip(missing, rows, strict=True))
+            # Accuracy follows from what the model is, not from how a device runs it.
+            self._features.update(zip(missing, rows[:, :SUMMARY_FEATURES], strict=True))
         features = [self._features[a.canonical_json] for a in architectures]
-        return np.array(features).reshape(len(features), len(FEATURE_NAMES))
+        return np.array(features).reshape(len(features), SUMMARY_FEATURES)
 
 
 class FiniteSpace:
