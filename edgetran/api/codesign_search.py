@@ -23,8 +23,8 @@ from edgetran.api.gptran_run import Refinement
 from edgetran.api.names import MAX_NAME
 from edgetran.api.profiling_job import Measurement, Sampling
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, distinct
-from edgetran.api.scalars import Name, PositiveFigure, Seed, Text, list_map
+from edgetran.api.rules import Path, Rule, at_least_one, distinct
+from edgetran.api.scalars import LIST_SET, Allowed, Name, PositiveFigure, Seed, Text, list_map
 from edgetran.api.task import TaskSource, Training
 
 Weight = Annotated[float, Field(ge=0, le=100)]
@@ -38,40 +38,103 @@ class Weights(ApiModel):
     latency: Weight = Field(0.0, description="Weight of latency, the less the better.")
     energy: Weight = Field(0.0, description="Weight of energy, the less the better.")
     peak_power: Weight = Field(0.0, description="Weight of peak power, the less the better.")
+    parameters: Weight = Field(0.0, description="Weight of parameters, the less the better.")
 
     RULES = (
         Rule(
             name="someWeight",
-            fields=("accuracy", "latency", "energy", "peak_power"),
-            allowed="at least one of accuracy, latency, energy and peakPower above 0",
+            fields=("accuracy", "latency", "energy", "peak_power", "parameters"),
+            allowed="at least one of accuracy, latency, energy, peakPower and parameters above 0",
             check=lambda weights: (
-                [((), "all weights are 0")]
-                if not any((weights.accuracy, weights.latency, weights.energy, weights.peak_power))
-                else []
+                []
+                if any(getattr(weights, name) for name in type(weights).model_fields)
+                else [((), "all weights are 0")]
             ),
             cel="self.accuracy > 0.0 || self.latency > 0.0 || self.energy > 0.0 "
-            "|| self.peakPower > 0.0",
+            "|| self.peakPower > 0.0 || self.parameters > 0.0",
         ),
     )
 
 
 class Normalisers(ApiModel):
-    """What each cost is divided by; the range over the design space where omitted."""
+    """Where the term of each cost is 0; at the most of the design space where omitted."""
 
     latency_ms: Normaliser | None = Field(None, description="Latency that counts as 1.")
     energy_mj: Normaliser | None = Field(None, description="Energy that counts as 1.")
     peak_power_w: Normaliser | None = Field(None, description="Peak power that counts as 1.")
 
 
+class FrontBudget(ApiModel):
+    """The most that the point of the front that is picked may cost."""
+
+    latency_ms: Normaliser | None = Field(None, description="Most latency per sequence.")
+    energy_mj: Normaliser | None = Field(None, description="Most energy per sequence.")
+    peak_power_w: Normaliser | None = Field(None, description="Most peak power.")
+    parameters: Normaliser | None = Field(None, description="Most parameters.")
+
+    RULES = (at_least_one("latency_ms", "energy_mj", "peak_power_w", "parameters"),)
+
+
+Axis = Literal["accuracy", "latency", "energy", "peakPower", "parameters"]
+
+
+def _no_front(objective: Any) -> Iterator[tuple[Path, str]]:
+    if objective.pareto is not None and "accuracy" not in objective.pareto:
+        yield ("pareto",), f"{', '.join(objective.pareto)} given"
+
+
+def _no_budget(objective: Any) -> Iterator[tuple[Path, str]]:
+    if (objective.pick == "budget") != (objective.budget is not None):
+        given = "none was given" if objective.budget is None else "given"
+        yield ("budget",), f"{given} with pick {objective.pick}"
+
+
 class Objective(ApiModel):
-    """The weighted sum to maximise."""
+    """What to maximise: a weighted sum, or the front of accuracy and costs."""
 
     weights: Weights = Field(
         Weights(accuracy=0.5, latency=0.2, energy=0.2, peak_power=0.1),
         description="Weights of accuracy and costs; 0.5, 0.2, 0.2 and 0.1 where omitted.",
     )
-    normalisers: Normalisers = Field(
-        Normalisers(), description="What each cost is divided by before it is weighted."
+    normalisers: Normalisers = Field(Normalisers(), description="Where the term of each cost is 0.")
+    scale: Literal["log", "linear"] = Field(
+        "log",
+        description="Scale of the costs: log counts ratios, from the least of the design space on; "
+        "linear counts differences, with a normaliser from 0 on.",
+    )
+    pareto: Annotated[tuple[Axis, ...], Field(strict=False, min_length=2, max_length=5)] | None = (
+        Field(
+            None,
+            description="Axes of the front that is sought in place of the weighted sum: accuracy "
+            "and one or more costs.",
+            json_schema_extra=LIST_SET,
+        )
+    )
+    pick: Literal["knee", "weights", "budget"] = Field(
+        "knee",
+        description="Which point of that front wins: the one where it bends most, the one with the "
+        "highest weighted sum, or the most accurate one within `budget`.",
+    )
+    budget: FrontBudget | None = Field(
+        None, description="The most of each cost, for pick budget only."
+    )
+
+    RULES = (
+        distinct("pareto"),
+        Rule(
+            name="accuracyOnFront",
+            fields=("pareto",),
+            allowed="accuracy and one or more costs",
+            check=_no_front,
+            cel="!has(self.pareto) || 'accuracy' in self.pareto",
+        ),
+        Rule(
+            name="budgetForPickBudget",
+            fields=("pick", "budget"),
+            allowed="a budget with pick budget and with no other",
+            check=_no_budget,
+            cel="(self.pick == 'budget') == has(self.budget)",
+        ),
     )
 
 
@@ -88,8 +151,15 @@ def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
 class SearchSettings(ApiModel):
     """How candidates are chosen, and how many are trained."""
 
-    method: Literal["boschcode", "random", "local", "evolution", "nsga2", "bayesian"] = Field(
-        "boschcode", description="What proposes the next candidates."
+    method: Annotated[
+        str,
+        Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+        Allowed("the name of an installed search method, such as bayesian"),
+    ] = Field(
+        "bayesian",
+        description="What proposes the next candidates: bayesian, boschcode, random, local, "
+        "evolution, nsga2, or the name of a method that another package installs where the search "
+        "runs.",
     )
     max_trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
         64, description="Candidates that are trained, those that failed included."
@@ -151,7 +221,7 @@ class CoDesignSearchSpec(CommonSpec):
         description="The devices to choose from.",
         json_schema_extra=list_map("name"),
     )
-    objective: Objective = Field(Objective(), description="The weighted sum to maximise.")
+    objective: Objective = Field(Objective(), description="What to maximise.")
     constraints: Constraints | None = Field(None, description="Bounds that the winner meets.")
     search: SearchSettings = Field(
         SearchSettings(), description="How candidates are chosen, and how many are trained."
@@ -200,7 +270,14 @@ class CoDesignSearchStatus(CommonStatus):
     infeasible: Annotated[int, Field(ge=0)] = Field(
         0, description="Trials that break a constraint."
     )
-    best: CandidateSummary | None = Field(None, description="The best candidate so far.")
+    best: CandidateSummary | None = Field(
+        None, description="The best candidate so far that meets the constraints."
+    )
+    nearest: Text | None = Field(
+        None,
+        description="While no candidate meets the constraints: the one that misses them by least, "
+        "and by how much.",
+    )
     baseline: CandidateSummary | None = Field(None, description="The baseline.")
     pareto_front: ParetoFront = Field(
         (), description="At most ten candidates of the Pareto front, spread along it."
