@@ -235,8 +235,8 @@ def _search(result: dict[str, Any]) -> Iterator[str]:
     yield f"{result['initial']} of them the same for all · median over seeds (quartiles at the last"
     yield "budget) · sum: half accuracy, half costs; front: dominated volume; floor: the sum, with"
     yield "accuracy among the best 15 % · target of the default at 25, 50 and 100: its median ÷"
-    yield "that of the best peer, at most 0.5 for the sum (1 where the peer's is at most 1 %) and 0.7"
-    yield "for the front\n"
+    yield "that of the best peer, at most 0.5 for the sum (1 where the peer's is at most 1 %) and"
+    yield "0.7 for the front\n"
     for task, summary in result["tasks"].items():
         for table, methods in summary["tables"].items():
             yield f"### {task}: {table}\n"

@@ -315,7 +315,8 @@ class Method:
 
     def _initial_proposals(self, n: int) -> list[Proposal]:
         """The next members of the initial design, or none once it is used up."""
-        left = self._initial - self._asked
+        # what was told without being asked for, such as another search's, is a beginning too
+        left = self._initial - max(self._asked, len(self._taken()))
         if left <= 0:
             return []
         if self._design is None:

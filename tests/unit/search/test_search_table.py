@@ -230,6 +230,14 @@ def test_what_cannot_be_told_is_refused_and_the_next_ask_is_as_before(id_, measu
     assert search.ask(2) == untouched.ask(2)
 
 
+def test_rows_that_are_told_of_beforehand_take_the_place_of_the_first_ones():
+    search, told = (make("bayesian", TABLE, objective=BOTH, initial=8) for _ in range(2))
+    for row in range(60):
+        told.tell(row, ACCURACY[row])
+    assert told.ask(1) != search.ask(1)
+    assert scalar(told.ask(1))[0] > np.quantile(scalar(np.arange(ROWS)), 0.8)
+
+
 def test_a_tell_may_be_repeated_but_not_contradicted():
     search = make("random", TABLE)
     (row,) = search.ask(1)
