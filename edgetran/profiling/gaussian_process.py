@@ -109,6 +109,7 @@ def fit_gaussian_process(
     search: bool = True,
     robust: bool = True,
     seed: int = 0,
+    rows: int = _ROWS_FOR_HYPERPARAMETERS,
 ) -> GaussianProcess:
     """Fit hyperparameters and robust weights to inputs `x` (n, d) and targets `z` (n,).
 
@@ -120,15 +121,16 @@ def fit_gaussian_process(
         search: False takes `theta`, where there is one, as it is.
         robust: False believes all rows alike.
         seed: which rows serve the hyperparameters where there are more than enough.
+        rows: how many are enough.
     """
     weights = np.ones(len(z))
     if theta is None or search:
-        theta = _maximise(x, z, weights, per_column, seed, theta)
+        theta = _maximise(x, z, weights, per_column, seed, theta, rows)
     if not robust:
         return GaussianProcess(theta, x, z, weights)
     for round_ in range(_ROUNDS):
         if search and 0 < round_ < _SEARCHES:
-            theta = _maximise(x, z, weights, per_column, seed, theta)
+            theta = _maximise(x, z, weights, per_column, seed, theta, rows)
         process = GaussianProcess(theta, x, z, weights)
         residuals, deviations = process.leave_one_out()
         # A row's own down-weighted noise must not excuse its residual: compare with w = 1.
@@ -176,12 +178,18 @@ def _prior(columns: int, per_column: bool) -> tuple[Array, Array]:
 
 
 def _maximise(
-    x: Array, z: Array, weights: Array, per_column: bool, seed: int, start: Array | None
+    x: Array,
+    z: Array,
+    weights: Array,
+    per_column: bool,
+    seed: int,
+    start: Array | None,
+    rows: int,
 ) -> Array:
     """Hyperparameters of the highest posterior density (equations 5.8 and 5.9)."""
-    if len(z) > _ROWS_FOR_HYPERPARAMETERS:
-        rows = np.random.default_rng(seed).choice(len(z), _ROWS_FOR_HYPERPARAMETERS, replace=False)
-        x, z, weights = x[rows], z[rows], weights[rows]
+    if len(z) > rows:
+        chosen = np.random.default_rng(seed).choice(len(z), rows, replace=False)
+        x, z, weights = x[chosen], z[chosen], weights[chosen]
     z = (z - z.mean()) / (float(z.std()) or 1.0)
     mean, deviation = _prior(x.shape[1], per_column)
     linear = x @ x.T / x.shape[1]

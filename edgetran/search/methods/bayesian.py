@@ -75,7 +75,8 @@ class BayesianOptimisation:
             if i is None:
                 break
             proposals.append(Proposal(pool[i], judge.aim, judge.figure(pool[i])))
-            judge.believe([pool[i]])
+            if len(proposals) < n:
+                judge.believe([pool[i]])
         return proposals
 
     def _climb(

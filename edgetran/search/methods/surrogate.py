@@ -38,6 +38,10 @@ _MOST_COLUMNS: Final = 96
 """With more columns than this there is no length scale per column."""
 
 
+_ROWS: Final = 144
+"""Rows that length scales are fitted to: a suggestion has to come in a fraction of a second."""
+
+
 class Surrogate:
     """Mean and deviation of a measure at new points.
 
@@ -52,7 +56,8 @@ class Surrogate:
         values = _drawn_in(values)
         kinds = (True, False) if 1 < points.shape[1] <= _MOST_COLUMNS else (False,)
         self._members: list[GaussianProcess] = [
-            fit_gaussian_process(points, values, per_column=kind, robust=False) for kind in kinds
+            fit_gaussian_process(points, values, per_column=kind, robust=False, rows=_ROWS)
+            for kind in kinds
         ]
         self._widening = 1.0
         left_out = [member.leave_one_out() for member in self._members]
