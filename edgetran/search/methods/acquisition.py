@@ -92,7 +92,8 @@ def log_hypervolume_improvement(
         thresholds[beaten] = np.maximum(thresholds[beaten], accuracy)
     covered = (costs[:, None, :] <= points).all(axis=2)
     gains = expected_improvement(mean[:, None], std[:, None], thresholds)
-    return np.log(np.maximum((gains * covered).mean(axis=1), 1e-300))
+    growth: Array = np.log(np.maximum((gains * covered).mean(axis=1), 1e-300))
+    return growth
 
 
 def _log_gain(z: Array) -> Array:
@@ -105,4 +106,5 @@ def _log_gain(z: Array) -> Array:
     tail = np.maximum(1 + far * np.sqrt(np.pi / 2) * erfcx(-far / np.sqrt(2)), 0.0)
     tail = np.where(far < -1e4, far**-2.0, tail)
     indirect = -0.5 * far**2 - np.log(_ROOT_2PI) + np.log(np.maximum(tail, 1e-300))
-    return np.where(z > -1.0, direct, indirect)
+    gain: Array = np.where(z > -1.0, direct, indirect)
+    return gain
