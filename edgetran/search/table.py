@@ -35,7 +35,9 @@ Id = Hashable
 STATE_VERSION: Final = 1
 
 _NOWHERE: Final = HardwareFigures(
-    *(Figure.missing(unit, "measured", "not in the table") for unit in ("ms", "mJ", "W"))
+    Figure.missing("ms", "measured", "not in the table"),
+    Figure.missing("mJ", "measured", "not in the table"),
+    Figure.missing("W", "measured", "not in the table"),
 )
 _ACCURACY: Final = "accuracy"
 _OBJECTIVE_KEYS: Final = ("weights", "normalisers", "scale", "pareto", "pick", "budget")
@@ -136,7 +138,7 @@ class PlainSearch:
         """
         candidate = self._candidate(id)
         told = self._told(id, measures)
-        row = self._space.known([candidate])[0].told(told)
+        row = self._space.measures(candidate).told(told)
         before = self._method.measures_of(candidate)
         if before is not None:
             if before.to_dict() == row.to_dict():
@@ -151,7 +153,7 @@ class PlainSearch:
         )
         for sibling in siblings:
             if self._method.measures_of(sibling) is None:
-                self._method.tell(sibling, self._space.known([sibling])[0].told(told))
+                self._method.tell(sibling, self._space.measures(sibling).told(told))
 
     def tell_failure(self, id: Id) -> None:  # noqa: A002
         """Report that evaluating a row failed: no data point, and never asked for again.
@@ -257,7 +259,7 @@ class PlainSearch:
         """What was told of the learned measures, checked."""
         given = measures if isinstance(measures, Mapping) else {_ACCURACY: measures}
         told: dict[str, float] = {}
-        known = cast(RowMeasures, self._space.known([self._candidate(id)])[0]).known
+        known = self._space.measures(self._candidate(id)).known
         for name, value in given.items():
             number = _number(value)
             if number is None:
@@ -489,9 +491,9 @@ class _TableSpace(FiniteSpace):
         """Number of a candidate's row."""
         return self._row(candidate)
 
-    def known(self, candidates: Sequence[Candidate]) -> list[RowMeasures]:  # type: ignore[override]
-        """What the table says of each row."""
-        return cast(list[RowMeasures], super().known(candidates))
+    def measures(self, candidate: Candidate) -> RowMeasures:
+        """What the table says of a row."""
+        return cast(RowMeasures, self.known([candidate])[0])
 
     def candidate(self, group: int, device: str) -> Candidate:
         """The candidate of a row."""

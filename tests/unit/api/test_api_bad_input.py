@@ -342,7 +342,7 @@ CASES = [
         ["spec", "objective"],
         {"weights": {"accuracy": 0}},
         "spec.objective.weights",
-        "all weights are 0; allowed is at least one of accuracy, latency, energy and peakPower",
+        "all weights are 0; allowed is at least one of accuracy, latency, energy, peakPower and ",
     ),
     (
         SEARCH,
