@@ -1,16 +1,19 @@
 # Each target does its own set-up; everything is installed into .venv/.
-.PHONY: help quickstart test soak lint crds chart generate format unit setup clean
+.PHONY: help quickstart test soak lint crds chart generate format unit integration e2e coverage docs setup clean
+
+# Tests that share what is costly stay together, and the longest begin (tests/conftest.py).
+BESIDE := --dist loadgroup --no-loadscope-reorder
 
 help: ## Say what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 quickstart: ## Profile, search and refine on this machine (runs/quickstart)
 	@hack/setup run
 	.venv/bin/edgetran run -f examples/quickstart.yaml
 
+# The tests on the cluster share one process, which mostly waits for pods: two others work beside it.
 test: lint ## Lint and every test
-	.venv/bin/pytest -n 2 --dist loadscope -m "not e2e and not soak"
-	.venv/bin/pytest -m "e2e and not soak"
+	.venv/bin/pytest -n 3 $(BESIDE) -m "not soak"
 
 soak: setup ## Long series, and a current Kubernetes' server of custom resources
 	.venv/bin/pytest -m "soak" tests
@@ -38,8 +41,21 @@ generate: chart ## Write everything that is generated
 	.venv/bin/python hack/benchmarks.py
 	.venv/bin/python hack/reference.py
 
-unit: setup ## The quick tests only
-	.venv/bin/pytest -n 2 -m "not slow and not e2e and not soak"
+unit: setup ## The quick tests only: no cluster, no network
+	.venv/bin/pytest -n 2 $(BESIDE) -m "not integration and not soak" tests/unit
+
+integration: setup ## Several real parts together: an API server, workers, a browser
+	.venv/bin/pytest -n 2 $(BESIDE) -m "integration and not e2e and not soak"
+
+e2e: setup ## The whole of it, as a user runs it and on a cluster of three nodes
+	.venv/bin/pytest -n 2 $(BESIDE) -m "e2e and not soak"
+
+coverage: setup ## What the quick tests do not reach: a table, and runs/coverage/index.html
+	.venv/bin/pytest -n 2 $(BESIDE) -m "not integration and not soak" --cov --cov-report=term --cov-report=html tests/unit
+
+docs: ## Build the documentation's site (runs/site), which has no warning
+	@hack/setup docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
 
 format: setup ## Rewrite the code in the project's format
 	.venv/bin/ruff format .

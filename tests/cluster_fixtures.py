@@ -183,10 +183,15 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServe
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     """Three nodes: `server`, `board-a` and `board-b`; or the cluster that EXISTING names."""
-    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
-        pytest.fail("tests on the cluster run one after another: pytest -m e2e, without -n")
+    beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
+    if beside and not request.config.getoption("loadgroup", default=False):
+        pytest.fail(
+            "tests on the cluster run one after another: allowed are --dist loadgroup or no -n"
+        )
     existing = os.environ.get(EXISTING)
     if existing is not None:
         cluster = Cluster(Path(existing), boards=_boards(ApiServer(Path(existing))))
@@ -209,7 +214,7 @@ def apply_crds(server: ApiServer) -> None:
 
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     for file in sorted(CRDS.glob("*.yaml")):
-        definition = yaml.safe_load(file.read_text())
+        definition = yaml.load(file.read_text(), yaml.CSafeLoader)
         name, names = definition["metadata"]["name"], definition["spec"]["names"]
         try:
             server.call("POST", path, definition)

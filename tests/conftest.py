@@ -1,6 +1,8 @@
-"""What tests of every kind may ask for."""
+"""What tests of every kind may ask for, and on which process each of them runs."""
 
 import os
+
+import pytest
 
 pytest_plugins = ("cluster_fixtures", "crd_judge")
 
@@ -8,3 +10,34 @@ _BESIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _BESIDE > 1:  # threads of two processes that wait for each other's cores do half the work
     _cores = len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores // _BESIDE)))
+
+_LONGEST = (
+    "e2e/test_cluster_",  # one cluster for all of them, and everything else beside them
+    "e2e/",
+    "test_workers_chain",
+    "test_images",
+    "test_artifacts_run",
+    "test_training_pool",
+    "integration/",
+)
+"""Parts of addresses of tests, those that take longest first: begun last, they would run alone."""
+
+
+_SHARED = ("cluster", "finished")
+"""Fixtures so costly that all who ask for one share it, whatever their files."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests together that share what is costly to make, and begin with the longest."""
+    for item in items:
+        asked = getattr(item, "fixturenames", ())
+        shared = next((name for name in _SHARED if name in asked), None)
+        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """How early a test begins; those of one rank stay in the order of their files."""
+    places = (rank for rank, part in enumerate(_LONGEST) if part in item.nodeid)
+    return next(places, len(_LONGEST))

@@ -34,12 +34,34 @@ _RESOLVERS: Final = (
 )
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe, without merge keys (their expansion has no bound), refusing duplicate keys."""
+class _PythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
+    """For a PyYAML that was built without libyaml: the same events, four times as slow."""
+
+    def __init__(self, text: str) -> None:
+        yaml.reader.Reader.__init__(self, text)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+
+
+class _Loader(yaml.composer.Composer, yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
+    """Safe, without merge keys (their expansion has no bound), refusing duplicate keys.
+
+    libyaml scans and parses in C; the nodes are composed here, where they are counted.
+    """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     nodes_read = 0
+
+    def __init__(self, text: str) -> None:
+        parser: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else _PythonParser
+        events = parser(text)
+        self.check_event = events.check_event
+        self.peek_event = events.peek_event
+        self.get_event = events.get_event
+        yaml.composer.Composer.__init__(self)
+        yaml.constructor.SafeConstructor.__init__(self)
+        yaml.resolver.Resolver.__init__(self)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Stop where a text has more nodes than any resource, rather than hold them all first."""
@@ -144,7 +166,10 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
         raise SpecError(
             [Problem(source, "", "", f"{len(text)} characters; allowed are {MAX_BYTES}")]
         )
-    loader = None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SpecError([_forbidden(text[error.start], text[: error.start], source)]) from None
     try:
         loader = _Loader(text)
         while loader.check_node():
@@ -157,30 +182,29 @@ def read_text(text: str, source: str = "<text>") -> list[Document]:
                 problems.append(Problem(f"{source}:{line}", "", path_text(found[0]), found[1]))
             documents.append(Document(source, line, data))
     except yaml.MarkedYAMLError as error:
-        problems.append(_syntax_problem(error, source))
+        problems.append(_syntax_problem(error, text, source))
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        problems.append(
-            Problem(
-                f"{source}:{line}",
-                "",
-                "",
-                f"the character {error.character!r} is not allowed in YAML",
-            )
-        )
+        before = text.encode()[: error.position].decode(errors="ignore")  # it counts bytes
+        problems.append(_forbidden(error.character, before, source))
     except RecursionError:
         problems.append(Problem(source, "", "", "nested too deeply; allowed are 50 levels"))
     except (yaml.YAMLError, ValueError) as error:
-        place = source if loader is None else f"{source}:{loader.line + 1}"
-        problems.append(Problem(place, "", "", f"not YAML: {error}"))
+        problems.append(Problem(source, "", "", f"not YAML: {error}"))
     if problems:
         raise SpecError(problems)
     return documents
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:
+def _forbidden(character: str | int, before: str, source: str) -> Problem:
+    code = ord(character) if isinstance(character, str) else character
+    line = before.count("\n") + 1
+    return Problem(f"{source}:{line}", "", "", f"the character {code} is not allowed in YAML")
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:
     mark = error.problem_mark or error.context_mark
-    place = f"{source}:{mark.line + 1}" if mark else source
+    last = text.count("\n")  # libyaml counts a line more where the last one has no end
+    place = f"{source}:{min(mark.line, last) + 1}" if mark else source
     said = ", ".join(part for part in (error.context, error.problem) if part)
     column = f" (column {mark.column + 1})" if mark else ""
     return Problem(place, "", "", f"not YAML: {said}{column}")

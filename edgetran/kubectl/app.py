@@ -18,6 +18,7 @@ from rich.live import Live
 from edgetran.cli.errors import BAD_INPUT, errors, fail
 from edgetran.kubectl.boards_view import boards_of, boards_view
 from edgetran.kubectl.cluster import Cluster, NotFoundError
+from edgetran.kubectl.files import get_run, put_files
 from edgetran.kubectl.logs import log_lines, newest_pods
 from edgetran.kubectl.reading import Data, has_ended, is_true, label, results_name
 from edgetran.kubectl.results import fetch_run
@@ -27,7 +28,7 @@ WATCH_PERIOD_S: Final = 2.0
 
 app = typer.Typer(
     name="kubectl edgetran",
-    help="Look at the work of EdgeTran in a cluster.",
+    help="Look at the work of EdgeTran in a cluster; bring data in and models out.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -56,6 +57,10 @@ KubeconfigOption = Annotated[
 OutputOption = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="json", help="json prints plain data."),
+]
+ImageOption = Annotated[
+    str | None,
+    typer.Option("--image", help="Of the pod that reads or writes; a worker's if omitted."),
 ]
 
 
@@ -171,6 +176,73 @@ def report(
 
         write_atomically(output, write_report(folder).read_bytes())
         print(output)  # noqa: T201
+
+
+@app.command()
+def get(
+    name: NameArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="The folder here; NAME if omitted."),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="With checkpoints, the tree's models and every sample."),
+    ] = False,
+    image: ImageOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Bring the models, the report and the logs of a run here from its volume.
+
+    Every file is checked; after a break the same command goes on where it stopped.
+    """
+    with errors(output):
+        cluster = Cluster(kubeconfig, context, namespace)
+        data = cluster.find(name)
+        target = output or Path(data["metadata"]["name"])
+        get_run(cluster, data, target, everything=everything, image=image)
+        print(target)  # noqa: T201
+
+
+@app.command()
+def put(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Files or folders of this machine.")
+    ],
+    claim: Annotated[
+        str, typer.Option("--claim", "-c", metavar="NAME", help="The PersistentVolumeClaim.")
+    ],
+    folder: Annotated[
+        str, typer.Option("--folder", metavar="PATH", help="Where on the volume.")
+    ] = "",
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="5Gi", help="Make the claim, this large, if need be."),
+    ] = None,
+    storage_class: Annotated[
+        str | None, typer.Option("--storage-class", metavar="NAME", help="Class of a new claim.")
+    ] = None,
+    image: ImageOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Bring data of this machine to the volume of a claim, for `spec.task.files`.
+
+    Every file is checked; after a break the same command goes on where it stopped.
+    """
+    with errors():
+        put_files(
+            Cluster(kubeconfig, context, namespace),
+            files,
+            claim,
+            folder=folder,
+            size=size,
+            storage_class=storage_class,
+            image=image,
+        )
 
 
 @app.command()

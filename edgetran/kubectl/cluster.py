@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,9 @@ from edgetran.api import GROUP, KINDS, VERSION
 
 BOARD_LABEL: Final = "edgetran.io/device"
 """Says on a node which device it is."""
+
+OPERATOR_LABELS: Final = "app.kubernetes.io/part-of=edgetran,app.kubernetes.io/component=operator"
+"""What the chart's Deployment carries."""
 
 _TIMEOUT_S: Final = (5.0, 30.0)  # to connect, and between two parts of an answer
 _FOLLOWING_TIMEOUT_S: Final = (5.0, 7 * 86_400.0)  # a log may be silent for long
@@ -182,6 +185,102 @@ class Cluster:
                 yield from (line.decode(errors="replace") for line in lines)
             if rest:
                 yield rest.decode(errors="replace")
+
+    def job(self, name: str) -> dict[str, Any] | None:
+        """A Job; None where there is none of that name."""
+        with self._answers():
+            try:
+                return self._json(self._batch.read_namespaced_job, name, self.namespace)
+            except self._client.ApiException as error:
+                if error.status == 404:
+                    return None
+                raise
+
+    def jobs(self, selector: str) -> list[dict[str, Any]]:
+        """Jobs by their labels, the newest last."""
+        with self._answers():
+            items = self._json(
+                self._batch.list_namespaced_job, self.namespace, label_selector=selector
+            )["items"]
+        return sorted(items, key=lambda job: str(job["metadata"]["creationTimestamp"]))
+
+    def operator_image(self) -> str | None:
+        """The image of the operator; None where it is not found or not ours to look for."""
+        try:
+            with self._answers():
+                found = self._json(
+                    self._client.AppsV1Api(self._api).list_deployment_for_all_namespaces,
+                    label_selector=OPERATOR_LABELS,
+                )["items"]
+        except ClusterError:
+            return None
+        containers = [each["spec"]["template"]["spec"]["containers"][0] for each in found]
+        return str(containers[0]["image"]) if containers else None
+
+    def claim(self, name: str) -> dict[str, Any] | None:
+        """A PersistentVolumeClaim; None where there is none of that name."""
+        with self._answers():
+            try:
+                return self._json(
+                    self._core.read_namespaced_persistent_volume_claim, name, self.namespace
+                )
+            except self._client.ApiException as error:
+                if error.status == 404:
+                    return None
+                raise
+
+    def create_claim(self, body: Mapping[str, Any]) -> None:
+        """Create a PersistentVolumeClaim."""
+        with self._answers():
+            self._core.create_namespaced_persistent_volume_claim(
+                self.namespace, dict(body), _request_timeout=_TIMEOUT_S
+            )
+
+    def pod(self, name: str) -> dict[str, Any]:
+        """A pod."""
+        with self._answers():
+            found: dict[str, Any] = self._json(self._core.read_namespaced_pod, name, self.namespace)
+            return found
+
+    def create_pod(self, body: Mapping[str, Any]) -> str:
+        """Create a pod; its name."""
+        with self._answers():
+            made = self._json(self._core.create_namespaced_pod, self.namespace, dict(body))
+            return str(made["metadata"]["name"])
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod at once; one that is gone already is no error."""
+        with self._answers():
+            try:
+                self._core.delete_namespaced_pod(
+                    name, self.namespace, grace_period_seconds=0, _request_timeout=_TIMEOUT_S
+                )
+            except self._client.ApiException as error:
+                if error.status != 404:
+                    raise
+
+    def execute(self, pod: str, container: str, command: Sequence[str], *, stdin: bool) -> Any:
+        """A command that begins in a pod: the client's websocket with its binary channels."""
+        from kubernetes.stream import stream
+
+        with self._answers():
+            return stream(
+                self._core.connect_get_namespaced_pod_exec,
+                pod,
+                self.namespace,
+                container=container,
+                command=list(command),
+                stdin=stdin,
+                stdout=True,
+                stderr=True,
+                tty=False,
+                binary=True,
+                _preload_content=False,
+            )
+
+    @cached_property
+    def _batch(self) -> Any:
+        return self._client.BatchV1Api(self._api)
 
     @cached_property
     def _core(self) -> Any:

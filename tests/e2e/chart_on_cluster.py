@@ -81,7 +81,7 @@ def monitoring() -> dict[str, dict[str, Any]]:
         body
         for path, text in files.items()
         if not path.endswith("NOTES.txt")
-        for body in yaml.safe_load_all(text)
+        for body in yaml.load_all(text, yaml.CSafeLoader)
         if body is not None
     ]
     kinds = ("ServiceMonitor", "PodMonitor", "PrometheusRule")

@@ -76,6 +76,7 @@ def assert_complete(folder: Path) -> None:
     assert json.loads((folder / "result.json").read_text())["winner"]
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(1500)
 def test_ten_kills_at_random_moments_lose_and_repeat_nothing(tmp_path: Path) -> None:
     folder, log = tmp_path / "run", tmp_path / "output.txt"
@@ -86,10 +87,7 @@ def test_ten_kills_at_random_moments_lose_and_repeat_nothing(tmp_path: Path) -> 
         try:
             process.wait(timeout=rng.uniform(2, 14) + 2 * kills)
         except subprocess.TimeoutExpired:
-            family = children_of(process)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            assert_all_gone(family, but=RAY_AGENTS)
+            kill(process)
             kills += 1
         else:
             assert process.returncode == 0, log.read_text()
@@ -100,29 +98,49 @@ def test_ten_kills_at_random_moments_lose_and_repeat_nothing(tmp_path: Path) -> 
     assert_complete(folder)
 
 
+def kill(process: subprocess.Popen[bytes]) -> None:
+    family = children_of(process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert_all_gone(family, but=RAY_AGENTS)
+
+
+def interrupt(process: subprocess.Popen[bytes], log: Path) -> None:
+    family = children_of(process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130, log.read_text()
+    assert_all_gone(family)
+    text = log.read_text()
+    assert "interrupted; what is done is kept" in text
+    assert "Traceback" not in text
+
+
+def start_and_wait_for(
+    folder: Path, log: Path, record: str, count: int = 1
+) -> subprocess.Popen[bytes]:
+    """A run that has just written the first records of a log; whatever it does next is cut."""
+    process = start(small_run(folder), log)
+    deadline = time.monotonic() + 600
+    while len(read_records(folder / record)) < count:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    return process
+
+
 def first_candidates(folder: Path) -> list[tuple[int, str]]:
     """The candidates that the seed alone decides; later ones depend on measured costs as well."""
     trials = read_records(folder / "trials.jsonl")
     return sorted((trial["number"], trial["graph_hash"]) for trial in trials)[:2]
 
 
-def test_an_interrupted_run_ends_cleanly_and_goes_on_with_what_its_seed_proposes(
+def test_a_run_that_is_cut_short_in_each_of_its_stages_loses_and_repeats_nothing(
     finished: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, log = tmp_path / "run", tmp_path / "output.txt"
-    process = start(small_run(folder), log)
-    deadline = time.monotonic() + 240
-    while not read_records(folder / "trials.jsonl"):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.2)
-    family = children_of(process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130, log.read_text()
-    text = log.read_text()
-    assert "interrupted; what is done is kept" in text
-    assert "Traceback" not in text
-    assert_all_gone(family)
+    kill(start_and_wait_for(folder, log, "profiles/this-host.jsonl", 3))
+    interrupt(start_and_wait_for(folder, log, "trials.jsonl"), log)
+    kill(start_and_wait_for(folder, log, "gptran/tree.jsonl", 3))
     assert not (folder / "result.json").exists()
     last = call(small_run(folder))
     assert last.returncode == 0, last.stdout + last.stderr

@@ -29,7 +29,7 @@ kind: CoDesignSearch
 metadata: {name: small}
 spec:
   task: {files: {train: FILE}, tokenizer: {vocabSize: 300}}
-  designSpace: {layers: [1, 2], hiddenSizes: [32], heads: [2], headTypes: [sa_sdp, c_5],
+  designSpace: {layers: [1], hiddenSizes: [16, 32], heads: [2], headTypes: [sa_sdp, c_5],
     feedForwardWidths: [64]}
   workload: {batchSize: 1, sequenceLength: 16}
   devices: [DEVICE]
@@ -49,6 +49,8 @@ metadata: {name: finer}
 spec:
   searchRef: {name: small}
   cycles: 1
+  stages: [growHeads, pruneFeedForwards]
+  samplesPerStage: 1
   parallelTrials: 1
   training: {steps: 4, batchSize: 16}
 """

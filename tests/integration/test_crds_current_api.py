@@ -56,7 +56,7 @@ def api(tmp_path_factory) -> Iterator[Api]:
     with held_cluster(tmp_path_factory.mktemp("crd-server"), "crds-only") as server:
         found = Api(server.kubeconfig)
         for file in sorted((ROOT / "crds").glob("*.yaml")):
-            found.call("POST", DEFINITIONS, yaml.safe_load(file.read_text()))
+            found.call("POST", DEFINITIONS, yaml.load(file.read_text(), yaml.CSafeLoader))
         for kind in KINDS:
             wait_until(lambda kind=kind: served(found, kind), f"{kind} is served")
         yield found

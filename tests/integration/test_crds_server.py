@@ -27,7 +27,10 @@ def address(kind, namespace, name="", part=""):
 
 
 def definitions():
-    return [yaml.safe_load(file.read_text()) for file in sorted((ROOT / "crds").glob("*.yaml"))]
+    return [
+        yaml.load(file.read_text(), yaml.CSafeLoader)
+        for file in sorted((ROOT / "crds").glob("*.yaml"))
+    ]
 
 
 def schemas():

@@ -10,14 +10,18 @@ import time
 import urllib.request
 import venv
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import image_requirements
 import pytest
 from cluster_fixtures import ApiServer
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.integration
+
 FILES = [ROOT / "operator" / "Dockerfile", ROOT / "workers" / "Dockerfile"]
 HEAVY = ("torch", "numpy", "scipy", "ray", "transformers", "sklearn", "pandas", "plotly")
 OPERATOR_MIB = 120
@@ -93,14 +97,25 @@ def test_requirements_are_those_of_the_extras_and_of_extras_within() -> None:
 
 
 class Image:
-    """An environment as an image would have it."""
+    """An environment as an image would have it.
 
-    def __init__(self, folder: Path, extras: str) -> None:
+    Args:
+        folder: a new one.
+        extras: of the project, with commas between them.
+        linked: whether it has links to the packages of this environment, which pip chose for the
+            same extras under the same constraints: to unpack torch and Ray again takes minutes.
+    """
+
+    def __init__(self, folder: Path, extras: str, *, linked: bool = False) -> None:
         self.folder = folder
         self.python = folder / "bin" / "python"
         venv.create(folder, with_pip=False, symlinks=True)
         requirements = image_requirements.requirements(ROOT / "pyproject.toml", extras.split(","))
-        self._install("-c", ROOT / "constraints.txt", *requirements)
+        if linked:
+            (packages,) = (folder / "lib").glob("python*/site-packages")
+            link_all(requirements, packages)
+        else:
+            self._install("-c", ROOT / "constraints.txt", *requirements)
         self._install("--no-deps", ROOT)
 
     def _install(self, *words: str | Path) -> None:
@@ -140,13 +155,34 @@ class Image:
         return {re.sub(r"[-_.]+", "-", name).lower() for name in installed} - pinned - {"edgetran"}
 
 
+def link_all(requirements: list[str], packages: Path) -> None:
+    """Link the packages of this environment that requirements lead to, and no others."""
+    pending, seen = [Requirement(each) for each in requirements], set()
+    while pending:
+        wanted = pending.pop()
+        extras = sorted(wanted.extras) or [""]
+        if (wanted.name, *extras) in seen:
+            continue
+        seen.add((wanted.name, *extras))
+        found = metadata.distribution(wanted.name)
+        assert wanted.specifier.contains(found.version, prereleases=True), f"{wanted}: {found}"
+        assert found.files is not None
+        for part in {file.parts[0] for file in found.files} - {"..", "__pycache__"}:
+            if not (packages / part).exists():
+                (packages / part).symlink_to(Path(str(found.locate_file(part))))
+        pending += [
+            each
+            for each in map(Requirement, found.requires or ())
+            if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in extras)
+        ]
+
+
 @pytest.fixture(scope="module")
 def operator_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return Image(tmp_path_factory.mktemp("operator-image") / "edgetran", "operator")
 
 
 @pytest.mark.slow
-@pytest.mark.integration
 def test_the_operators_set_is_small_pinned_and_has_nothing_heavy(operator_image: Image) -> None:
     size = operator_image.mebibytes
     assert size < OPERATOR_MIB, f"{size:.0f} MiB"
@@ -159,7 +195,6 @@ def test_the_operators_set_is_small_pinned_and_has_nothing_heavy(operator_image:
 
 
 @pytest.mark.slow
-@pytest.mark.integration
 def test_resources_are_checked_without_the_library(operator_image: Image) -> None:
     program = operator_image.folder / "bin" / "edgetran"
     done = operator_image.run(program, "validate", "-f", ROOT / "examples" / "search.yaml")
@@ -208,7 +243,6 @@ def answers(port: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.integration
 def test_the_operator_starts_from_what_its_image_holds(started: tuple[int, float, int]) -> None:
     pid, _, port = started
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
@@ -219,10 +253,9 @@ def test_the_operator_starts_from_what_its_image_holds(started: tuple[int, float
 
 
 @pytest.mark.slow
-@pytest.mark.integration
 @pytest.mark.timeout(1800)
 def test_the_workers_set_is_pinned_and_starts(tmp_path: Path) -> None:
-    image = Image(tmp_path / "edgetran", f"{WORKER_EXTRAS},openvino")
+    image = Image(tmp_path / "edgetran", f"{WORKER_EXTRAS},openvino", linked=True)
     assert image.unpinned() <= {"triton"}, "torch fixes what it brings itself"
     done = image.run(image.folder / "bin" / "edgetran-worker", "profile", "--help")
     assert done.returncode == 0, done.stderr

@@ -43,7 +43,9 @@ def running(api_server, namespace, tmp_path_factory):
 
 
 def schemas():
-    definitions = [yaml.safe_load(file.read_text()) for file in (ROOT / "crds").glob("*.yaml")]
+    definitions = [
+        yaml.load(file.read_text(), yaml.CSafeLoader) for file in (ROOT / "crds").glob("*.yaml")
+    ]
     return {
         each["spec"]["names"]["kind"]: each["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
         for each in definitions

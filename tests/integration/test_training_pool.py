@@ -157,7 +157,7 @@ def test_a_trial_whose_worker_is_killed_starts_again_but_not_for_ever(spec, deat
 
     over = threading.Event()
     killer = threading.Thread(target=kill_workers)
-    endless = TrainingPlan(max_seconds=60 if deaths == 3 else 12, max_length=12)
+    endless = TrainingPlan(max_seconds=60 if deaths == 3 else 6, max_length=12)
     with TrialPool(1) as pool:
         pool.submit("victim", replace(spec, plan=endless, output=f"{spec.output}-victim"))
         pool.submit("other", spec)

@@ -147,13 +147,20 @@ def test_a_finished_worker_that_is_started_again_only_says_so(searched: Pod) -> 
     assert searched.records == before
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        pytest.param((1, 4), id="short"),
+        pytest.param((1, 2, 3, 5), id="soak", marks=pytest.mark.soak),
+    ],
+)
 def test_a_profile_killed_anywhere_goes_on_in_an_empty_pod_and_repeats_nothing(
-    tmp_path: Path,
+    tmp_path: Path, counts: tuple[int, ...]
 ) -> None:
     pod = make_pod(tmp_path / "profile", "profile", JOB)
     rng = random.Random(3)  # noqa: S311 - moments of kills
     known: list[dict[str, object]] = []
-    for count in (1, 2, 3, 5):
+    for count in counts:
         process = pod.start()
         wait_for(pod, process, "profiles/board.jsonl", count)
         time.sleep(rng.uniform(0, 4))
@@ -179,7 +186,7 @@ def essence(trials: list[dict[str, Any]]) -> list[tuple[object, ...]]:
     )
 
 
-def test_a_search_killed_with_its_storage_kept_ends_as_if_it_had_not_been(
+def test_a_search_killed_with_its_storage_kept_goes_on_to_larger_limits_as_if_it_had_not_been(
     profiled: Pod, searched: Pod, tmp_path: Path
 ) -> None:
     root = tmp_path / "search"
@@ -188,17 +195,32 @@ def test_a_search_killed_with_its_storage_kept_ends_as_if_it_had_not_been(
         process = pod.start()
         wait_for(pod, process, "trials.jsonl", count)
         kill(process)
+    before = read_records(pod.folder / "trials.jsonl")
+    resource = root / "work/resource.yaml"
+    resource.write_text(SEARCH.replace("maxTrials: 5", "maxTrials: 6"))
     assert pod.run() == 0, pod.output
-    assert essence(pod.published("trials.jsonl")) == essence(searched.published("trials.jsonl"))
-    assert pod.published("trials.jsonl") == read_records(pod.folder / "trials.jsonl")
+    trials = pod.published("trials.jsonl")
+    assert trials == read_records(pod.folder / "trials.jsonl")
+    assert trials[: len(before)] == before
+    assert len(trials) == 6
+    assert essence(trials)[:5] == essence(searched.published("trials.jsonl"))
+    assert pod.summary["progress"] == "6/6"
+    assert "maxTrials: 6" in pod.published("spec.yaml")[-1]["text"]
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        pytest.param((3,), id="short"),
+        pytest.param((2, 4), id="soak", marks=pytest.mark.soak),
+    ],
+)
 def test_a_search_killed_with_its_models_lost_loses_and_doubles_no_record(
-    profiled: Pod, tmp_path: Path
+    profiled: Pod, tmp_path: Path, counts: tuple[int, ...]
 ) -> None:
     pod = make_pod(tmp_path / "search", "search", SEARCH, JOB, profile=profiled)
     known: list[tuple[str, dict[str, object]]] = []
-    for count in (2, 4):
+    for count in counts:
         process = pod.start()
         wait_for(pod, process, "trials.jsonl", count)
         time.sleep(3)  # what is published in this time must not be lost
@@ -214,47 +236,6 @@ def test_a_search_killed_with_its_models_lost_loses_and_doubles_no_record(
         assert len(numbers) == len(set(numbers)) == count
     assert pod.summary["finished"] is True
     assert (pod.folder / "model/model.safetensors").exists()
-
-
-def test_sigterm_saves_the_state_within_ten_seconds(profiled: Pod, tmp_path: Path) -> None:
-    pod = make_pod(tmp_path / "search", "search", SEARCH, JOB, profile=profiled)
-    process = pod.start()
-    wait_for(pod, process, "trials.jsonl", 1)
-    family = psutil.Process(process.pid).children(recursive=True)
-    others = [each for each in family if name(each) not in RAY_AGENTS]
-    begun = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 143, pod.output
-    assert time.monotonic() - begun < 10
-    _, left = psutil.wait_procs(others, timeout=30)
-    assert not left
-    end(family)
-    assert pod.termination == {
-        "reason": "WorkerRetried",
-        "message": "stopped by SIGTERM; what is done is kept",
-    }
-    assert (pod.summary["finished"], pod.summary["reason"]) == (False, "WorkerRetried")
-    assert pod.published("trials.jsonl") == read_records(pod.folder / "trials.jsonl")
-    assert "Traceback" not in pod.output
-    assert pod.run() == 0, pod.output
-    assert len(pod.published("trials.jsonl")) == 5
-
-
-def test_larger_limits_go_on_with_the_same_run(profiled: Pod, tmp_path: Path) -> None:
-    root = tmp_path / "search"
-    pod = make_pod(root, "search", SEARCH, JOB, profile=profiled, storage={"claim": True})
-    process = pod.start()
-    wait_for(pod, process, "trials.jsonl", 3)
-    kill(process)
-    before = read_records(pod.folder / "trials.jsonl")
-    resource = root / "work/resource.yaml"
-    resource.write_text(SEARCH.replace("maxTrials: 5", "maxTrials: 6"))
-    assert pod.run() == 0, pod.output
-    trials = pod.published("trials.jsonl")
-    assert trials[: len(before)] == before
-    assert len(trials) == 6
-    assert pod.summary["progress"] == "6/6"
-    assert "maxTrials: 6" in pod.published("spec.yaml")[-1]["text"]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +280,7 @@ def test_an_engine_that_cannot_run_here_makes_the_device_unusable(tmp_path: Path
     assert "cuda" in pod.termination["message"].lower()
 
 
-def test_an_address_as_storage_brings_the_models_to_the_next_pod(
+def test_sigterm_saves_the_state_within_ten_seconds_at_an_address_for_the_next_pod(
     profiled: Pod, tmp_path: Path
 ) -> None:
     storage = {"uri": f"file://{tmp_path}/bucket"}
@@ -307,11 +288,24 @@ def test_an_address_as_storage_brings_the_models_to_the_next_pod(
     process = pod.start()
     wait_for(pod, process, "trials.jsonl", 2)
     family = psutil.Process(process.pid).children(recursive=True)
+    others = [each for each in family if name(each) not in RAY_AGENTS]
+    begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 143, pod.output
+    assert time.monotonic() - begun < 10
+    _, left = psutil.wait_procs(others, timeout=30)
+    assert not left
     end(family)
+    assert pod.termination == {
+        "reason": "WorkerRetried",
+        "message": "stopped by SIGTERM; what is done is kept",
+    }
+    assert (pod.summary["finished"], pod.summary["reason"]) == (False, "WorkerRetried")
+    assert pod.published("trials.jsonl") == read_records(pod.folder / "trials.jsonl")
+    assert "Traceback" not in pod.output
     shutil.rmtree(pod.storage / "lab")
     assert pod.run() == 0, pod.output
+    assert len(pod.published("trials.jsonl")) == 5
     assert "are lost" not in pod.output
     bucket = tmp_path / "bucket/lab/cds-s-22222222"
     assert (bucket / "model/model.safetensors").stat().st_size > 0

@@ -1,6 +1,7 @@
 """YAML is read as Kubernetes reads it, and mistakes in it are told by file and line."""
 
 import pytest
+import yaml
 
 from edgetran.api import SpecError, load_resources, load_text
 from edgetran.api.yaml_text import read_text, write_text
@@ -95,6 +96,20 @@ def test_what_is_not_plain_yaml_is_told_by_line(text, line, words):
     assert message.startswith(f"f.yaml:{line}: "), message
     assert words in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(("text", "line"), [("é: 1\nb: \x07", 2), ("a: 1\nb: \ud800", 2)])
+def test_a_character_that_no_yaml_has_is_told_by_line(text, line):
+    message = error(text)
+    assert message.startswith(f"f.yaml:{line}: the character "), message
+    assert "is not allowed in YAML" in message
+
+
+@pytest.mark.parametrize("text", ["a: [1, x]\n---\nb: {c: 0.5}\n", "a: &x [1]\nb: *x\n"])
+def test_without_libyaml_the_same_is_read(monkeypatch, text):
+    with_it = [each.data for each in read_text(text)]
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    assert [each.data for each in read_text(text)] == with_it
 
 
 def test_documents_that_grow_without_bound_are_refused():

@@ -15,15 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import yaml
-
-SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
-RELEASES = sorted(
-    {path.name.split("-")[0].removeprefix("v") for path in SCHEMAS.iterdir()},
-    key=lambda release: [int(part) for part in release.split(".")],
-)
-"""From the oldest to the newest that is known, such as 1.25.0."""
+from kubernetes_schemas import SCHEMAS
 
 CLUSTER_SCOPED = {
     *("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace", "Node"),

@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def schemas():
-    definitions = [yaml.safe_load(file.read_text()) for file in (ROOT / "crds").glob("*.yaml")]
+    definitions = [
+        yaml.load(file.read_text(), yaml.CSafeLoader) for file in (ROOT / "crds").glob("*.yaml")
+    ]
     return {
         definition["spec"]["names"]["kind"]: definition["spec"]["versions"][0]["schema"][
             "openAPIV3Schema"

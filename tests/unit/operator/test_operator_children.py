@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
+from kubernetes_schemas import check
 from operator_world import spec_of
 
 from edgetran.api import load_text, parse_resource
@@ -297,9 +297,7 @@ def test_every_pod_of_a_ray_job_is_restricted_and_has_our_labels():
     patch = {"spec": {"nodeSelector": {"big": "yes"}, "containers": [{"name": "worker"}]}}
     run = run_of("CoDesignSearch", ray=KUBERAY, podTemplate=patch)
     for role, pod in ray_pods(run).items():
-        kubernetes_validate.validate(
-            {"apiVersion": "v1", "kind": "PodTemplate", "template": pod}, "1.34", strict=True
-        )
+        check({"apiVersion": "v1", "kind": "PodTemplate", "template": pod}, "1.34.0")
         spec, container = pod["spec"], worker(pod)
         assert spec["securityContext"]["runAsNonRoot"]
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -364,7 +362,7 @@ def test_what_is_allowed_comes_to_the_head_too_and_as_words_of_a_shell():
 
 def test_pods_of_one_ray_cluster_alone_talk_to_one_another():
     policy = network_policy(run_of("CoDesignSearch", ray=KUBERAY)).body
-    kubernetes_validate.validate(policy, "1.34", strict=True)
+    check(policy, "1.34.0")
     ours = {"matchLabels": {"edgetran.io/kind": "CoDesignSearch", "edgetran.io/name": "x"}}
     assert policy["spec"]["podSelector"] == ours
     assert policy["spec"]["policyTypes"] == ["Ingress"]

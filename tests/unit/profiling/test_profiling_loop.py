@@ -84,7 +84,12 @@ def test_each_batch_tells_the_error_so_far_also_after_a_kill(tmp_path):
     assert (measured, "maximum" in stopped) == (20, True)
 
 
-@pytest.mark.parametrize("dies_after", [0, 3, 8, 10, 19])
+def deaths(short, long):
+    """Moments of which a few are tried always, and the others in long series."""
+    return [*short, *(pytest.param(each, marks=pytest.mark.soak) for each in long)]
+
+
+@pytest.mark.parametrize("dies_after", deaths([3, 10], [0, 8, 19]))
 def test_a_killed_run_continues_and_measures_nothing_twice(tmp_path, dies_after):
     the_plan = plan(target_error=1e-6)
     path = tmp_path / "board.jsonl"
@@ -116,7 +121,7 @@ def test_passes_are_interleaved_and_the_middle_measurement_counts(tmp_path):
     assert told == {m.architecture.graph_hash: m.latency_ms for m in true}
 
 
-@pytest.mark.parametrize("dies_after", [0, 5, 12, 16, 21, 39])
+@pytest.mark.parametrize("dies_after", deaths([5, 21], [0, 12, 16, 39]))
 def test_a_run_killed_between_passes_measures_nothing_more_often(tmp_path, dies_after):
     the_plan = plan(passes=2, target_error=1e-6)
     path = tmp_path / "board.jsonl"
@@ -281,7 +286,7 @@ def test_without_reuse_a_log_that_holds_measurements_is_refused(tmp_path):
 
 def test_a_warm_start_saves_measurements(tmp_path):
     the_plan = plan(target_error=0.02, max_measurements=40, initial=4)
-    other = plan(device="other", max_measurements=40, target_error=1e-6)
+    other = plan(device="other", initial=40, max_measurements=40, target_error=1e-6)
     source = profile_device(other, SPACE, tmp_path / "other.jsonl", measurer=Board(other))
     counts = []
     for name, warm_start in (("cold", ()), ("warm", (source,))):
