@@ -30,7 +30,7 @@ GROUP: Final = "edgetran.search_methods"
 """The group of entry points that names the methods of other packages."""
 
 DEFAULT_METHOD: Final = "bayesian"
-"""The method that is used where none is named, chosen by `benchmarks/search.py`."""
+"""The method that is used where none is named; `benchmarks/search.py` compares it with others."""
 
 _STRATEGIES: Final = {
     "bayesian": "edgetran.search.methods.bayesian:BayesianOptimisation",

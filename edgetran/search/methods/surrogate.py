@@ -29,7 +29,8 @@ _PRIOR_ROWS: Final = 8.0
 
 _FITTED: Final = 8.0
 """Length scales and variances are fitted too: by n rows so well that the variance of a prediction
-grows by the share of this in n. Chosen by the cover of intervals in `benchmarks/search.py`."""
+grows by the share of this in n. Chosen by the cover of
+intervals on tables of `benchmarks/search.py`."""
 
 _LARGEST_ERROR: Final = 3.0
 """Errors count up to so many deviations, so that one row does not widen all intervals."""
