@@ -253,6 +253,84 @@ def _quickstart(result: dict[str, Any]) -> Iterator[str]:
     yield from _table(head, rows())
 
 
+_SEARCH_TARGETS: Final = {"sum": 0.5, "front": 0.7}
+"""Of the default's median regret ÷ that of the best peer."""
+
+_SEARCH_DEFAULT: Final = "bayesian"
+_SEARCH_OURS: Final = (_SEARCH_DEFAULT, "boschcode")
+
+
+def _search(result: dict[str, Any]) -> Iterator[str]:
+    yield "## The search\n"
+    yield f"`benchmarks/search.py` · {result['runs']:,} runs · regret relative to the range of each"
+    yield f"table after {', '.join(map(str, result['budgets']))} evaluations, the first"
+    yield f"{result['initial']} of them the same for all · median over seeds (quartiles at the last"
+    yield "budget) · sum: half accuracy, half costs; front: dominated volume; floor: the sum, with"
+    yield "accuracy among the best 15 % · target of the default at 25, 50 and 100: its median ÷"
+    yield "that of the best peer, at most 0.5 for the sum (1 where the peer's is at most 1 %) and"
+    yield "0.7 for the front\n"
+    for task, summary in result["tasks"].items():
+        for table, methods in summary["tables"].items():
+            yield f"### {task}: {table}\n"
+            yield from _table(
+                ("method", "seeds", *map(str, result["budgets"]), "quartiles", "feasible 7–30"),
+                _search_rows(task, methods),
+            )
+        for budget, ranks in summary["ranks"].items():
+            order = sorted(ranks["mean_rank"].items(), key=lambda each: each[1])
+            words = ", ".join(f"{name} {rank:.2f}" for name, rank in order)
+            yield f"Mean ranks in {task} at {budget}: {words}"
+            if ranks["friedman_p"] is not None:
+                yield f"(Friedman p = {ranks['friedman_p']:.2g}).\n"
+
+
+def _search_rows(task: str, methods: dict[str, Any]) -> Rows:
+    peers = [row["median"] for name, row in methods.items() if name not in _SEARCH_OURS]
+    for name, row in sorted(methods.items()):
+        cells = []
+        for i, value in enumerate(row["median"]):
+            best = min((peer[i] for peer in peers if len(peer) > i), default=None)
+            met = None
+            if name == _SEARCH_DEFAULT and i and best is not None and task in _SEARCH_TARGETS:
+                factor = 1.0 if task == "sum" and best <= 0.01 else _SEARCH_TARGETS[task]
+                met = value <= factor * best
+            cells.append(_judged(f"{value:.1%}", met))
+        low, high = row["quartiles"][-1]
+        share = f"{row['share_7_30']:.0%}" if "share_7_30" in row else ""
+        yield name, str(row["seeds"]), *cells, f"{low:.1%} to {high:.1%}", share
+
+
+def _search_time(result: dict[str, Any]) -> Iterator[str]:
+    yield "## What a suggestion costs, and what an interval holds\n"
+    yield f"`benchmarks/search.py time` · {result['host']['cpu_model']} · after 500 evaluations\n"
+    yield from _table(
+        ("method", "seconds per suggestion (default ≤ 0.3)"),
+        (
+            (
+                row["method"],
+                _judged(
+                    f"{row['seconds']:.2f}",
+                    row["seconds"] <= 0.3 if row["method"] == _SEARCH_DEFAULT else None,
+                ),
+            )
+            for row in result["rows"]
+        ),
+    )
+    yield from _table(
+        ("table", "within 68 % (± 5 points)", "within 90 % (± 5 points)"),
+        (
+            (
+                table,
+                *(
+                    _judged(f"{held[level]:.0%}", abs(held[level] - int(level) / 100) <= 0.05)
+                    for level in ("68", "90")
+                ),
+            )
+            for table, held in result["coverage"].items()
+        ),
+    )
+
+
 def _operator(result: dict[str, Any]) -> Iterator[str]:
     yield "## The operator\n"
     yield f"`benchmarks/operator` · {result['host']['cpu']}, {result['host']['cores']:g} cores,"
@@ -349,6 +427,8 @@ _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "profiling-monitor.json": _monitor,
     "operator-*.json": _operator,
     "watching-*.json": _watching,
+    "search.json": _search,
+    "search-time.json": _search_time,
 }
 
 
