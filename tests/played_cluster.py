@@ -119,10 +119,10 @@ class Played:
         found: list[dict[str, Any]] = self.server.call("GET", path)["items"]
         return found
 
-    def job(self, name: str) -> dict[str, Any]:
+    def job(self, name: str, seconds: float = 30) -> dict[str, Any]:
         """A Job, once it is there."""
         path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{name}"
-        wait_until(lambda: self.server.find(path) is not None, f"Job/{name} is there", 30)
+        wait_until(lambda: self.server.find(path) is not None, f"Job/{name} is there", seconds)
         found: dict[str, Any] = self.server.call("GET", path)
         return found
 

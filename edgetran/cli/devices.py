@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from edgetran.cli.errors import errors
-from edgetran.space import sampling
 
 devices_app = typer.Typer(
     help="The devices that a search can choose from, and what this host offers.",
@@ -113,7 +112,7 @@ def show(
         )
         from edgetran.report.roofline import RooflineChart, write_roofline
         from edgetran.report.roofline_view import roofline_view
-        from edgetran.space import DesignSpace
+        from edgetran.space import DesignSpace, sampling
 
         device = simulated_device(
             name,

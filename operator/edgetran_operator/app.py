@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import uuid
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ from edgetran_operator.controller.probes import Health, serve_probes
 from edgetran_operator.controller.sources import ray_job_sources, resource_sources, sources
 from edgetran_operator.kube.client import Client, path_of
 from edgetran_operator.kube.informers import Informer
+from edgetran_operator.kube.lease import Leadership, LeaseLostError
 from edgetran_operator.metrics.collector import Measures
 from edgetran_operator.process import process_registry, process_settings
 from edgetran_operator.settings import Settings
@@ -38,6 +40,7 @@ async def run_operator(
 
     Raises:
         OSError: a port that is taken.
+        LeaseLostError: another operator may act from now on.
     """
     if kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(kubeconfig)  # where kopf looks for it
@@ -90,7 +93,8 @@ async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -
 async def _watch(engine: Engine, own: Sequence[Informer], others: Sequence[Informer]) -> None:
     """Watch, and reconcile once all that existed before is known.
 
-    The three kinds come first: what is a child, and who gets a board, is told by all of them.
+    The three kinds come first: what is a child, and who gets a board, is told by all of them. Where
+    one of several operators acts, all of them watch, so that the next one knows everything at once.
     """
     async with asyncio.TaskGroup() as group:
         for informers in (own, others):
@@ -98,7 +102,20 @@ async def _watch(engine: Engine, own: Sequence[Informer], others: Sequence[Infor
                 group.create_task(informer.run())
             for informer in informers:
                 await informer.synced.wait()
+        if engine.settings.leader_election.enabled:
+            leadership = _leadership(engine)
+            group.create_task(leadership.keep())
+            await leadership.held.wait()
+            engine.acts = True
         group.create_task(engine.run())
+
+
+def _leadership(engine: Engine) -> Leadership:
+    """A pod's name is its identity: a container that starts again in it goes on at once."""
+    election = engine.settings.leader_election
+    namespace = election.namespace or os.environ.get("POD_NAMESPACE") or "default"
+    identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    return Leadership(engine.client, namespace, election.lease, identity)
 
 
 async def _watch_ray_jobs(client: Client, engine: Engine) -> None:
@@ -123,7 +140,13 @@ async def _until_first(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in ended:
-        task.result()
+        try:
+            task.result()
+        except BaseExceptionGroup as group:
+            lost = group.subgroup(LeaseLostError)
+            if lost is None:
+                raise
+            raise lost.exceptions[0] from None
 
 
 async def _server_version(client: Client) -> tuple[int, int]:

@@ -34,13 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from kubernetes.aio.config import ConfigException
 
     from edgetran_operator.app import run_operator
+    from edgetran_operator.kube.lease import LeaseLostError
     from edgetran_operator.logs import set_up_logs
 
     set_up_logs(settings.log_level)
     _spare_collections()
     try:
         asyncio.run(run_operator(settings, given.kubeconfig))
-    except (OSError, ConfigException) as error:
+    except (OSError, ConfigException, LeaseLostError) as error:
         print(f"edgetran-operator: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -204,6 +204,18 @@ class Scratch:
 
 
 @dataclass(frozen=True, config=_CHECKED)
+class LeaderElection:
+    """Which of several operators acts."""
+
+    enabled: Flag = False
+    """Act only while a Lease is held; the others stand by and know what it knows."""
+    lease: DnsName = "edgetran-operator"
+    """The Lease's name."""
+    namespace: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")] = ""
+    """The Lease's namespace; the pod's own where empty."""
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class Settings:
     """How the operator runs, and what its workers' pods are like."""
 
@@ -238,6 +250,8 @@ class Settings:
     max_profile_error: Number = 0.3
     """Mean cross-validated relative error of a predicted measure above which a profile is of no
     use."""
+    leader_election: LeaderElection = field(default_factory=LeaderElection)
+    """Which of several operators acts."""
     reconcilers: Whole = 16
     """Resources that are reconciled at the same time."""
     metrics_port: Whole = 9090

@@ -53,6 +53,13 @@ EMPTY = {
     "profiling: Predicted against measured": "six measurements are too few for a claim",
     "profiling: Uncertainty": "six measurements are too few for a claim",
     "fleet: Error of prediction per device": "six measurements are too few for a claim",
+    **dict.fromkeys(
+        (
+            *("profiling: Median energy", "profiling: Median peak power", "profiling: Peak power"),
+            *("search: Its peak power", "fleet: Energy per device", "fleet: Peak power per device"),
+        ),
+        "this machine has no power sensor",
+    ),
     "search: Models of the refinement": "the refinement is a resource of its own, named otherwise",
 }
 """Panels that may legitimately have no data in this run, and why."""

@@ -122,7 +122,11 @@ def test_status_is_a_subresource_of_its_own(api_server, namespace):
         "lastTransitionTime": NOW,
         "observedGeneration": 1,
     }
-    status = {"conditions": [condition], "progress": "23/64", "medianLatencyMs": 12.5}
+    status = {
+        "conditions": [condition],
+        "progress": "23/64",
+        "costs": {"latencyMs": {"min": 9.5, "median": 12.5, "max": 20.0}},
+    }
     patch = {"status": status, "spec": {"suspend": True}}
     updated = api_server.call("PATCH", address("ProfilingJob", namespace, name, "status"), patch)
     assert updated["spec"]["suspend"] is False
@@ -188,7 +192,8 @@ def test_kubectl_shows_what_matters(api_server, namespace):
         }
         status = {"conditions": [condition], "progress": "64/64"}
         if kind == PJ:
-            status |= {"medianLatencyMs": 12.25, "node": "board-a"}
+            costs = {"latencyMs": {"min": 8.5, "median": 12.25, "max": 21.0}}
+            status |= {"costs": costs, "node": "board-a"}
         else:
             best = {
                 "id": 3,

@@ -31,6 +31,8 @@ NEEDS_MORE = {
     ("wait",): "an operator",
     ("describe", "deployment"): "the chart installed",
     ("edgetran", "logs"): "pods that run",
+    ("edgetran", "get"): "results",
+    ("edgetran", "put"): "pods that run",
     ("edgetran", "show"): "results",
     ("edgetran", "report"): "results",
     ("get", "runtimeclass"): "a K3s node with a GPU",
@@ -99,7 +101,14 @@ def documents() -> list[str]:
 @pytest.mark.parametrize("words", [p for p in named("kubectl") if not needs_more(p.values[0])])
 def test_kubectl_takes_it(furnished: ApiServer, words: list[str]) -> None:
     name = NAMES["ProfilingJob" if "pj" in words else "CoDesignSearch"]
-    line = [word.replace("NODE", "node").replace("NAME", name) for word in words]
+    for placeholder, real in (
+        ("NODE", "node"),
+        ("COLLECTION", "cds"),
+        ("NAMESPACE", "default"),
+        ("NAME", name),
+    ):
+        words = [word.replace(placeholder, real) for word in words]
+    line = words
     line = [word for word in line if word != "--watch" and not word.startswith(">")]
     if line[0] == "apply":
         line = [*line[:2], str(ROOT / line[2]), "--validate=false"]

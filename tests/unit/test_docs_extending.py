@@ -151,14 +151,17 @@ def test_a_measure_is_six_edits_and_everything_shows_it(tree: Path) -> None:
 
         # The operator's metrics, and the workers'.
         from edgetran_operator.kube.cache import Key
-        from edgetran_operator.metrics import _BEST
+        from edgetran_operator.metrics.collector import _BEST
         from edgetran_operator.metrics.runs import run_metrics
         from edgetran_workers.metrics import _MEASURES
 
         front = [{"id": 1, "device": "pi", "meanPowerW": {"value": 3.5}}]
-        entry = SimpleNamespace(status={"paretoFront": front, "costs": costs}, spec="{}")
-        key = Key("ProfilingJob", "ns", "x")
-        found = {each.name: each.samples for each in run_metrics([(key, entry)], {})}
+        resources = [
+            (Key("ProfilingJob", "ns", "x"), SimpleNamespace(status={"costs": costs}, spec="{}")),
+            (Key("CoDesignSearch", "ns", "x"), SimpleNamespace(
+                status={"paretoFront": front}, spec='{"devices": [{"name": "pi"}]}')),
+        ]
+        found = {each.name: each.samples for each in run_metrics(resources, {})}
         assert [s.value for s in found["edgetran_pareto_mean_power_watts"]] == [3.5]
         assert [s.value for s in found["edgetran_profiling_median_mean_power_watts"]] == [3.25]
         assert _BEST["meanPowerW"][0] == "edgetran_search_best_mean_power_watts"

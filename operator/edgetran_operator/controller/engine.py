@@ -41,6 +41,7 @@ class Engine:
         queue: resources to be reconciled.
         gatherer: builds observations.
         measures: what is counted.
+        acts: whether this operator is the one that acts.
         ray_jobs_wanted: set once a resource asks for a RayJob.
         skipped: tells of objects that cannot be read.
         read_whole: asks for ConfigMaps, by namespace and name, whose metadata alone are known.
@@ -57,6 +58,7 @@ class Engine:
         self.queue: WorkQueue[Key] = WorkQueue()
         self.ray_jobs_wanted = asyncio.Event()
         self.client = client
+        self.acts = not settings.leader_election.enabled
         self._carrier = Carrier(client, self.cache)
         self._boards_news = asyncio.Event()
 

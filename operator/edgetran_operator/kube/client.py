@@ -52,6 +52,7 @@ _PATHS: Final[Mapping[str, tuple[str, str]]] = {
     "Job": ("/apis/batch/v1", "jobs"),
     "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     "RayJob": ("/apis/ray.io/v1", "rayjobs"),
     **{kind: (f"/apis/{GROUP}/{VERSION}", model.PLURAL) for kind, model in KINDS.items()},

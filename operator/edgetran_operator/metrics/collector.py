@@ -70,6 +70,10 @@ class State(Protocol):
     """What the operator knows at the moment, as far as metrics tell of it."""
 
     @property
+    def acts(self) -> bool:
+        """Whether this operator is the one that acts."""
+
+    @property
     def cache(self) -> Cache:
         """What the watches told."""
 
@@ -182,7 +186,20 @@ class StateCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric of the moment."""
+        """Every metric of the moment; of the resources where this operator acts.
+
+        Those that stand by say nothing of them, so that a sum over all pods is right.
+        """
+        yield GaugeMetricFamily(
+            "edgetran_operator_acts",
+            "1 where this operator is the one that acts, 0 where it stands by.",
+            value=int(self._state.acts),
+        )
+        if self._state.acts:
+            yield from self._of_the_cluster()
+        yield from self._own()
+
+    def _of_the_cluster(self) -> Iterator[Metric]:
         resources = list(self._state.cache.resources.items())
         families = dict(self._state.cache.families)
         try:
@@ -192,9 +209,6 @@ class StateCollector(Collector):
             found = list(_of_resources(sound, families))
         yield from found
         yield device_nodes(list(self._state.cache.nodes.values()))
-        yield from self._own()
-
-    def _own(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
             "edgetran_board_queue_length",
             "ProfilingJobs that wait for a board.",
@@ -203,6 +217,8 @@ class StateCollector(Collector):
         for device, count in self._state.boards.waiting().items():
             waiting.add_metric((device,), count)
         yield waiting
+
+    def _own(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "edgetran_workqueue_depth",
             "Resources that wait to be reconciled.",

@@ -123,6 +123,7 @@ def exposed(tmp_path: Path) -> set[str]:
     measures = Measures()
     cache, settings = Cache(), Settings()
     engine: Any = SimpleNamespace(
+        acts=True,
         cache=cache,
         boards=BoardBook(cache, settings),
         queue=(),

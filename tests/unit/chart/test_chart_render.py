@@ -25,7 +25,7 @@ from helm_python import Chart, lint
 from kubernetes_schemas import RELEASES, check
 
 from edgetran import __version__
-from edgetran_operator.settings import Settings, load_settings
+from edgetran_operator.settings import LeaderElection, Settings, load_settings
 
 FOREIGN = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 """Kinds of Prometheus' operator, of which Kubernetes has no schemas."""
@@ -126,7 +126,8 @@ def test_settings_are_read_by_the_operator_as_they_were_given(
     given = yaml.safe_load((tmp_path / "operator.yaml").read_text())
     fields = {re.sub("_[a-z]", lambda m: m[0][1].upper(), f.name) for f in fields_of(Settings)}
     assert set(given) == fields, "every setting can be reached"
-    assert settings("default") == Settings()
+    election = LeaderElection(lease=RELEASE, namespace=NAMESPACE)
+    assert settings("default") == Settings(leader_election=election)
     everything = settings("everything")
     registry = "registry.lan:5000/edgetran"
     assert everything.images.cpu == f"{registry}/edgetran-worker:{__version__}-cpu"
@@ -236,6 +237,16 @@ def test_no_role_has_a_wildcard_or_reads_secrets(renderings: dict[str, Rendered]
         for rule in role["rules"]:
             words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
             assert not words & {"*", "secrets", "escalate", "bind", "impersonate", "pods/exec"}
+
+
+def test_of_several_operators_the_one_with_the_lease_acts(chart: Chart) -> None:
+    each = rendered(chart, {"operator": {"replicas": 2}})
+    (role,), (deployment,) = each.of("Role"), each.of("Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"] == {"type": "RollingUpdate"}
+    assert role["metadata"]["namespace"] == NAMESPACE
+    named = [rule for rule in role["rules"] if "resourceNames" in rule]
+    assert [rule["resourceNames"] for rule in named] == [[RELEASE]]
 
 
 def test_rayjobs_are_only_granted_where_asked(renderings: dict[str, Rendered]) -> None:

@@ -127,6 +127,22 @@ def test_metrics_tell_how_resources_stand_in_base_units(engine):
     assert waiting.name == "q"
 
 
+def test_one_that_stands_by_says_nothing_of_resources(engine):
+    world = World()
+    world.node("board-a", device="pi")
+    world.apply("ProfilingJob", "p")
+    world.settle()
+    engine.cache, engine.boards = world.cache, world.boards
+    assert value(collected(engine)["edgetran_operator_acts"]) == 1
+    engine.acts = False
+    found = collected(engine)
+    assert value(found["edgetran_operator_acts"]) == 0
+    assert not {"edgetran_resources", "edgetran_resource_state", "edgetran_device_nodes"} & set(
+        found
+    )
+    assert "edgetran_api_requests" in found
+
+
 def test_no_metric_has_a_label_that_grows_with_time(engine):
     for metric in collected(engine).values():
         for sample in metric.samples:

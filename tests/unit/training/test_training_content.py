@@ -73,7 +73,7 @@ def test_a_folder_is_known_by_the_files_of_its_parts(tmp_path: Path) -> None:
 
 def test_rows_of_no_file_are_known_too(task: TaskReference, monkeypatch) -> None:
     loaded = load_task(task)
-    monkeypatch.setattr("edgetran.training.hub.load_hub_task", lambda *_, **__: loaded)
+    monkeypatch.setattr("edgetran.training.loading.load_hub_task", lambda *_, **__: loaded)
     hub = TaskReference(hub="glue/sst2")
     assert load_task(replace(hub, content={ROWS: loaded.content_hash()})) == loaded
     with pytest.raises(TaskError, match="has changed since the run began"):
