@@ -1,6 +1,8 @@
 """What tests of every kind may ask for, and on which process each of them runs."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,6 +27,14 @@ _LONGEST = (
 
 _SHARED = ("cluster", "finished")
 """Fixtures so costly that all who ask for one share it, whatever their files."""
+
+
+@pytest.fixture(autouse=True)
+def _log_level_as_it_was() -> Iterator[None]:
+    """A command that runs within the tests' process silences logs for itself alone."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -217,7 +217,8 @@ class CommonStatus(ApiModel):
     )
     active_since: Time | None = Field(
         None,
-        description="Since when work goes on beyond activeSeconds; none while it rests.",
+        description="Start of the current period of work, which activeSeconds does not count yet; "
+        "absent while paused.",
     )
     waiting_since: Time | None = Field(
         None, description="Since when a worker is wanted and does not run; none while it does."

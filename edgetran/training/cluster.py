@@ -12,7 +12,8 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ _OBJECT_STORE_BYTES: Final = 80 * 1024**2
 """Close to Ray's least: only specs and outcomes travel, models go through folders."""
 
 _CONNECT_TIMEOUT_S: Final = 10.0
+_CLIENT_ATTEMPTS: Final = 3
+_CLIENT_PAUSE_S: Final = 2.0
 _FOLDER_PREFIX: Final = "edgetran-ray-"
 _ENVIRONMENT: Final = {
     "RAY_DEDUP_LOGS": "0",
@@ -108,10 +111,26 @@ class RayCluster:
             }
         try:
             with _sigterm_left_alone(), _no_dashboard(local=self._folder is not None):
-                self.ray.init(**options)
+                self._init(options)
         except Exception as error:  # noqa: BLE001 - Ray raises what its parts raise
             self.close()
             raise RayClusterError(f"ray: {_sentence(error)}{_hint(settings)}") from None
+
+    def _init(self, options: Mapping[str, Any]) -> None:
+        """Start Ray or join a cluster, whose head may fail to start a client's server once.
+
+        The head starts a process for each client; a busy one loses it now and then.
+        """
+        for left in reversed(range(_CLIENT_ATTEMPTS)):
+            try:
+                self.ray.init(**options)
+            except ConnectionAbortedError:
+                if not left:
+                    raise
+                self.ray.shutdown()
+                time.sleep(_CLIENT_PAUSE_S)
+            else:
+                return
 
     def close(self) -> None:
         """Shut Ray down, if this object started it; may be called again."""

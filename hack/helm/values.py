@@ -166,7 +166,7 @@ class Operator(Part):
     replicas: Annotated[int, Field(ge=1, le=5)] = Field(
         1,
         description="Operators; of several, the one that holds a Lease acts, and another one takes "
-        "over within 15 s when it is gone.",
+        "over about 15 s after it is gone.",
     )
     reconcilers: Annotated[int, Field(ge=1, le=256)] = Field(
         16, description="Resources that are reconciled at the same time."

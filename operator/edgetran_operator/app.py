@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import kopf
 
+from edgetran.api.wire import POD_VARIABLE
 from edgetran_operator.controller.engine import Engine
 from edgetran_operator.controller.loop_lag import LoopLag
 from edgetran_operator.controller.probes import Health, serve_probes
@@ -114,7 +115,7 @@ def _leadership(engine: Engine) -> Leadership:
     """A pod's name is its identity: a container that starts again in it goes on at once."""
     election = engine.settings.leader_election
     namespace = election.namespace or os.environ.get("POD_NAMESPACE") or "default"
-    identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    identity = os.environ.get(POD_VARIABLE) or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     return Leadership(engine.client, namespace, election.lease, identity)
 
 

@@ -1,12 +1,15 @@
 """Two operators and one Lease: one acts, the other knows all and takes over."""
 
 import random
+import signal
 import time
 
 import pytest
 from cluster_fixtures import wait_until
 from operator_process import operator
 from played_cluster import Played
+
+from edgetran_operator.kube.lease import LEASE_SECONDS, LONGEST_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -37,15 +40,21 @@ def holder(played):
     return lease.get("spec", {}).get("holderIdentity") or ""
 
 
-def acting(*operators):
-    """The operator that acts last, by what the operators say."""
-    begun = [
-        (line["time"], number)
-        for number, each in enumerate(operators)
-        for line in each.lines()
-        if "holds Lease/" in line["message"]
-    ]
-    return operators[max(begun)[1]]
+def says(operator, text):
+    """How often an operator's log says a text."""
+    return sum(text in line["message"] for line in operator.lines())
+
+
+def acting(played, *operators):
+    """The operator that the Lease names, once it says so itself, which it does a little later."""
+
+    def found():
+        name = holder(played)
+        return [each for each in operators if name and says(each, f"{name} holds Lease/")]
+
+    wait_until(found, "one acts", TAKEN_OVER_SECONDS)
+    (only,) = found()
+    return only
 
 
 def test_one_acts_and_the_other_takes_over_when_it_is_gone(api_server, played, settings, tmp_path):
@@ -56,27 +65,32 @@ def test_one_acts_and_the_other_takes_over_when_it_is_gone(api_server, played, s
     ):
         played.profile("p")
         played.start("p-pj-worker")
-        first, before = acting(one, two), holder(played)
+        first, before = acting(played, one, two), holder(played)
         other = two if first is one else one
-        assert any("waits for Lease/" in line["message"] for line in other.lines())
-        assert not any("holds Lease/" in line["message"] for line in other.lines())
+        wait_until(lambda: says(other, "waits for Lease/"), "it stands by", TAKEN_OVER_SECONDS)
+        assert not says(other, "holds Lease/")
 
         first.kill()
         wait_until(lambda: holder(played) not in ("", before), "taken over", TAKEN_OVER_SECONDS)
-        assert acting(one, two) is other
+        assert acting(played, one, two) is other
         played.profile("q", suspend=True)
         played.wait_for("ProfilingJob", "q", "Suspended", "True")
 
         first.restart()
-        wait_until(
-            lambda: sum("waits for Lease/" in line["message"] for line in first.lines()) == 2,
-            "it stands by",
-            TAKEN_OVER_SECONDS,
-        )
+        wait_until(lambda: says(first, "waits for Lease/") == 2, "it stands by", TAKEN_OVER_SECONDS)
+        before = holder(played)
         assert other.stop() == 0
-        assert holder(played) == ""  # given back, so that nobody waits for its end
-        wait_until(lambda: holder(played) != "", "taken over", TAKEN_OVER_SECONDS)
-        assert acting(one, two) is first
+        wait_until(lambda: holder(played) not in ("", before), "taken over", TAKEN_OVER_SECONDS)
+        assert acting(played, one, two) is first
+
+
+def test_who_ends_gives_the_lease_back_so_that_nobody_waits_for_its_end(
+    api_server, played, settings, tmp_path
+):
+    with operator(api_server.kubeconfig, tmp_path / "one", settings) as one:
+        acting(played, one)
+        assert one.stop() == 0
+        assert holder(played) == ""
 
 
 def test_who_lost_the_lease_ends_at_once(api_server, played, settings, tmp_path):
@@ -90,6 +104,26 @@ def test_who_lost_the_lease_ends_at_once(api_server, played, settings, tmp_path)
         assert holder(played) == "another"
 
 
+def test_a_holder_that_cannot_renew_ends_before_another_one_begins():
+    assert LONGEST_SECONDS < LEASE_SECONDS
+
+
+def test_who_slept_while_another_took_over_ends_when_it_wakes(
+    api_server, played, settings, tmp_path
+):
+    with (
+        operator(api_server.kubeconfig, tmp_path / "one", settings) as one,
+        operator(api_server.kubeconfig, tmp_path / "two", settings) as two,
+    ):
+        first, before = acting(played, one, two), holder(played)
+        first.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: holder(played) != before, "taken over", TAKEN_OVER_SECONDS)
+        first.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: not first.alive, "it ended", TAKEN_OVER_SECONDS)
+        assert first.process.returncode == 1
+        assert holder(played) not in ("", before)
+
+
 def kill_leaders(api_server, played, settings, folder, kills):
     """Kill whoever acts, at any moment, while jobs follow one another on one board."""
     seed = time.time_ns()
@@ -100,11 +134,10 @@ def kill_leaders(api_server, played, settings, folder, kills):
         operator(api_server.kubeconfig, folder / "one", settings) as one,
         operator(api_server.kubeconfig, folder / "two", settings) as two,
     ):
-        wait_until(lambda: holder(played) != "", "one acts", TAKEN_OVER_SECONDS)
         for done, name in enumerate(names):
             played.profile(name)
             time.sleep(chance.uniform(0, 1))
-            leader = acting(one, two)
+            leader = acting(played, one, two)
             leader.kill()
             leader.restart()
             played.job(f"{name}-pj-worker", TAKEN_OVER_SECONDS)

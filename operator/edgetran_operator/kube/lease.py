@@ -19,12 +19,15 @@ from edgetran_operator.kube.client import UNREACHABLE, ApiError, Client
 
 LEASE_SECONDS: Final = 15
 """How long others wait for a holder that says nothing."""
-RENEW_SECONDS: Final = 10
-"""How long a holder that cannot renew its Lease goes on: it ends before another one begins."""
+RENEW_SECONDS: Final = 8
+"""How long a holder tries to renew its Lease before it ends."""
 RETRY_SECONDS: Final = 2
 """Time between two attempts to get or to renew it."""
-_ATTEMPT_SECONDS: Final = 3
-"""Longest time of one request, so that some fit into the time to renew."""
+REQUEST_SECONDS: Final = 2
+"""Longest time of one of the two requests of an attempt."""
+LONGEST_SECONDS: Final = RETRY_SECONDS + RENEW_SECONDS + 2 * REQUEST_SECONDS
+"""How long a holder goes on after it last renewed: a pause, then attempts, the last of which begins
+just in time. It is less than the Lease's own time, so that it ends before another one begins."""
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +104,7 @@ class _Lock(BaseLock):
     async def get(self, name: str, namespace: str) -> tuple[bool, Any]:
         """Whether the Lease could be read, and what is in it, or why it could not."""
         try:
-            async with asyncio.timeout(_ATTEMPT_SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS):
                 lease = await self._client.read("Lease", namespace, name)
         except (ApiError, *UNREACHABLE) as error:
             status = error.status if isinstance(error, ApiError) else 0
@@ -137,7 +140,7 @@ class _Lock(BaseLock):
 
     async def _done(self, call: Awaitable[Any]) -> bool:
         try:
-            async with asyncio.timeout(_ATTEMPT_SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS):
                 await call
         except (ApiError, *UNREACHABLE) as error:
             _log.debug("Lease/%s was not written: %s", self.name, error)

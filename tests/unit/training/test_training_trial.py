@@ -271,21 +271,42 @@ def test_a_missing_client_of_ray_names_the_extra(monkeypatch):
         RayCluster(settings, num_cpus=1)
 
 
-def test_what_ray_says_in_many_lines_becomes_one_sentence(monkeypatch):
-    class Ray:
-        def is_initialized(self):
-            return False
+class BusyHead:
+    """A Ray whose head fails to start a client's server some times."""
 
-        def init(self, **options):
+    def __init__(self, failures):
+        self.failures = failures
+        self.connected = False
+
+    def is_initialized(self):
+        return self.connected
+
+    def init(self, **options):
+        assert not self.connected
+        self.connected = True  # as Ray's client, which wants to be shut down after a failure
+        self.failures -= 1
+        if self.failures >= 0:
             raise ConnectionAbortedError(
                 "Initialization failure from server:\nTraceback (most recent call last):\n"
                 '  File "proxier.py"\nRuntimeError: Starting Ray client server failed.\n'
             )
 
-        def shutdown(self):
-            pass
+    def shutdown(self):
+        self.connected = False
 
-    monkeypatch.setattr("edgetran.training.cluster._import_ray", lambda local: Ray())
+
+def test_a_head_that_fails_to_serve_a_client_once_is_asked_again(monkeypatch):
+    ray = BusyHead(failures=2)
+    monkeypatch.setattr("edgetran.training.cluster._import_ray", lambda local: ray)
+    monkeypatch.setattr("edgetran.training.cluster._CLIENT_PAUSE_S", 0)
+    RayCluster(RaySettings(mode="cluster", address="auto"), num_cpus=1)
+    assert ray.connected
+
+
+def test_what_ray_says_in_many_lines_becomes_one_sentence(monkeypatch):
+    ray = BusyHead(failures=99)
+    monkeypatch.setattr("edgetran.training.cluster._import_ray", lambda local: ray)
+    monkeypatch.setattr("edgetran.training.cluster._CLIENT_PAUSE_S", 0)
     expected = (
         "^ray: Initialization failure from server: RuntimeError: Starting Ray client server failed"
     )
