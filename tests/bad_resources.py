@@ -196,7 +196,7 @@ _BY_HAND: list[tuple[str, str, Any]] = [
     (PJ, "spec.device.precision", "FP32"),
     (PJ, "spec.measurement.mode", ""),
     (PJ, "spec.sampling.method", "random"),
-    (CDS, "spec.search.method", "boshcodes"),
+    (CDS, "spec.search.method", "BOSHCODE"),
     (CDS, "spec.devices[1].simulation", "raspberry-pi-99"),
     (CDS, "spec.task", {"name": "imdb"}),
     (CDS, "spec.task", {"hub": "glue/ax"}),

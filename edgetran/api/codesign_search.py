@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,27 +21,27 @@ from edgetran.api.common import (
 from edgetran.api.device import SearchDevice
 from edgetran.api.export import ExportTarget
 from edgetran.api.gptran_run import Refinement
-from edgetran.api.measures import HARDWARE, WEIGHED, with_fields
+from edgetran.api.measures import COSTS, HARDWARE, MEASURES, with_fields
 from edgetran.api.names import MAX_NAME
 from edgetran.api.profiling_job import MeasurementSpec, Sampling
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, camel, distinct, listed
-from edgetran.api.scalars import Name, PositiveFigure, Seed, Text, list_map
+from edgetran.api.rules import Path, Rule, at_least_one, camel, distinct, listed
+from edgetran.api.scalars import LIST_SET, Allowed, Name, PositiveFigure, Seed, Text, list_map
 from edgetran.api.task import TaskSource, Training
 
 Weight = Annotated[float, Field(ge=0, le=100)]
 Normaliser = Annotated[float, Field(gt=0, le=1e9)]
 
-_TERMS = [camel(measure.quantity) for measure in WEIGHED]
+_TERMS = [camel(measure.quantity) for measure in MEASURES]
 
 
 def _no_weight(model: Any) -> Iterator[tuple[Path, str]]:
-    if not any(getattr(model, measure.quantity) for measure in WEIGHED):
+    if not any(getattr(model, measure.quantity) for measure in MEASURES):
         yield (), "all weights are 0"
 
 
 @with_fields(
-    WEIGHED,
+    MEASURES,
     lambda measure: (
         measure.quantity,
         Weight,
@@ -59,7 +59,7 @@ class WeightsSpec(ApiModel):
     RULES = (
         Rule(
             name="someWeight",
-            fields=tuple(measure.quantity for measure in WEIGHED),
+            fields=tuple(measure.quantity for measure in MEASURES),
             allowed=f"at least one of {listed(_TERMS)} above 0",
             check=_no_weight,
             cel=" || ".join(f"self.{term} > 0.0" for term in _TERMS),
@@ -76,22 +76,91 @@ class WeightsSpec(ApiModel):
     ),
 )
 class Normalisers(ApiModel):
-    """What each cost is divided by; the range over the design space where omitted."""
+    """Where the term of each cost is 0; at the most of the design space where omitted."""
 
 
-_DEFAULT_WEIGHTS = {measure.quantity: measure.weight for measure in WEIGHED if measure.weight}
+_DEFAULT_WEIGHTS = {measure.quantity: measure.weight for measure in MEASURES if measure.weight}
+
+
+@with_fields(
+    COSTS,
+    lambda measure: (
+        measure.name,
+        Normaliser | None,
+        Field(None, description=f"Most {measure.description[0].lower()}{measure.description[1:]}."),
+    ),
+)
+class FrontBudget(ApiModel):
+    """The most that the point of the front that is picked may cost."""
+
+    RULES = (at_least_one(*(measure.name for measure in COSTS)),)
+
+
+if TYPE_CHECKING:
+    Axis = str
+else:
+    Axis = Literal[tuple(_TERMS)]
+
+
+def _no_front(objective: Any) -> Iterator[tuple[Path, str]]:
+    if objective.pareto is not None and "accuracy" not in objective.pareto:
+        yield ("pareto",), f"{', '.join(objective.pareto)} given"
+
+
+def _no_budget(objective: Any) -> Iterator[tuple[Path, str]]:
+    if (objective.pick == "budget") != (objective.budget is not None):
+        given = "none was given" if objective.budget is None else "given"
+        yield ("budget",), f"{given} with pick {objective.pick}"
 
 
 class ObjectiveSpec(ApiModel):
-    """The weighted sum to maximise."""
+    """What to maximise: a weighted sum, or the front of accuracy and costs."""
 
     weights: WeightsSpec = Field(
         WeightsSpec.model_validate(_DEFAULT_WEIGHTS),
         description="Weights of accuracy and costs; "
         f"{listed([f'{weight:g}' for weight in _DEFAULT_WEIGHTS.values()])} where omitted.",
     )
-    normalisers: Normalisers = Field(
-        Normalisers(), description="What each cost is divided by before it is weighted."
+    normalisers: Normalisers = Field(Normalisers(), description="Where the term of each cost is 0.")
+    scale: Literal["log", "linear"] = Field(
+        "log",
+        description="Scale of the costs: log counts ratios, from the least of the design space on; "
+        "linear counts differences, with a normaliser from 0 on.",
+    )
+    pareto: (
+        Annotated[tuple[Axis, ...], Field(strict=False, min_length=2, max_length=len(_TERMS))]
+        | None
+    ) = Field(
+        None,
+        description="Axes of the front that is sought in place of the weighted sum: accuracy "
+        "and one or more costs.",
+        json_schema_extra=LIST_SET,
+    )
+    pick: Literal["knee", "weights", "budget"] = Field(
+        "knee",
+        description="Which point of that front wins: the one where it bends most, the one with the "
+        "highest weighted sum, or the most accurate one within `budget`.",
+    )
+    budget: FrontBudget | None = Field(
+        None, description="The most of each cost, for pick budget only."
+    )
+
+    RULES = (
+        distinct("pareto"),
+        Rule(
+            name="accuracyOnFront",
+            fields=("pareto",),
+            allowed="accuracy and one or more costs",
+            check=_no_front,
+            cel="!has(self.pareto) || 'accuracy' in self.pareto",
+        ),
+        Rule(
+            name="budgetForPickBudget",
+            fields=("pick", "budget"),
+            allowed="a budget with pick budget and with no other",
+            check=_no_budget,
+            cel="(self.pick == 'budget') == has(self.budget)",
+        ),
     )
 
 
@@ -108,8 +177,15 @@ def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
 class SearchSettings(ApiModel):
     """How candidates are chosen, and how many are trained."""
 
-    method: Literal["boschcode", "random", "local", "evolution", "nsga2", "bayesian"] = Field(
-        "boschcode", description="What proposes the next candidates."
+    method: Annotated[
+        str,
+        Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+        Allowed("the name of an installed search method, such as bayesian"),
+    ] = Field(
+        "bayesian",
+        description="What proposes the next candidates: bayesian, boschcode, random, local, "
+        "evolution, nsga2, or the name of a method that another package installs where the search "
+        "runs.",
     )
     max_trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
         64, description="Candidates that are trained, those that failed included."
@@ -173,7 +249,7 @@ class CoDesignSearchSpec(CommonSpec):
         description="The devices to choose from.",
         json_schema_extra=list_map("name"),
     )
-    objective: ObjectiveSpec = Field(ObjectiveSpec(), description="The weighted sum to maximise.")
+    objective: ObjectiveSpec = Field(ObjectiveSpec(), description="What to maximise.")
     constraints: ConstraintsSpec | None = Field(None, description="Bounds that the winner meets.")
     search: SearchSettings = Field(
         SearchSettings(), description="How candidates are chosen, and how many are trained."
@@ -229,7 +305,14 @@ class CoDesignSearchStatus(CommonStatus):
     infeasible: Annotated[int, Field(ge=0)] = Field(
         0, description="Trials that break a constraint."
     )
-    best: CandidateSummary | None = Field(None, description="The best candidate so far.")
+    best: CandidateSummary | None = Field(
+        None, description="The best candidate so far that meets the constraints."
+    )
+    nearest: Text | None = Field(
+        None,
+        description="While no candidate meets the constraints: the one that misses them by least, "
+        "and by how much.",
+    )
     baseline: CandidateSummary | None = Field(None, description="The baseline.")
     pareto_front: ParetoFront = Field(
         (), description="At most ten candidates of the Pareto front, spread along it."

@@ -125,8 +125,8 @@ HARDWARE: Final = tuple(each for each in MEASURES if each.kind == "hardware")
 COSTS: Final = tuple(each for each in MEASURES if each.kind != "quality")
 """Those that are known before training, the less the better."""
 
-WEIGHED: Final = tuple(each for each in MEASURES if each.kind != "size")
-"""Those that the objective has a term of."""
+OBSERVED: Final = tuple(each for each in MEASURES if each.kind != "size")
+"""Those that the metrics and dashboards of a search tell of its candidates."""
 
 BY_NAME: Final = {each.name: each for each in MEASURES}
 BY_ALIAS: Final = {each.alias: each for each in MEASURES}

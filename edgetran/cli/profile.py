@@ -169,6 +169,16 @@ def profile(
         bool,
         typer.Option("--print", help="Print the ProfilingJob as YAML and measure nothing."),
     ] = False,
+    explained: Annotated[
+        str | None,
+        typer.Option(
+            "--explain",
+            metavar="ARCHITECTURE",
+            help="Measure nothing: say what the profile in the run's folder predicts of an "
+            "architecture, with shares per operation, and what was measured nearest to it. A JSON "
+            "or YAML file of {l, h, f, o}, a model's folder, or a measured graph hash.",
+        ),
+    ] = None,
 ) -> None:
     """Measure this host until the cost of other architectures can be predicted.
 
@@ -217,8 +227,29 @@ def profile(
         print(api.dump(job), end="")  # noqa: T201
         return
     folder = output or Path("runs") / job.name
+    if explained is not None:
+        with errors(folder):
+            _explain(folder, device, explained)
+        return
     with errors(folder):
         run_bundle(bundle, folder, resume=resume, allow_commands=allow_commands)
+
+
+def _explain(folder: Path, device: str, explained: str) -> None:
+    """Print what the folder's profile of the device says of an architecture.
+
+    Raises:
+        ProfilingError: no profile there, or no such architecture.
+    """
+    from rich.console import Console
+
+    from edgetran.profiling import Profile, explain
+    from edgetran.runner.explanation_view import architecture_named, explanation_view
+    from edgetran.runner.folder import RunFolder
+
+    profile = Profile.load(RunFolder(folder).profile(device))
+    architecture = architecture_named(explained, profile)
+    Console().print(explanation_view(profile, explain(profile, architecture)))
 
 
 def _job(name: str, spec: dict[str, Any], settings: list[str] | None) -> api.Resource:

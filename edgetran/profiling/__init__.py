@@ -1,5 +1,6 @@
 """ProTran: the measuring protocol, active learning, surrogates and profiles on disk."""
 
+from edgetran.profiling.explanation import Explanation, explain
 from edgetran.profiling.finalists import measure_artifacts
 from edgetran.profiling.measurement import MEASURES, Measurement, MeasurementError, MeasurementKey
 from edgetran.profiling.measuring import build_model, measure
@@ -14,6 +15,7 @@ from edgetran.profiling.surrogate import Quality, Surrogate, SurrogateError
 __all__ = [
     "MEASURES",
     "MODES",
+    "Explanation",
     "Measurement",
     "MeasurementError",
     "MeasurementKey",
@@ -27,6 +29,7 @@ __all__ = [
     "Surrogate",
     "SurrogateError",
     "build_model",
+    "explain",
     "measure",
     "measure_artifacts",
     "predictor",

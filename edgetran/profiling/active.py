@@ -1,9 +1,11 @@
-"""Active learning: which architectures to measure next.
+"""Active learning: which architectures to measure first and next.
 
-A batch is chosen greedily: the next architecture is the one of the pool with the highest product
-of its predicted relative deviation and its distance to everything measured or already chosen, so
-that a batch is uncertain and spread (greedy sampling in input and output space: Wu, Lin and
-Huang, "Active learning for regression using greedy sampling", Information Sciences 2019).
+Where there are only a handful of first ones, they are those of a pool from which a board is placed
+best (`edgetran.profiling.board.design`). Later a batch is chosen greedily: the next architecture is
+the one of the pool with the highest product of its predicted relative deviation and its distance to
+everything measured or already chosen, so that a batch is uncertain and spread (greedy sampling in
+input and output space: Wu, Lin and Huang, "Active learning for regression using greedy sampling",
+Information Sciences 2019).
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Final
 
 import numpy as np
 
+from edgetran.devices import Workload
+from edgetran.profiling.board import design
 from edgetran.profiling.surrogate import Surrogate
 from edgetran.space import (
     Architecture,
@@ -23,14 +27,37 @@ from edgetran.space import (
     steps,
 )
 
+DESIGNED_UP_TO: Final = 12
+"""First architectures that are chosen one by one; more of them fill the space as they are drawn."""
+
+_POOL: Final = 256
 _NEIGHBOURS: Final = 0.5  # of the pool size: one-step changes of what is measured
 
 
 def initial_architectures(
-    space: DesignSpace, n: int, method: SamplingMethod, rng: np.random.Generator
+    space: DesignSpace,
+    n: int,
+    method: SamplingMethod,
+    rng: np.random.Generator,
+    workload: Workload,
 ) -> list[Architecture]:
-    """The first `n` distinct architectures (all of the space where it has no more)."""
-    return sampling.sample(space, min(n, space.cardinality()), rng, method=method)
+    """The first `n` distinct architectures (all of the space where it has no more).
+
+    Args:
+        space: where to look.
+        n: how many; up to `DESIGNED_UP_TO` are chosen from a pool so that they tell the most.
+        method: how architectures, or those of the pool, are drawn.
+        rng: source of randomness.
+        workload: at which they are measured.
+    """
+    count = min(n, space.cardinality())
+    if n > DESIGNED_UP_TO:
+        return sampling.sample(space, count, rng, method=method)
+    pool = sampling.sample(space, min(_POOL, space.cardinality()), rng, method=method)
+    features = feature_matrix(
+        pool, workload.sequence_length, workload.batch_size, vocab_size=workload.vocab_size
+    )
+    return [pool[row] for row in design(features, count)]
 
 
 def propose(

@@ -75,6 +75,20 @@ class GaussianProcess:
             np.sqrt(np.maximum(variance, floor)) * self._scale,
         )
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise of a row of weight 1, in the targets' unit."""
+        return float(np.exp(self.theta[-1])) * self._scale
+
+    def with_rows(self, x: Array, z: Array) -> GaussianProcess:
+        """The same process with further rows `x` (m, d) and targets `z` (m,)."""
+        return GaussianProcess(
+            self.theta,
+            np.vstack([self.x, x]),
+            np.concatenate([self.z, z]),
+            np.concatenate([self.weights, np.ones(len(z))]),
+        )
+
     def leave_one_out(self) -> tuple[Array, Array]:
         """Residuals (n,) and deviations (n,) when each row is left out (eq. 5.12)."""
         inverse = cho_solve(self._factor, np.eye(len(self.z)))
@@ -93,7 +107,9 @@ def fit_gaussian_process(
     per_column: bool = False,
     theta: Array | None = None,
     search: bool = True,
+    robust: bool = True,
     seed: int = 0,
+    rows: int = _ROWS_FOR_HYPERPARAMETERS,
 ) -> GaussianProcess:
     """Fit hyperparameters and robust weights to inputs `x` (n, d) and targets `z` (n,).
 
@@ -103,14 +119,18 @@ def fit_gaussian_process(
         per_column: one length scale per column (automatic relevance determination).
         theta: where the search for hyperparameters starts.
         search: False takes `theta`, where there is one, as it is.
+        robust: False takes every row at its word, as is right where costs jump.
         seed: which rows serve the hyperparameters where there are more than enough.
+        rows: how many are enough.
     """
     weights = np.ones(len(z))
     if theta is None or search:
-        theta = _maximise(x, z, weights, per_column, seed, theta)
+        theta = _maximise(x, z, weights, per_column, seed, theta, rows)
+    if not robust:
+        return GaussianProcess(theta, x, z, weights)
     for round_ in range(_ROUNDS):
         if search and 0 < round_ < _SEARCHES:
-            theta = _maximise(x, z, weights, per_column, seed, theta)
+            theta = _maximise(x, z, weights, per_column, seed, theta, rows)
         process = GaussianProcess(theta, x, z, weights)
         residuals, deviations = process.leave_one_out()
         # A row's own down-weighted noise must not excuse its residual: compare with w = 1.
@@ -158,26 +178,28 @@ def _prior(columns: int, per_column: bool) -> tuple[Array, Array]:
 
 
 def _maximise(
-    x: Array, z: Array, weights: Array, per_column: bool, seed: int, start: Array | None
+    x: Array,
+    z: Array,
+    weights: Array,
+    per_column: bool,
+    seed: int,
+    start: Array | None,
+    rows: int,
 ) -> Array:
     """Hyperparameters of the highest posterior density (equations 5.8 and 5.9)."""
-    if len(z) > _ROWS_FOR_HYPERPARAMETERS:
-        rows = np.random.default_rng(seed).choice(len(z), _ROWS_FOR_HYPERPARAMETERS, replace=False)
-        x, z, weights = x[rows], z[rows], weights[rows]
+    if len(z) > rows:
+        chosen = np.random.default_rng(seed).choice(len(z), rows, replace=False)
+        x, z, weights = x[chosen], z[chosen], weights[chosen]
     z = (z - z.mean()) / (float(z.std()) or 1.0)
     mean, deviation = _prior(x.shape[1], per_column)
     linear = x @ x.T / x.shape[1]
-    columns = [_distances(c[:, None], c[:, None]) for c in x.T] if per_column else []
     isotropic = _distances(x, x)
     identity = np.eye(len(z))
 
     def loss(theta: Array) -> tuple[float, Array]:
         lengths = np.exp(-2 * theta[2:-1])
-        squares = (
-            sum(length * c for length, c in zip(lengths, columns, strict=True))
-            if per_column
-            else lengths[0] * isotropic
-        )
+        scales = np.sqrt(lengths)
+        squares = _distances(x * scales, x * scales) if per_column else lengths[0] * isotropic
         scaled = np.sqrt(5 * squares)
         decay = np.exp(-scaled)
         a2, s2, noise = np.exp(2 * theta[0]), np.exp(2 * theta[1]), np.exp(2 * theta[-1]) / weights
@@ -191,10 +213,12 @@ def _maximise(
         alpha = cho_solve(factor, z)
         outer = np.outer(alpha, alpha) - cho_solve(factor, identity)
         slope = s2 * 5 / 3 * (1 + scaled) * decay
+        pulls = outer * slope
+        # Σ_ij P_ij (x_ik − x_jk)² for every column k at once, P symmetric
         by_length = (
-            [length * (outer * slope * c).sum() for length, c in zip(lengths, columns, strict=True)]
+            lengths * 2 * (pulls.sum(axis=1) @ x**2 - (x * (pulls @ x)).sum(axis=0))
             if per_column
-            else [lengths[0] * (outer * slope * isotropic).sum()]
+            else [lengths[0] * (pulls * isotropic).sum()]
         )
         gradient = -0.5 * np.array(
             [

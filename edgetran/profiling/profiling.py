@@ -130,7 +130,7 @@ class _Profiling:
         """Measure in batches until it is enough; says why it is."""
         plan = self.plan
         rng = np.random.default_rng(plan.seed)
-        self._measure(initial_architectures(space, plan.initial, plan.sampling, rng))
+        self._measure(initial_architectures(space, plan.initial, plan.sampling, rng, plan.workload))
         self._measure([m.architecture for m in self._of_the_space()])  # passes that a kill cut off
         while True:
             counted = self._counted()

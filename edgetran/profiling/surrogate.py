@@ -1,8 +1,8 @@
 """Predict latency, energy and peak power from features, with intervals that hold.
 
-Per measure, on its logarithm, a few members are fitted: a Gaussian process, and the additive
-physical model with a Gaussian process on what it leaves over; with predictions of other devices
-at hand also those as a mean. Their shares follow from cross-validated errors, and intervals are
+Per measure, members of different kinds are fitted: Gaussian processes, the additive physical
+model, forests, constants; with predictions of other devices at hand also those as a mean. They are
+stacked by what each predicted of rows that it had not seen, and intervals are
 conformal: quantiles of cross-validated |residual| / deviation (Vovk, Gammerman and Shafer 2005;
 Lei et al. 2018, "Distribution-free predictive inference for regression").
 """
@@ -21,16 +21,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgetran.profiling import members
 from edgetran.profiling.members import Array, Member
+from edgetran.profiling.stacking import Stack, combine
 from edgetran.records import write_atomically
 from edgetran.space import Architecture, feature_matrix
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 FEWEST_ROWS: Final = 4
 """With fewer rows nothing can be cross-validated."""
 
 _FOLDS: Final = 10
-_SHARPNESS: Final = 8.0  # shares ∝ error⁻⁸: 9 % less error counts double
-_CLIP: Final = 2.0  # robust: a residual counts up to this many typical residuals
+_FOLDS_OF_MANY: Final = 5
+_MANY_ROWS: Final = 100  # a fifth of which is missed by no member
 _JUMP: Final = 8.0  # a cost that jumps is no outlier where it can be told: what beats a constant
 
 
@@ -78,21 +79,17 @@ class Quality:
 
 @dataclass(frozen=True)
 class _Model:
-    """One fitted measure: its members, their shares and the scores of its calibration."""
+    """One fitted measure: its members, how they are stacked and the scores of its calibration."""
 
     members: tuple[Member, ...]
-    shares: Array
+    stack: Stack
     scores: Array  # sorted cross-validated |residual| / deviation
     quality: Quality
 
     def predict_log(self, x: Array) -> tuple[Array, Array]:
-        means, deviations = np.zeros(len(x)), np.zeros(len(x))
-        for share, member in zip(self.shares, self.members, strict=True):
-            if share > 0:
-                mean, deviation = member.predict(x)
-                means += share * mean
-                deviations += share * deviation
-        return means, deviations
+        both = [member.predict(x) for member in self.members]
+        means, deviations = (np.stack(columns, axis=1) for columns in zip(*both, strict=True))
+        return self.stack(means), deviations @ self.stack.weights
 
 
 @dataclass
@@ -177,6 +174,18 @@ class Surrogate:
         half = deviation * np.stack([_factor(model.scores, level) for model in self._fitted()])
         return self._shape(np.exp(log_mean - half)), self._shape(np.exp(log_mean + half))
 
+    def shares(self, measure: int) -> tuple[tuple[str, float], ...]:
+        """Kind and share of each member in the stack of one measure (a column of Y), largest first.
+
+        Raises:
+            SurrogateError: not fitted.
+        """
+        model = self._fitted()[measure]
+        shares = zip(
+            (member.kind for member in model.members), model.stack.weights.tolist(), strict=True
+        )
+        return tuple(sorted(shares, key=lambda share: -share[1]))
+
     @property
     def quality(self) -> tuple[Quality, ...]:
         """Cross-validated quality per measure."""
@@ -212,7 +221,7 @@ class Surrogate:
             "models": [
                 {
                     "members": [member.to_dict() for member in model.members],
-                    "shares": model.shares.tolist(),
+                    "stack": model.stack.to_dict(),
                     "scores": model.scores.tolist(),
                     "quality": model.quality.to_dict(),
                 }
@@ -256,7 +265,7 @@ class Surrogate:
                     tuple(
                         members.from_dict(member, inputs, z, prior) for member in saved["members"]
                     ),
-                    np.array(saved["shares"]),
+                    Stack.from_dict(saved["stack"]),
                     np.array(saved["scores"]),
                     Quality(**saved["quality"]),
                 )
@@ -349,19 +358,23 @@ class Surrogate:
             for k, member in enumerate(fitted):
                 again = member.refit(x[rest], z[rest], seed=self.seed)
                 means[fold, k], deviations[fold, k] = again.predict(x[fold])
-        shares = _shares(z[:, None] - means)
-        residuals = z - means @ shares
-        deviation = deviations @ shares
+        beliefs = np.array([member.belief for member in fitted])
+        stack = combine(means, z, beliefs, constants)
+        predicted = stack(means)
+        residuals = z - predicted
         if not _beats(residuals, z - constants):
             constant = members.constant(z)
             scores = np.sort(np.abs(z - constants)) / constant.deviation
-            quality = _quality(y, z - residuals, constants, predictable=False)
-            return _Model((constant,), np.ones(1), scores, quality)
+            quality = _quality(y, predicted, constants, predictable=False)
+            return _Model((constant,), Stack("log", np.ones(1)), scores, quality)
+        kept = np.flatnonzero(stack.weights)
+        stack = Stack(stack.scale, stack.weights[kept])
+        deviation = deviations[:, kept] @ stack.weights
         return _Model(
-            tuple(fitted),
-            shares,
+            tuple(fitted[k] for k in kept),
+            stack,
             np.sort(np.abs(residuals) / deviation),
-            _quality(y, means @ shares, constants, predictable=True),
+            _quality(y, predicted, constants, predictable=True),
         )
 
 
@@ -386,18 +399,7 @@ def _check(x: Array, y: Array, present: NDArray[np.bool_]) -> None:
 
 def _folds(rows: int, seed: int) -> list[NDArray[np.intp]]:
     order = np.random.default_rng(seed).permutation(rows)
-    return np.array_split(order, min(rows, _FOLDS))
-
-
-def _shares(residuals: Array) -> Array:
-    """Share of each member (k,) from cross-validated residuals (n, k), large ones clipped."""
-    typical = np.median(np.abs(residuals), axis=0).min() + 1e-9
-    errors = np.sqrt((np.minimum(np.abs(residuals), _CLIP * 1.4826 * typical) ** 2).mean(axis=0))
-    errors += 1e-9  # a measure that never changes leaves none
-    shares = (errors / errors.min()) ** -_SHARPNESS
-    shares /= shares.sum()
-    shares[shares < 0.02] = 0.0  # not worth its time
-    return np.asarray(shares / shares.sum())
+    return np.array_split(order, min(rows, _FOLDS if rows < _MANY_ROWS else _FOLDS_OF_MANY))
 
 
 def _beats(residuals: Array, constant_residuals: Array) -> bool:

@@ -18,6 +18,7 @@ from edgetran.records import write_atomically
 from edgetran.report import sections, wording
 from edgetran.report.plotting import figure_json, graph_objects, missing_extra
 from edgetran.report.reading import RunRecords, read_run
+from edgetran.report.winners import winner_rows
 
 if TYPE_CHECKING:
     import jinja2
@@ -68,6 +69,7 @@ def render(run: RunRecords) -> str:
         "exports": sections.exports(run),
         "quality": wording.metric_title(run.result, "accuracy"),
         "pareto": [plots.add(*each) for each in sections.pareto_plots(run)],
+        "winners": winner_rows(run),
         "progress": [plots.add(*each) for each in sections.progress_plots(run)],
         "trials": sections.trial_rows(run),
         "drawings": sections.drawings(run),

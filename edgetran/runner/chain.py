@@ -20,6 +20,7 @@ from edgetran.api import (
 from edgetran.api.allowances import NO_COMMANDS, MeterAllowance, meter_problems
 from edgetran.api.errors import path_text
 from edgetran.devices import simulated_device
+from edgetran.search import SearchError, check_method
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,8 @@ def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[SpecP
                     ),
                 )
             )
+        if isinstance(resource, CoDesignSearch):
+            problems += _no_such_method(resource)
         for path, device in _devices(resource):
             problems += _no_such_precision(resource, path, device)
             if device.node_selector is not None and not in_cluster:
@@ -246,6 +249,14 @@ def refused_meters(resources: Iterable[Resource], meters: MeterAllowance) -> lis
         for resource in resources
         for path, sentence in meter_problems(resource, meters)
     ]
+
+
+def _no_such_method(search: CoDesignSearch) -> list[SpecProblem]:
+    try:
+        check_method(search.spec.search.method)
+    except SearchError as error:
+        return [problem_of(search, "spec.search.method", str(error).removeprefix("method: "))]
+    return []
 
 
 def _no_such_precision(resource: Resource, path: str, device: Device) -> list[SpecProblem]:

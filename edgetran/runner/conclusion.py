@@ -153,6 +153,8 @@ def _search_part(chain: Chain, search: SearchResult | None) -> dict[str, Any]:
             "weights": spec.objective.weights.model_dump(by_alias=True),
             "normalisers": search.objective.to_dict()["ranges"],
             "leftOut": dict(search.objective.left_out),
+            "pareto": list(spec.objective.pareto or ()),
+            "pick": spec.objective.pick if spec.objective.pareto else None,
         },
         "constraints": None
         if spec.constraints is None

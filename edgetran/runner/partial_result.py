@@ -12,7 +12,7 @@ from edgetran.profiling import Profile, ProfilingError
 from edgetran.runner.devices import describe_device
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
-from edgetran.search import Measures, SearchError, SearchResult, read_result
+from edgetran.search import Measures, SearchError, SearchResult, read_result, shortfall
 from edgetran.space import Architecture, macs
 
 UNFINISHED = "The run goes on: this is how far it is."
@@ -51,7 +51,9 @@ def partial_result(
             _workload(setting),
         )  # fmt: skip
     elif trials is not None:
-        notes.append("No trial meets the constraints yet.")
+        near = trials.nearest
+        least = "" if near is None else f": {shortfall(*near)}"
+        notes.append(f"No trial meets the constraints yet{least}.")
     workload = _workload(setting)
     task = getattr(setting.spec, "task", None)
     return {

@@ -288,6 +288,8 @@ class _ChainRun:
             workload=task.workload,
             weights=translate.weights(spec.objective),
             normalisers=spec.objective.normalisers.model_dump(exclude_none=True),
+            scale=spec.objective.scale,
+            front=translate.front(spec.objective),
             constraints=translate.constraints(spec.constraints),
             method=spec.search.method,
             max_trials=spec.search.max_trials,

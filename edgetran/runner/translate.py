@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgetran import api
+from edgetran.api.measures import MEASURES
+from edgetran.api.rules import camel
 from edgetran.devices import Workload
 from edgetran.gptran import GPTranPlan, Targets
 from edgetran.gptran.steps import StepSizes
-from edgetran.search import Constraints, Weights
+from edgetran.search import Constraints, Front, Weights
 from edgetran.space import Architecture, DesignSpace
 from edgetran.training import RaySettings, TaskReference, TrainingPlan
 
 if TYPE_CHECKING:
     from edgetran.api import Refinement
+
+_AXES: Final = {camel(measure.quantity): measure.name for measure in MEASURES}
+"""Measures by the names that axes of a front have in resources."""
 
 
 def design_space(source: api.DesignSpaceSource) -> DesignSpace:
@@ -113,9 +118,19 @@ def constraints(source: api.Budgets | None) -> Constraints:
     return Constraints.from_mapping(source.model_dump(exclude_none=True))
 
 
-def weights(source: api.ObjectiveSpec) -> Weights:
-    """Weights of the objective's terms."""
+def weights(source: api.ObjectiveSpec) -> Weights | None:
+    """Weights of the objective's terms; None for a front whose axes weigh the same."""
+    if source.pareto is not None and source.pick != "weights":
+        return None
     return Weights(**source.weights.model_dump())
+
+
+def front(source: api.ObjectiveSpec) -> Front | None:
+    """The front that is sought; None where the weighted sum is maximised."""
+    if source.pareto is None:
+        return None
+    budget = {} if source.budget is None else source.budget.model_dump(exclude_none=True)
+    return Front(tuple(_AXES[axis] for axis in source.pareto), source.pick, budget)
 
 
 def ray_settings(source: api.RaySpec) -> RaySettings:

@@ -11,16 +11,25 @@ from edgetran.search.candidates import (
 from edgetran.search.constraints import Bound, Constraints
 from edgetran.search.logs import PROPOSALS_NAME, read_result, read_trials
 from edgetran.search.loop import Pool, SearchFailedError, run_search
-from edgetran.search.methods import METHODS, make_method
-from edgetran.search.objective import Objective, Range, Weights
+from edgetran.search.methods import (
+    DEFAULT_METHOD,
+    METHODS,
+    check_method,
+    installed_methods,
+    make_method,
+)
+from edgetran.search.objective import Front, Objective, Range, Weights
 from edgetran.search.pareto import costs, hypervolume, pareto_front
+from edgetran.search.picking import pick
 from edgetran.search.plan import SearchPlan
 from edgetran.search.problem import InfeasibleSearchError, Problem, make_problem
-from edgetran.search.result import SearchResult, front_hypervolume
+from edgetran.search.result import SearchResult, front_hypervolume, shortfall
 from edgetran.search.spaces import FiniteSpace, PairSpace, SearchSpace
+from edgetran.search.table import PlainSearch, make
 from edgetran.search.trials import Evaluation, PlannedTrial, Trial
 
 __all__ = [
+    "DEFAULT_METHOD",
     "HARDWARE_MEASURES",
     "MEASURES",
     "METHODS",
@@ -30,12 +39,14 @@ __all__ = [
     "Constraints",
     "Evaluation",
     "FiniteSpace",
+    "Front",
     "InfeasibleSearchError",
     "Measures",
     "Method",
     "Objective",
     "Observation",
     "PairSpace",
+    "PlainSearch",
     "PlannedTrial",
     "Pool",
     "Problem",
@@ -48,13 +59,18 @@ __all__ = [
     "SearchSpace",
     "Trial",
     "Weights",
+    "check_method",
     "costs",
     "front_hypervolume",
     "hypervolume",
+    "installed_methods",
+    "make",
     "make_method",
     "make_problem",
     "pareto_front",
+    "pick",
     "read_result",
     "read_trials",
     "run_search",
+    "shortfall",
 ]

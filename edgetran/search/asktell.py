@@ -48,17 +48,19 @@ class Observation:
         measures: its measures, accuracy included.
         value: its objective; None where a measure that counts is not known.
         feasible: whether it satisfies every constraint.
+        excess: how far from feasible it is, 0 where it is feasible.
     """
 
     candidate: Candidate
     measures: Measures
     value: float | None
     feasible: bool
+    excess: float = 0.0
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """Larger is better: feasible before infeasible, then the objective."""
-        return self.feasible, -np.inf if self.value is None else self.value
+    def rank(self) -> tuple[bool, float, float]:
+        """Larger is better: feasible before infeasible, less excess, then the objective."""
+        return self.feasible, -self.excess, -np.inf if self.value is None else self.value
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,15 @@ class Knowledge:
 
     def accuracies(self) -> tuple[Encoding, NDArray[np.float64]]:
         """What accuracy is learned from: encodings (n, k) and accuracies (n,), each key once."""
+        return self.learned("accuracy")
+
+    def learned(self, measure: str) -> tuple[Encoding, NDArray[np.float64]]:
+        """What a measure is learned from: encodings (n, k) and values (n,), each key once."""
         unique = {self.problem.space.key(o.candidate): o for o in self.observations}
-        rows = [o for o in unique.values() if o.measures.accuracy.value is not None]
-        encoded = self.problem.space.encode([o.candidate for o in rows])
-        return encoded, np.array([o.measures.accuracy.value for o in rows], dtype=np.float64)
+        rows = [(o, o.measures.value(measure)) for o in unique.values()]
+        known = [(o, value) for o, value in rows if value is not None]
+        encoded = self.problem.space.encode([o.candidate for o, _ in known])
+        return encoded, np.array([value for _, value in known], dtype=np.float64)
 
     def new_feasible(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """The feasible ones that may be proposed, each pair once, in their order."""
@@ -184,26 +191,48 @@ class Method:
         """Report an evaluated candidate, whether or not it was asked for.
 
         Raises:
-            SearchError: the candidate was told of before, or its accuracy is not known.
+            SearchError: the candidate is not of the space or was told of before, or its accuracy is
+                not known or no score. Nothing is changed then.
         """
-        if measures.accuracy.value is None:
+        accuracy = measures.accuracy.value
+        if accuracy is None:
             raise SearchError(
                 f"accuracy: not known of {candidate.architecture.graph_hash}; report a failure "
                 "with tell_failure"
             )
+        if not -1 <= accuracy <= 1:
+            raise SearchError(
+                f"accuracy: {accuracy:g} given; allowed is a score of at most 1, such as 0.873"
+            )
+        self.problem.space.known([candidate])  # refuses what is not of the space
         if candidate.identity in self._observations:
             raise SearchError(
                 f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was told "
                 "of before; each candidate is evaluated once"
             )
         feasible, _ = self.problem.judge(measures)
-        value = self.problem.objective.value(measures)
-        self._observations[candidate.identity] = Observation(candidate, measures, value, feasible)
+        self._observations[candidate.identity] = Observation(
+            candidate,
+            measures,
+            self.problem.objective.value(measures),
+            feasible,
+            self.problem.excess(measures),
+        )
         self._pending.pop(self.problem.space.key(candidate), None)
 
     def tell_failure(self, candidate: Candidate) -> None:
-        """Report that evaluating failed: no data point, and never proposed again."""
+        """Report that evaluating failed: no data point, and never proposed again.
+
+        Raises:
+            SearchError: the candidate is not of the space, or has measures.
+        """
+        self.problem.space.known([candidate])  # refuses what is not of the space
         key = self.problem.space.key(candidate)
+        if candidate.identity in self._observations:
+            raise SearchError(
+                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was told "
+                "of before, with measures; it cannot have failed too"
+            )
         self._pending.pop(key, None)
         self._failed[key] = candidate
 
@@ -231,14 +260,29 @@ class Method:
         for key, own in (("version", STATE_VERSION), ("method", self.name), ("seed", self._seed)):
             if state.get(key) != own:
                 raise SearchError(f"state.{key}: {state.get(key)!r} given, allowed is {own!r}")
-        key_of = self.problem.space.key
+        before = self._observations, self._pending, self._failed, self._asked
         self._observations, self._pending, self._failed = {}, {}, {}
+        try:
+            self._take_over(state)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            self._observations, self._pending, self._failed, self._asked = before
+            why = str(error) if isinstance(error, SearchError) else f"cannot be read ({error!r})"
+            raise SearchError(f"state: of another search: {why}") from None
+
+    def _take_over(self, state: Mapping[str, Any]) -> None:
         for row in state["observations"]:
-            self.tell(Candidate.from_dict(row), Measures.from_dict(row["measures"]))
+            self.tell(self._candidate(row), self._measures(row["measures"]))
         for name, place in (("pending", self._pending), ("failed", self._failed)):
-            candidates = [Candidate.from_dict(row) for row in state[name]]
-            place.update({key_of(candidate): candidate for candidate in candidates})
+            candidates = [self._candidate(row) for row in state[name]]
+            self.problem.space.known(candidates)  # refuses what is not of the space
+            place.update({self.problem.space.key(each): each for each in candidates})
         self._asked = int(state["asked"])
+
+    def _candidate(self, row: Mapping[str, Any]) -> Candidate:
+        return Candidate.from_dict(row)
+
+    def _measures(self, row: Mapping[str, Any]) -> Measures:
+        return Measures.from_dict(row)
 
     def _fill(self, chosen: dict[str, Proposal], n: int, proposals: Iterable[Proposal]) -> None:
         """Add what may be proposed until there are `n`."""
@@ -256,6 +300,10 @@ class Method:
         evaluated = (key(o.candidate) for o in self._observations.values())
         return frozenset((*evaluated, *self._pending, *self._failed))
 
+    def knowledge(self) -> Knowledge:
+        """What the strategy would look at now."""
+        return self._knowledge({})
+
     def _knowledge(self, chosen: Mapping[str, Proposal]) -> Knowledge:
         batch = [proposal.candidate for proposal in chosen.values()]
         return Knowledge(
@@ -267,7 +315,8 @@ class Method:
 
     def _initial_proposals(self, n: int) -> list[Proposal]:
         """The next members of the initial design, or none once it is used up."""
-        left = self._initial - self._asked
+        # what was told without being asked for, such as another search's, is a beginning too
+        left = self._initial - max(self._asked, len(self._taken()))
         if left <= 0:
             return []
         if self._design is None:

@@ -30,10 +30,10 @@ from edgetran.search.asktell import Proposal
 from edgetran.search.candidates import Candidate, SearchError
 from edgetran.search.logs import PROPOSALS_NAME, read_header, read_trials
 from edgetran.search.methods import make_method
-from edgetran.search.objective import Objective
+from edgetran.search.objective import Objective, Weights
 from edgetran.search.plan import SearchPlan
 from edgetran.search.problem import Problem, make_problem, silent_measures
-from edgetran.search.result import SearchResult
+from edgetran.search.result import SearchResult, shortfall
 from edgetran.search.spaces import PairSpace
 from edgetran.search.trials import SCHEMA_VERSION, Evaluation, PlannedTrial, Trial
 from edgetran.space import Architecture, DesignSpace
@@ -170,6 +170,8 @@ class _Search:
                 weights=plan.weights,
                 normalisers=dict(plan.normalisers),
                 constraints=plan.constraints,
+                scale=plan.scale,
+                front=plan.front,
                 seed=plan.seed,
             )
             notes = silent_measures(problem)
@@ -200,7 +202,7 @@ class _Search:
             "space": self._space.design_space.to_dict(),
             "devices": list(self._space.devices),
             "workload": plan.workload.to_dict(),
-            "objective": [plan.weights.to_dict(), dict(plan.normalisers)],
+            "objective": [(plan.weights or Weights()).to_dict(), dict(plan.normalisers)],
             "constraints": plan.constraints.to_dict(),
             "method": [plan.method, dict(plan.method_options), plan.initial_trials],
             "seed": plan.seed,
@@ -208,6 +210,10 @@ class _Search:
             "trial": trial.training
             | {"task": trial.task.identity(), "tokenizer_folder": tokenizer},
         }
+        if plan.front is not None:
+            identity["front"] = asdict(plan.front)
+        if plan.scale != "log":
+            identity["scale"] = plan.scale
         if plan.scored_as:
             identity["scored_as"] = {name: each.to_dict() for name, each in plan.scored_as.items()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -406,15 +412,16 @@ class _Search:
         trials = tuple(self._trials[number] for number in sorted(self._trials))
         result = SearchResult(trials, self._problem.objective)
         if result.best is None:
-            reasons = [e.reason for _, e in result.evaluations if e.reason]
-            last = f"; the last one: {reasons[-1]}" if reasons else ""
-            notes.append(f"no trained candidate satisfies the constraints{last}")
+            near = f"; {shortfall(*result.nearest)}" if result.nearest else ""
+            notes.append(f"no trained candidate satisfies the constraints{near}")
         return replace(result, notes=tuple(notes))
 
     def _best_so_far(self) -> str:
-        best = self._result().best
+        result = self._result()
+        best = result.best
         if best is None:
-            return "nothing feasible yet"
+            near = f"; {shortfall(*result.nearest)}" if result.nearest else ""
+            return f"nothing feasible yet{near}"
         _, evaluation = best
         accuracy, latency = (evaluation.measures.value(m) for m in ("accuracy", "latency_ms"))
         text = f"best {evaluation.objective:.3f}: accuracy {accuracy:.3f}"

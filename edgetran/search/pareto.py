@@ -124,4 +124,5 @@ def _worst_where_unknown(points: Costs) -> Costs:
 def _cost(value: float | None, axis: str) -> float:
     if value is None:
         return float("nan")
-    return -value if BY_NAME[axis].direction == "max" else value
+    measure = BY_NAME.get(axis)  # a table of the user's own has costs of any name
+    return -value if measure is not None and measure.direction == "max" else value

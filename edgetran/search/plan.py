@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from edgetran.devices import Workload
 from edgetran.search.candidates import SearchError
 from edgetran.search.constraints import Constraints
-from edgetran.search.objective import Weights
+from edgetran.search.methods import DEFAULT_METHOD
+from edgetran.search.objective import Front, Scale, Weights
 from edgetran.space import Architecture
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ class SearchPlan:
     Attributes:
         trial: how to train; its architecture, seed, output and parent are filled in per trial.
         workload: what the devices run.
-        weights: of the objective.
+        weights: of the objective; the published ones where not given, of a front equal ones.
         normalisers: per hardware measure, where its term is 0; by default the design space's range.
+        scale: of the costs.
+        front: the front that is sought in place of the weighted sum.
         constraints: what the winner must satisfy.
         method: name of the search method.
         method_options: keyword arguments of its strategy.
@@ -43,10 +46,12 @@ class SearchPlan:
 
     trial: TrialSpec
     workload: Workload
-    weights: Weights = field(default_factory=Weights)
+    weights: Weights | None = None
     normalisers: Mapping[str, float] = field(default_factory=dict)
     constraints: Constraints = field(default_factory=Constraints)
-    method: str = "boschcode"
+    scale: Scale = "log"
+    front: Front | None = None
+    method: str = DEFAULT_METHOD
     method_options: Mapping[str, Any] = field(default_factory=dict)
     max_trials: int = 12
     initial_trials: int = 6

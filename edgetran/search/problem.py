@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetran.search.candidates import HARDWARE_MEASURES, Candidate, Measures, SearchError
-from edgetran.search.constraints import UNKNOWN_EXCESS, Constraints
-from edgetran.search.objective import Objective, Weights
+from edgetran.search.candidates import Candidate, Measures, SearchError
+from edgetran.search.constraints import UNKNOWN_EXCESS, Bound, Constraints
+from edgetran.search.objective import Front, Objective, Scale, Weights
 from edgetran.search.spaces import SearchSpace
 
 _DRAWS_PER_SAMPLE: Final = 32
@@ -57,6 +57,15 @@ class Problem:
     space: SearchSpace
     objective: Objective
     constraints: Constraints = field(default_factory=Constraints)
+    _assessed: dict[tuple[str, str], Assessment] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def learned_bounds(self) -> dict[str, Bound]:
+        """The bounds of what only an evaluation tells, by measure."""
+        bounds = self.constraints.bounds()
+        return {name: bounds[name] for name in self.space.learned if name in bounds}
 
     def judge(self, measures: Measures) -> tuple[bool, str | None]:
         """Whether a candidate with these measures is feasible, and the reason if not."""
@@ -64,24 +73,29 @@ class Problem:
         if not hardware.feasible:
             return False, hardware.infeasible_reason
         reasons = list(self.constraints.violations(measures))
-        unknown = self.objective.unknown(hardware)
+        unknown = self.objective.unknown(measures)
         if unknown is not None:
             reasons.append(unknown)
         return not reasons, "; ".join(reasons) or None
 
     def assess(self, candidates: Sequence[Candidate]) -> list[Assessment]:
         """What is known of each candidate before training."""
-        return [self._assess(measures) for measures in self.space.known(candidates)]
+        new = [c for c in candidates if c.identity not in self._assessed]
+        for candidate, measures in zip(new, self.space.known(new), strict=True):
+            self._assessed[candidate.identity] = self._assess(measures)
+        return [self._assessed[candidate.identity] for candidate in candidates]
 
     def _assess(self, measures: Measures) -> Assessment:
-        feasible, reason = self.judge(measures)
-        excess = 0.0
-        if not feasible:
-            out_of_reach = not measures.hardware.feasible
-            excess = self.constraints.excess(measures) + UNKNOWN_EXCESS * out_of_reach
-            excess = max(excess, 1e-9)
-        value = self.objective.hardware_value(measures.hardware)
-        return Assessment(measures, value, reason, excess)
+        _, reason = self.judge(measures)
+        value = self.objective.cost_value(measures)
+        return Assessment(measures, value, reason, self.excess(measures))
+
+    def excess(self, measures: Measures) -> float:
+        """How far from feasible a candidate with these measures is, 0 where it is feasible."""
+        if self.judge(measures)[0]:
+            return 0.0
+        out_of_reach = not measures.hardware.feasible
+        return max(self.constraints.excess(measures) + UNKNOWN_EXCESS * out_of_reach, 1e-9)
 
     def feasible(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those of the candidates that are feasible before training."""
@@ -164,10 +178,22 @@ def make_problem(
     weights: Weights | None = None,
     normalisers: dict[str, float] | None = None,
     constraints: Constraints | None = None,
+    scale: Scale = "log",
+    front: Front | None = None,
     seed: int = 0,
     samples: int = 1024,
 ) -> Problem:
     """The problem whose normalisers are the range of `samples` candidates of the space.
+
+    Args:
+        space: where to search.
+        weights: of the objective; for a front all of its axes weigh the same by default.
+        normalisers: per measure, where its term is 0.
+        constraints: what the winner must satisfy.
+        scale: of the costs.
+        front: the front that is sought in place of the weighted sum.
+        seed: of the sample.
+        samples: candidates that set the range.
 
     Raises:
         InfeasibleSearchError: no candidate satisfies the constraints, neither one of the sample
@@ -182,14 +208,21 @@ def make_problem(
     known = space.known(sample)
     figures = {
         device: [
-            measures.hardware
+            measures
             for candidate, measures in zip(sample, known, strict=True)
             if candidate.device == device
         ]
         for device in space.devices
     }
+    if front is not None and weights is None:
+        weights = Weights.by_measure(dict.fromkeys(front.axes, 1.0))
     objective = Objective.over(
-        figures, weights=weights, normalisers=normalisers, constraints=constraints
+        figures,
+        weights=weights,
+        normalisers=normalisers,
+        constraints=constraints,
+        scale=scale,
+        front=front,
     )
     problem = Problem(space, objective, constraints)
     if not any(assessment.feasible for assessment in problem.assess(sample)) and not (
@@ -209,7 +242,7 @@ def _why_infeasible(problem: Problem, sample: Sequence[Candidate]) -> str:
             for candidate, a in zip(sample, assessments, strict=True)
             if (value := a.measures.value(name)) is not None
         ]
-        if name == "accuracy":
+        if name in problem.space.learned:
             continue
         if not known:
             out_of_reach.append(f"{name} is bounded but known on no device")
@@ -232,9 +265,6 @@ def _why_infeasible(problem: Problem, sample: Sequence[Candidate]) -> str:
 
 
 def silent_measures(problem: Problem) -> list[str]:
-    """A sentence for each hardware measure that does not count in the objective."""
-    return [
-        f"objective: {name} is {problem.objective.left_out[name]}"
-        for name in HARDWARE_MEASURES
-        if name in problem.objective.left_out
-    ]
+    """A sentence for each cost that does not count in the objective."""
+    left_out = problem.objective.left_out
+    return [f"objective: {name} is {reason}" for name, reason in left_out.items()]

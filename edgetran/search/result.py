@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgetran.search.candidates import HARDWARE_MEASURES
+from edgetran.search.candidates import Measures
+from edgetran.search.constraints import UNKNOWN_EXCESS
 from edgetran.search.objective import Objective
-from edgetran.search.pareto import costs, hypervolume, pareto_front
+from edgetran.search.pareto import FRONT_MEASURES, costs, hypervolume, pareto_front
+from edgetran.search.picking import pick
 from edgetran.search.trials import Evaluation, Trial
 
 
@@ -36,19 +38,34 @@ class SearchResult:
     def best(self) -> tuple[Trial, Evaluation] | None:
         """The feasible evaluation with the highest objective; None where none is feasible.
 
-        Of equals, the one with fewer parameters, then the earlier trial.
+        Of equals, the one with fewer parameters, then the earlier trial. Where a front is sought,
+        the point of it that the objective's rule picks.
         """
+        if self.objective.pareto:
+            front = self.front
+            return front[pick([e.measures for _, e in front], self.objective)] if front else None
+        return self.best_by(self.objective)
+
+    def best_by(self, objective: Objective) -> tuple[Trial, Evaluation] | None:
+        """The feasible evaluation that would win by the weighted sum of another objective."""
         feasible = [pair for pair in self.evaluations if pair[1].feasible]
-        return min(feasible, key=_preference, default=None)
+        return min(feasible, key=lambda pair: _preference(pair, objective), default=None)
+
+    @property
+    def nearest(self) -> tuple[Trial, Evaluation] | None:
+        """The infeasible evaluation that misses its bounds by least; None where there is none."""
+        others = [pair for pair in self.evaluations if not pair[1].feasible]
+        return min(others, key=lambda pair: (pair[1].excess, pair[0].number), default=None)
 
     @property
     def front(self) -> list[tuple[Trial, Evaluation]]:
         """The feasible evaluations that no other dominates, by trial.
 
-        Axes: accuracy, latency, energy, peak power and parameters.
+        Axes: those of the front that is sought; else every measure.
         """
         feasible = [pair for pair in self.evaluations if pair[1].feasible]
-        points = costs([evaluation.measures for _, evaluation in feasible])
+        axes = self.objective.pareto or FRONT_MEASURES
+        points = costs([evaluation.measures for _, evaluation in feasible], axes)
         return [feasible[i] for i in pareto_front(points)]
 
     @property
@@ -75,15 +92,29 @@ def front_hypervolume(evaluations: Sequence[Evaluation], objective: Objective) -
     Each measure is scaled by its normaliser, accuracy as it is; the reference is accuracy 0 at
     the upper end of every range. A perfect accuracy at the lower end of every range gives 1.
     """
-    axes = ["accuracy", *(name for name in HARDWARE_MEASURES if name in objective.ranges)]
-    spans = [objective.ranges[name] for name in axes[1:]]
-    points = costs([evaluation.measures for evaluation in evaluations], axes)
-    low = np.array([-1.0, *(span.low for span in spans)])
-    high = np.array([0.0, *(span.high for span in spans)])
-    return hypervolume((points - low) / (high - low), np.ones(len(axes)))
+    points = [scaled_costs(evaluation.measures, objective) for evaluation in evaluations]
+    axes = 1 + len(objective.ranges)
+    return hypervolume(np.array(points).reshape(len(points), axes), np.ones(axes))
 
 
-def _preference(pair: tuple[Trial, Evaluation]) -> tuple[float, int, int]:
+def scaled_costs(measures: Measures, objective: Objective) -> list[float]:
+    """1 − accuracy and 1 − term of each measure that counts; NaN where one is not known."""
+    values = [(span, measures.value(name)) for name, span in objective.ranges.items()]
+    accuracy = measures.accuracy.value
+    return [
+        np.nan if accuracy is None else 1 - accuracy,
+        *(np.nan if value is None else 1 - span.term(value) for span, value in values),
+    ]
+
+
+def shortfall(trial: Trial, evaluation: Evaluation) -> str:
+    """Which bounds an infeasible evaluation misses, and by how much."""
+    place = f"trial {trial.number} on {evaluation.candidate.device}"
+    missed = f", missed by {evaluation.excess:.1%}" if evaluation.excess < UNKNOWN_EXCESS else ""
+    return f"the nearest is {place}: {evaluation.reason}{missed}"
+
+
+def _preference(pair: tuple[Trial, Evaluation], objective: Objective) -> tuple[float, int, int]:
     trial, evaluation = pair
-    value = -np.inf if evaluation.objective is None else evaluation.objective
-    return -value, evaluation.measures.parameters, trial.number
+    value = objective.value(evaluation.measures)
+    return np.inf if value is None else -value, evaluation.measures.parameters, trial.number

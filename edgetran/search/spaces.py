@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from edgetran.devices import Workload
 from edgetran.search.candidates import Candidate, Measures, SearchError
-from edgetran.space import FEATURE_NAMES, Architecture, DesignSpace, feature_matrix, sampling, steps
+from edgetran.space import (
+    FEATURE_NAMES,
+    SUMMARY_FEATURES,
+    Architecture,
+    DesignSpace,
+    feature_matrix,
+    sampling,
+    steps,
+)
 
 if TYPE_CHECKING:
     from edgetran.profiling import Predictor
@@ -40,6 +48,14 @@ class SearchSpace(Protocol):
     @property
     def accuracy_depends_on_device(self) -> bool:
         """False where one training tells the accuracy on every device."""
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The measures that only an evaluation tells; accuracy is one."""
+
+    @property
+    def cheap_pool(self) -> int:
+        """How many candidates a method may look at for one proposal without it being felt."""
 
     def size(self) -> int:
         """Number of candidates."""
@@ -85,6 +101,8 @@ class PairSpace:
     """
 
     accuracy_depends_on_device = False
+    learned = ("accuracy",)
+    cheap_pool = 256  # features of a new architecture take a fraction of a millisecond
 
     def __init__(
         self,
@@ -207,9 +225,10 @@ class PairSpace:
                 max_positions=self._max_positions,
                 num_labels=self._workload.num_labels,
             )
-            self._features.update(zip(missing, rows, strict=True))
+            # Accuracy follows from what the model is, not from how a device runs it.
+            self._features.update(zip(missing, rows[:, :SUMMARY_FEATURES], strict=True))
         features = [self._features[a.canonical_json] for a in architectures]
-        return np.array(features).reshape(len(features), len(FEATURE_NAMES))
+        return np.array(features).reshape(len(features), SUMMARY_FEATURES)
 
 
 class FiniteSpace:
@@ -223,8 +242,12 @@ class FiniteSpace:
             encoding then names the device.
 
     Raises:
-        SearchError: an empty table, a row given twice, or lengths that differ.
+        SearchError: an empty table, a row given twice, lengths that differ, or features that are
+            no matrix of finite numbers.
     """
+
+    learned: tuple[str, ...] = ("accuracy",)
+    cheap_pool = 4096
 
     def __init__(
         self,
@@ -241,6 +264,7 @@ class FiniteSpace:
                 f"table: {len(candidates)} candidates, {len(known)} known measures and "
                 f"{len(features)} rows of features given; their numbers must be equal"
             )
+        features = _checked(features)
         self._rows = {candidate.identity: i for i, candidate in enumerate(candidates)}
         if len(self._rows) < len(candidates):
             raise SearchError("table: a candidate is given twice; rows must differ")
@@ -248,10 +272,12 @@ class FiniteSpace:
         self.devices = tuple(dict.fromkeys(candidate.device for candidate in candidates))
         self.accuracy_depends_on_device = accuracy_depends_on_device
         self._known_rows = list(known)
-        features = _Scale(np.asarray(features, dtype=np.float64))(features)
+        features = _Scale(features)(features)
         one_hot = np.array([[c.device == d for d in self.devices] for c in candidates], dtype=float)
         self._located = np.hstack([features, one_hot])  # where steps are measured
         self._encoded = self._located if accuracy_depends_on_device else features
+        self._squares = (self._located**2).sum(axis=1)
+        self._neighbours: dict[int, list[Candidate]] = {}
         self._by_architecture: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             name = candidate.architecture.canonical_json
@@ -276,7 +302,11 @@ class FiniteSpace:
 
     def neighbours(self, candidate: Candidate) -> list[Candidate]:
         """The nearest rows."""
-        return self._nearest(self._located[self._row(candidate)], _TABLE_NEIGHBOURS, {candidate})
+        row = self._row(candidate)
+        if row not in self._neighbours:
+            near = self._nearest(self._located[row], _TABLE_NEIGHBOURS, {row})
+            self._neighbours[row] = near
+        return self._neighbours[row]
 
     def mutate(self, candidate: Candidate, rng: np.random.Generator) -> Candidate:
         """One of the nearest rows; the candidate itself in a table of one row."""
@@ -287,7 +317,7 @@ class FiniteSpace:
         """The row nearest to a random point between two."""
         share = rng.random()
         point = share * self._located[self._row(a)] + (1 - share) * self._located[self._row(b)]
-        return (self._nearest(point, 1, {a, b}) or [a])[0]
+        return (self._nearest(point, 1, {self._row(a), self._row(b)}) or [a])[0]
 
     def encode(self, candidates: Sequence[Candidate]) -> Encoding:
         """Standardised features, with the device where accuracy depends on it, (n, k)."""
@@ -297,6 +327,19 @@ class FiniteSpace:
         """What the table says of each candidate before training."""
         return [self._known_rows[self._row(candidate)] for candidate in candidates]
 
+    def place(self, candidate: Candidate) -> Encoding:
+        """Where a candidate lies among the rows, its device included, (k,)."""
+        place: Encoding = self._located[self._row(candidate)]
+        return place
+
+    def box(self) -> tuple[Encoding, Encoding]:
+        """The least and the most of each number of `place`, each (k,)."""
+        return self._located.min(axis=0), self._located.max(axis=0)
+
+    def nearest(self, point: Encoding, count: int) -> list[Candidate]:
+        """The `count` rows nearest to a point (k,), the nearest first."""
+        return self._nearest(point, count, set())
+
     def _row(self, candidate: Candidate) -> int:
         try:
             return self._rows[candidate.identity]
@@ -305,10 +348,38 @@ class FiniteSpace:
                 f"table: has no {candidate.architecture.graph_hash} on {candidate.device}"
             ) from None
 
-    def _nearest(self, point: Encoding, count: int, without: set[Candidate]) -> list[Candidate]:
-        order = np.argsort(((self._located - point) ** 2).sum(axis=1), kind="stable")
-        nearest = (self.candidates[i] for i in order[: count + len(without)])
-        return [candidate for candidate in nearest if candidate not in without][:count]
+    def _nearest(self, point: Encoding, count: int, without: set[int]) -> list[Candidate]:
+        gaps = self._squares - 2 * (self._located @ point)  # less the point's own square
+        gaps[list(without)] = np.inf
+        count = min(count, len(gaps) - len(without))
+        if count <= 0:
+            return []
+        near = np.argpartition(gaps, count - 1)[:count]
+        return [self.candidates[i] for i in near[np.lexsort((near, gaps[near]))]]
+
+
+def _checked(features: Encoding) -> Encoding:
+    """Features as a matrix of finite numbers.
+
+    Raises:
+        SearchError: they are none; says where.
+    """
+    try:
+        matrix = np.asarray(features, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SearchError("table.features: not all are numbers; allowed are numbers only") from None
+    if matrix.ndim != 2 or not matrix.shape[1]:
+        raise SearchError(
+            f"table.features: an array of shape {matrix.shape} given; allowed is (rows, columns)"
+        )
+    wrong = np.argwhere(~np.isfinite(matrix))
+    if len(wrong):
+        row, column = wrong[0]
+        raise SearchError(
+            f"table.features: {matrix[row, column]} in row {row}, column {column}; allowed are "
+            "finite numbers"
+        )
+    return matrix
 
 
 class _Scale:
@@ -324,6 +395,8 @@ class _Scale:
         self._kept = np.flatnonzero(spread > 1e-9)
         self._mean = logs.mean(axis=0)[self._kept]
         self._spread = spread[self._kept]
+        if not len(self._kept):  # nothing varies: one column that says so
+            self._kept, self._mean, self._spread = np.array([0]), logs.mean(axis=0)[:1], np.ones(1)
 
     def __call__(self, features: Encoding) -> Encoding:
         scaled: Encoding = (self._log(features)[:, self._kept] - self._mean) / self._spread

@@ -37,6 +37,8 @@ class Evaluation:
         objective_std: one standard deviation of the objective, from those of its measures.
         feasible: whether every constraint holds.
         reason: why not.
+        excess: how far it is from feasible: over its broken bounds, the sum of what each is missed
+            by as a share of itself.
     """
 
     candidate: Candidate
@@ -45,6 +47,7 @@ class Evaluation:
     objective_std: float | None
     feasible: bool
     reason: str | None
+    excess: float = 0.0
 
     @classmethod
     def of(cls, problem: Problem, candidate: Candidate, measures: Measures) -> Self:
@@ -52,7 +55,7 @@ class Evaluation:
         value = problem.objective.value(measures)
         std = None if value is None else problem.objective.std(measures)
         feasible, reason = problem.judge(measures)
-        return cls(candidate, measures, value, std, feasible, reason)
+        return cls(candidate, measures, value, std, feasible, reason, problem.excess(measures))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, the architecture left to the trial."""
@@ -63,6 +66,7 @@ class Evaluation:
             "objective_std": self.objective_std,
             "feasible": self.feasible,
             "reason": self.reason,
+            "excess": self.excess,
         }
 
     @classmethod
@@ -75,6 +79,7 @@ class Evaluation:
             data["objective_std"],
             data["feasible"],
             data["reason"],
+            data.get("excess", 0.0),
         )
 
 
@@ -142,6 +147,7 @@ class Trial:
             "objective_std": None,
             "feasible": False,
             "reason": self.error,
+            "excess": None,
         }
         if self.evaluation is not None:
             judged = self.evaluation.to_dict()

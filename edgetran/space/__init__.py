@@ -14,6 +14,8 @@ from edgetran.space.design_space import DesignSpace, DesignSpaceError, SamplingM
 from edgetran.space.features import (
     FEATURE_NAMES,
     FEATURE_UNITS,
+    RIDGES,
+    SUMMARY_FEATURES,
     Features,
     feature_matrix,
     features,
@@ -24,6 +26,8 @@ __all__ = [
     "FEATURE_UNITS",
     "HEAD_TYPES",
     "OPERATION_KINDS",
+    "RIDGES",
+    "SUMMARY_FEATURES",
     "Architecture",
     "ArchitectureError",
     "CostError",

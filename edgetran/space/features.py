@@ -1,8 +1,11 @@
 """Features of an architecture for surrogates: counted physical quantities, never indices.
 
 A measure of hardware is close to linear in MACs, bytes moved and launches, and those are sums
-over layers; widths count by their logarithm. Counts are not scaled: they span orders of
-magnitude, so a model that needs it takes log1p of them.
+over layers; widths count by their logarithm. Whether an operation is bound by arithmetic or by
+memory depends on the device, so the roofline's bytes are counted for a few ridges: per operation
+the bytes that it moves, or those that a device of this ridge could have moved while it computed,
+whichever are more. Caches and buffers see the largest part, not the sum. Counts are not scaled:
+they span orders of magnitude, so a model that needs it takes log1p of them.
 """
 
 from __future__ import annotations
@@ -42,6 +45,19 @@ _SUMMED: Final = (
     *((f"macs_{kind}", "MAC") for kind in _MAC_KINDS),
     *((f"bytes_{kind}", "byte") for kind in OPERATION_KINDS),
 )
+RIDGES: Final = (2, 8, 32)
+"""Arithmetic intensities, operations per byte, at which boards of the edge turn from memory-bound
+to compute-bound."""
+
+_DISPATCHED: Final = (
+    *((f"launches_{kind}", "launches") for kind in OPERATION_KINDS),
+    *((f"roofline_{ridge}", "byte") for ridge in RIDGES),
+)
+_LARGEST: Final = (
+    ("largest_part_macs", "MAC"),
+    ("largest_part_bytes", "byte"),
+    *((f"largest_{kind}_macs", "MAC") for kind in _MAC_KINDS),
+)
 _DERIVED: Final = (
     ("macs", "MAC"),
     ("bytes_moved", "byte"),
@@ -51,15 +67,22 @@ _DERIVED: Final = (
     ("log2_feed_forward_width_max", "log2 dimensions"),
 )
 
-FEATURE_NAMES: Final = tuple(name for name, _ in (*_SUMMED, *_DERIVED))
+_ALL: Final = (*_SUMMED, *_DERIVED, *_DISPATCHED, *_LARGEST)
+
+FEATURE_NAMES: Final = tuple(name for name, _ in _ALL)
 """Names of all features, in the order of the columns."""
 
-FEATURE_UNITS: Final = tuple(unit for _, unit in (*_SUMMED, *_DERIVED))
+FEATURE_UNITS: Final = tuple(unit for _, unit in _ALL)
 """Unit of each feature."""
+
+SUMMARY_FEATURES: Final = len(_SUMMED) + len(_DERIVED)
+"""The first so many columns describe the architecture; the others only how devices run it."""
 
 _STRUCTURE: Final = 2 + 2 * len(HEAD_TYPES)  # columns that only layers fill
 _MACS: Final = slice(_STRUCTURE + 3, _STRUCTURE + 3 + len(_MAC_KINDS))
 _BYTES: Final = slice(_MACS.stop, len(_SUMMED))
+
+_LOGARITHMS: Final = 3  # of widths, between the columns that are summed: mean and largest count
 
 _CHUNK: Final = 4096
 """Architectures evaluated at once: bounds the table of layers to some ten megabytes."""
@@ -179,6 +202,7 @@ def _summarise(rows_of_each: Sequence[list[Matrix]]) -> Matrix:
     summed = np.add.reduceat(table, starts, axis=0)
     largest = np.maximum.reduceat(table, starts, axis=0)
     hidden, width, widest = len(_SUMMED), len(_SUMMED) + 1, len(_SUMMED) + 2
+    parts = np.stack((table[:, _MACS].sum(axis=1), table[:, _BYTES].sum(axis=1)), axis=1)
     derived = (
         summed[:, _MACS].sum(axis=1),
         summed[:, _BYTES].sum(axis=1),
@@ -187,7 +211,15 @@ def _summarise(rows_of_each: Sequence[list[Matrix]]) -> Matrix:
         summed[:, width] / summed[:, 1],
         largest[:, widest],
     )
-    return np.column_stack((summed[:, : len(_SUMMED)], *derived))
+    return np.column_stack(
+        (
+            summed[:, : len(_SUMMED)],
+            *derived,
+            summed[:, len(_SUMMED) + _LOGARITHMS :],
+            np.maximum.reduceat(parts, starts, axis=0),
+            largest[:, _MACS],
+        )
+    )
 
 
 def _row(
@@ -197,17 +229,22 @@ def _row(
     bytes_per_value: int,
     logarithms: Sequence[float] = (0, 0, 0),
 ) -> Matrix:
-    """The columns `_SUMMED` of some part of an architecture, then three logarithms of widths."""
+    """The columns `_SUMMED` of some part of an architecture, three logarithms, `_DISPATCHED`."""
     multiply, moved = dict.fromkeys(_MAC_KINDS, 0), dict.fromkeys(OPERATION_KINDS, 0)
+    launched, bound = dict.fromkeys(OPERATION_KINDS, 0), [0.0] * len(RIDGES)
     parameters = launches = 0
     for cost in costs:
         if cost.kind in multiply:
             multiply[cost.kind] += cost.macs
-        moved[cost.kind] += cost.bytes_moved(bytes_per_value)
+        traffic = cost.bytes_moved(bytes_per_value)
+        moved[cost.kind] += traffic
         parameters += cost.parameters
         launches += cost.launches
+        launched[cost.kind] += cost.launches
+        for i, ridge in enumerate(RIDGES):
+            bound[i] += max(2 * cost.macs / ridge, traffic)
     columns = (*structure, projections, parameters, launches, *multiply.values(), *moved.values())
-    return np.array((*columns, *logarithms), dtype=np.float64)
+    return np.array((*columns, *logarithms, *launched.values(), *bound), dtype=np.float64)
 
 
 @lru_cache(maxsize=1 << 16)

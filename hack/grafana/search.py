@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from edgetran.api.measures import HARDWARE, WEIGHED, Measure
+from edgetran.api.measures import HARDWARE, OBSERVED, Measure
 from grafana.measures import ACCURACY, LATENCY, unit, where_sensed
 from grafana.panels import (
     Column,
@@ -85,7 +85,7 @@ def _found(board: Dashboard) -> Dashboard:
                 "The same candidates with all of their measures.",
                 "rank",
                 ["rank", "device"],
-                *map(_column, WEIGHED),
+                *map(_column, OBSERVED),
             )
         )
         .with_panel(

@@ -101,7 +101,7 @@ def test_defaults_are_filled_in_by_the_server(api_server, namespace):
     created = api_server.call("POST", address("CoDesignSearch", namespace), SEARCH)
     assert created["spec"]["backoffLimit"] == 3
     assert created["spec"]["workload"] == {"batchSize": 1, "sequenceLength": 128}
-    assert created["spec"]["search"]["method"] == "boschcode"
+    assert created["spec"]["search"]["method"] == "bayesian"
     assert "initialTrials" not in created["spec"]["search"]  # it follows from the rest
     assert created["spec"]["objective"]["weights"]["peakPower"] == 0.1
     expected = structural_schema.with_defaults(schemas()["CoDesignSearch"], SEARCH)

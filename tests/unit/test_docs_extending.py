@@ -107,7 +107,7 @@ def test_a_measure_is_six_edits_and_everything_shows_it(tree: Path) -> None:
         (broken,) = Constraints(mean_power_w=Bound(maximum=0.1)).violations(measures)
         assert broken.startswith("mean_power_w")
         only = Weights(accuracy=0, latency=0, energy=0, peak_power=0, mean_power=1)
-        assert Objective.over({"pi": [figures]}, weights=only).hardware_value(figures) is not None
+        assert Objective.over({"pi": [measures]}, weights=only).cost_value(measures) is not None
 
         # The definitions, the chart and the dashboards, as `make generate` writes them.
         import chart

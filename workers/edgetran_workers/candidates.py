@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from edgetran.api import CandidateSummary, MeasureValue
-from edgetran.api.measures import HARDWARE, MEASURES
+from edgetran.api.measures import HARDWARE
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.search import Measures, costs
-from edgetran.search.pareto import crowding_distances, dominates
+from edgetran.search.pareto import FRONT_MEASURES, crowding_distances, dominates
 
 SHOWN: Final = 10
 """Candidates of the front that a status shows."""
@@ -101,16 +101,21 @@ def _figure(told: Mapping[str, Any]) -> Figure:
 
 
 class Front:
-    """The candidates that no other dominates; adding one costs one comparison with each of them."""
+    """The candidates that no other dominates; adding one costs one comparison with each of them.
 
-    def __init__(self) -> None:
+    Args:
+        axes: measures; every one where none is named.
+    """
+
+    def __init__(self, axes: Sequence[str] = ()) -> None:
+        self._axes = tuple(axes) or FRONT_MEASURES
         self.members: list[tuple[CandidateSummary, Measures]] = []
-        self._points = np.empty((0, len(MEASURES)))
+        self._points = np.empty((0, len(self._axes)))
         self._shown: tuple[CandidateSummary, ...] | None = None
 
     def add(self, candidate: CandidateSummary, measures: Measures) -> None:
         """Take in a candidate, if it belongs there."""
-        point = costs([measures])
+        point = costs([measures], self._axes)
         if len(self._points) and dominates(self._points, point[0]).any():
             return
         stay = [

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from edgetran.api import CandidateSummary, CoDesignSearch, CoDesignSearchStatus, Reason
 from edgetran.api.measures import HARDWARE
-from edgetran.search import Evaluation, Measures, Objective, front_hypervolume
+from edgetran.api.wire import MESSAGE_CHARACTERS
+from edgetran.search import Evaluation, Measures, Objective, front_hypervolume, pick
 from edgetran.search.candidates import Candidate
 from edgetran.space import Architecture
 from edgetran_workers.candidates import Front, candidate, finalist, measures_of
@@ -32,6 +33,7 @@ class SearchReporter:
         self._seconds = 0.0
         self._last_trial: dict[str, float] = {}
         self._best: tuple[tuple[float, int, int], CandidateSummary] | None = None
+        self._nearest: tuple[float, str] | None = None
         self._front = Front()
         self._objective: Objective | None = None
         self._hypervolume: float | None = None
@@ -46,10 +48,11 @@ class SearchReporter:
                 self._proposed.add(record["number"])
             else:
                 self._objective = Objective.from_dict(record["objective"])
+                self._front = Front(self._objective.pareto)
         elif log == "trials.jsonl" and record["number"] not in self._states:
             self._take_trial(record)
         elif log == "result.json":
-            best = None if self._best is None else self._best[1]
+            best = self._best_so_far()
             for key in ("winner", "baseline"):
                 if record.get(key) is not None:
                     self._finalists[key] = finalist(
@@ -71,6 +74,7 @@ class SearchReporter:
         self._states[number] = "infeasible"
         for judged in (record, *record["other_devices"]):
             if not judged["feasible"]:
+                self._take_infeasible(number, judged)
                 continue
             self._states[number] = "succeeded"
             measures = Measures.from_dict(judged["measures"])
@@ -86,10 +90,24 @@ class SearchReporter:
             if self._best is None or rank < self._best[0]:
                 self._best = rank, shown
 
+    def _take_infeasible(self, number: int, judged: Mapping[str, Any]) -> None:
+        excess = judged.get("excess")
+        if excess is not None and (self._nearest is None or excess < self._nearest[0]):
+            place = f"trial {number} on {judged['device']}"
+            text = f"{place}: {judged['reason']}, missed by {excess:.1%}"
+            self._nearest = excess, text[:MESSAGE_CHARACTERS]
+
+    def _best_so_far(self) -> CandidateSummary | None:
+        """The highest objective; where a front is sought, the point of it that the rule picks."""
+        if self._objective is not None and self._objective.pareto and self._front.members:
+            measures = [measures for _, measures in self._front.members]
+            return self._front.members[pick(measures, self._objective)][0]
+        return None if self._best is None else self._best[1]
+
     def status(self) -> CoDesignSearchStatus:
         """Trials by state, the best, the baseline, the front."""
         states = list(self._states.values())
-        best = None if self._best is None else self._best[1]
+        best = self._best_so_far()
         open_trials = len(self._proposed - self._states.keys())
         return CoDesignSearchStatus(
             running=min(open_trials, self._parallel),
@@ -97,6 +115,7 @@ class SearchReporter:
             failed=states.count("failed"),
             infeasible=states.count("infeasible"),
             best=self._finalists.get("winner", best),
+            nearest=self._nearest[1] if self._nearest and best is None else None,
             baseline=self._finalists.get("baseline"),
             pareto_front=self._front.shown(),
             pareto_size=len(self._front.members),
@@ -112,7 +131,7 @@ class SearchReporter:
         values = {"training_seconds": self._seconds} | self._last_trial
         if self._hypervolume is not None:
             values["hypervolume"] = self._hypervolume
-        best = None if self._best is None else self._best[1]
+        best = self._best_so_far()
         return values | figures_of(self._finalists.get("winner", best))
 
     def ending(self) -> tuple[Reason, str]:

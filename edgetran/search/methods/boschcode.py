@@ -5,9 +5,14 @@ from predictors), and the acquisition of a pair is
 
     w_a · (μ + k₁·σ_aleatoric + k₂·σ_epistemic) + hardware value,
 
-with μ and σ_aleatoric from the NPN and σ_epistemic from the student. GOBI climbs it over the
-continuous encoding on each device, its summits are snapped to valid pairs, and these compete
-with mutations of the incumbents and random candidates.
+with μ and σ_aleatoric from the NPN and σ_epistemic from the student. Where accuracy is bounded,
+what lies above the pool's worst is multiplied by the probability that the bound holds; while
+nothing feasible is known, that probability alone is climbed. GOBI climbs it over the continuous
+encoding on each device, its summits are snapped to valid pairs, and these compete with mutations of
+the incumbents and random candidates.
+
+Both deviations are scaled by the errors on rows that are held out of the fit: a network's own claim
+is far too wide, since its floor of noise exceeds its error.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from torch import Tensor
 from edgetran.devices import Figure
 from edgetran.search.asktell import Knowledge, Proposal
 from edgetran.search.candidates import Candidate
+from edgetran.search.constraints import Bound
 from edgetran.search.methods.gobi import ascend
 from edgetran.search.methods.networks import (
     NaturalParameterNetwork,
@@ -30,6 +36,7 @@ from edgetran.search.methods.networks import (
     Teacher,
     fit,
 )
+from edgetran.search.methods.options import at_least, share
 from edgetran.search.methods.pool import Choice, candidate_pool, feasible_on_best_device
 from edgetran.search.methods.smooth_hardware import SmoothHardware
 from edgetran.search.problem import Problem
@@ -39,6 +46,10 @@ _STEPS = 120
 _STARTS_PER_DEVICE = 4
 _SNAP_ROUNDS = 5
 _SNAP_WIDTH = 8
+_FOLDS = 3
+_FEWEST_FOR_FOLDS = 9
+_PRIOR_ROWS = 8.0
+"""Rows that the networks' own claim counts for, beside their errors on rows held out."""
 
 
 class Boschcode:
@@ -66,9 +77,9 @@ class Boschcode:
     ) -> None:
         self._aleatoric = aleatoric
         self._epistemic = epistemic
-        self._uncertainty_share = uncertainty_share
-        self._diversity_share = diversity_share
-        self._pool = pool
+        self._uncertainty_share = share(uncertainty_share=uncertainty_share)
+        self._diversity_share = share(diversity_share=diversity_share)
+        self._pool = at_least(1, pool=pool)
 
     def suggest(self, knowledge: Knowledge, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Fit the networks, climb, snap, and choose one candidate at a time."""
@@ -101,6 +112,10 @@ class Boschcode:
         weight = problem.objective.effective_weight("accuracy")
         points = problem.space.encode(pool)
         score = self._optimism(model, points) * weight + problem.hardware_values(pool)
+        bound = problem.learned_bounds.get("accuracy")
+        found = _found(knowledge)
+        floor = float(score.min())
+        score = _feasible_score(score, bound, model.predict(points), found=found)
         leaders = [pool[i] for i in np.argsort(-score)[:_STARTS_PER_DEVICE]]
         names = list(hardware.devices)
         starts = [(c, device) for device in names for c in (*seen, *leaders)]
@@ -110,7 +125,11 @@ class Boschcode:
         def acquisition(inputs: Tensor) -> Tensor:
             mean, aleatoric, epistemic = model.moments(inputs)
             optimistic = mean + self._aleatoric * aleatoric + self._epistemic * epistemic
-            return weight * optimistic + hardware.value(inputs, devices)
+            value = weight * optimistic + hardware.value(inputs, devices)
+            if bound is None:
+                return value
+            chance = _log_chance(bound, mean, torch.hypot(aleatoric, epistemic))
+            return (value - floor) * chance.exp() if found else chance
 
         summits = ascend(
             acquisition,
@@ -141,6 +160,7 @@ class Boschcode:
         mean, aleatoric, epistemic = model.predict(points)
         weight = problem.objective.effective_weight("accuracy")
         hardware = problem.hardware_values(pool)
+        bound = problem.learned_bounds.get("accuracy")
         visited = knowledge.accuracies()[0]
         if knowledge.pending:
             visited = np.vstack([visited, problem.space.encode(list(knowledge.pending))])
@@ -152,8 +172,11 @@ class Boschcode:
             score = hardware + weight * (
                 mean + self._aleatoric * aleatoric + self._epistemic * doubt
             )
+            score = _feasible_score(
+                score, bound, (mean, aleatoric, epistemic), found=_found(knowledge)
+            )
             kind = rng.random()
-            origin: str | None = None
+            origin: str | None = None if _found(knowledge) else "feasibility"
             if kind < self._uncertainty_share:
                 score, origin = doubt, "uncertainty"
             elif kind < self._uncertainty_share + self._diversity_share:
@@ -178,11 +201,13 @@ class AccuracyModel:
         student: Student,
         centre: float,
         spread: float,
+        widening: float,
     ) -> None:
         self._npn = npn
         self._student = student
         self._centre = centre
         self._spread = spread
+        self._widening = widening
 
     @classmethod
     def fit(
@@ -198,15 +223,13 @@ class AccuracyModel:
         """
         centre, spread = float(accuracies.mean()), float(accuracies.std()) or 1.0
         inputs, targets = _tensor(points), _tensor((accuracies - centre) / spread)
-        npn = NaturalParameterNetwork(points.shape[1], generator)
-        fit(npn, lambda: npn.loss(inputs, targets), steps=_STEPS, weight_decay=0.0)
-        teacher = Teacher(points.shape[1], generator)
-        fit(teacher, lambda: teacher.loss(inputs, targets), steps=_STEPS)
+        widening = _widening(inputs, targets, generator)
+        npn, teacher = _networks(inputs, targets, generator)
         everywhere = torch.cat([inputs, _tensor(unlabelled)])
         doubts = teacher.spread(everywhere)
         student = Student(points.shape[1], generator)
         fit(student, lambda: ((student(everywhere) - doubts) ** 2).mean(), steps=_STEPS)
-        return cls(npn, student, centre, spread)
+        return cls(npn, student, centre, spread, widening)
 
     def moments(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, aleatoric and epistemic standard deviation at points (n, k), each (n,)."""
@@ -214,14 +237,73 @@ class AccuracyModel:
         doubt = self._student(points)
         return (
             self._centre + self._spread * mean,
-            self._spread * variance.sqrt(),
-            self._spread * doubt,
+            self._spread * self._widening * variance.sqrt(),
+            self._spread * self._widening * doubt,
         )
 
     @torch.no_grad()
     def predict(self, points: Encoding) -> tuple[NDArray[np.float64], ...]:
         """`moments` as arrays."""
         return tuple(moment.double().numpy() for moment in self.moments(_tensor(points)))
+
+
+def _networks(
+    inputs: Tensor, targets: Tensor, generator: torch.Generator
+) -> tuple[NaturalParameterNetwork, Teacher]:
+    """NPN and teacher, fitted to targets (n,) at inputs (n, k)."""
+    npn = NaturalParameterNetwork(inputs.shape[1], generator)
+    fit(npn, lambda: npn.loss(inputs, targets), steps=_STEPS, weight_decay=0.0)
+    teacher = Teacher(inputs.shape[1], generator)
+    fit(teacher, lambda: teacher.loss(inputs, targets), steps=_STEPS)
+    return npn, teacher
+
+
+def _widening(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> float:
+    """What the claimed deviations are to be multiplied by, from the errors on held-out folds."""
+    if len(targets) < _FEWEST_FOR_FOLDS:
+        return 1.0
+    fold = torch.randperm(len(targets), generator=generator) % _FOLDS
+    total = _PRIOR_ROWS
+    for held in range(_FOLDS):
+        out = fold == held
+        npn, teacher = _networks(inputs[~out], targets[~out], generator)
+        with torch.no_grad():
+            mean, variance = npn(inputs[out])
+            claimed = variance + teacher.spread(inputs[out]) ** 2
+            total += float(((targets[out] - mean) ** 2 / claimed).clamp_max(9.0).sum())
+    return float(np.sqrt(total / (len(targets) + _PRIOR_ROWS)))
+
+
+def _found(knowledge: Knowledge) -> bool:
+    """Whether something feasible is known, as far as accuracy decides it."""
+    bounded = "accuracy" in knowledge.problem.learned_bounds
+    return not bounded or any(o.feasible for o in knowledge.observations)
+
+
+def _log_chance(bound: Bound, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Log of the probability that an accuracy is within the bound, (n,)."""
+    total = torch.zeros_like(mean)
+    deviation = deviation.clamp_min(1e-9)
+    if bound.minimum is not None:
+        total = total + torch.special.log_ndtr((mean - bound.minimum) / deviation)
+    if bound.maximum is not None:
+        total = total + torch.special.log_ndtr((bound.maximum - mean) / deviation)
+    return total
+
+
+def _feasible_score(
+    score: NDArray[np.float64],
+    bound: Bound | None,
+    moments: tuple[NDArray[np.float64], ...],
+    *,
+    found: bool,
+) -> NDArray[np.float64]:
+    """A score (n,) with the chance to be feasible in it."""
+    if bound is None:
+        return score
+    mean, aleatoric, epistemic = (torch.from_numpy(moment) for moment in moments)
+    chance = _log_chance(bound, mean, torch.hypot(aleatoric, epistemic)).numpy()
+    return (score - score.min()) * np.exp(chance) if found else chance
 
 
 def snap(

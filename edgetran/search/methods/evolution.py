@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgetran.search.asktell import Knowledge, Proposal
+from edgetran.search.methods.options import at_least
 
 _TRIES = 8
 
@@ -20,8 +21,8 @@ class RegularisedEvolution:
     minimum_observations = 2
 
     def __init__(self, *, population: int = 20, tournament: int = 5) -> None:
-        self._population = population
-        self._tournament = tournament
+        self._population = at_least(1, population=population)
+        self._tournament = at_least(1, tournament=tournament)
 
     def suggest(self, knowledge: Knowledge, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Mutations of tournament winners; a second step where the first gives nothing new."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgetran.search.asktell import Knowledge, Proposal
+from edgetran.search.methods.options import share
 
 
 class LocalSearch:
@@ -17,7 +18,7 @@ class LocalSearch:
     minimum_observations = 1
 
     def __init__(self, *, restart: float = 0.1) -> None:
-        self._restart = restart
+        self._restart = share(restart=restart)
 
     def suggest(self, knowledge: Knowledge, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Untried neighbours of the incumbent at random; of the next best when it has none."""

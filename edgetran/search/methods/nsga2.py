@@ -6,6 +6,7 @@ import numpy as np
 
 from edgetran.search.asktell import Knowledge, Observation, Proposal
 from edgetran.search.candidates import Candidate
+from edgetran.search.methods.options import at_least, share
 from edgetran.search.pareto import FRONT_MEASURES, costs, crowding_distances, non_dominated_ranks
 
 _TRIES = 8
@@ -24,8 +25,8 @@ class NSGA2:
     minimum_observations = 2
 
     def __init__(self, *, population: int = 20, crossover: float = 0.9) -> None:
-        self._population = population
-        self._crossover = crossover
+        self._population = at_least(1, population=population)
+        self._crossover = share(crossover=crossover)
 
     def suggest(self, knowledge: Knowledge, n: int, rng: np.random.Generator) -> list[Proposal]:
         """Children of binary tournaments by crossover and mutation."""
@@ -45,8 +46,9 @@ class NSGA2:
     def _survivors(self, knowledge: Knowledge) -> list[Observation]:
         """The best observations first: feasibility, rank, crowding."""
         seen = list(knowledge.observations)
-        points = costs([o.measures for o in seen], FRONT_MEASURES)
-        excess = [knowledge.problem.constraints.excess(o.measures) for o in seen]
+        axes = knowledge.problem.objective.pareto or FRONT_MEASURES
+        points = costs([o.measures for o in seen], axes)
+        excess = [o.excess for o in seen]
         ranks, crowding = non_dominated_ranks(points), crowding_distances(points)
         order = sorted(
             range(len(seen)),

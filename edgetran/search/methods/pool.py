@@ -20,9 +20,15 @@ _SECOND_STEP = 0.5
 def candidate_pool(
     knowledge: Knowledge, rng: np.random.Generator, *, random: int
 ) -> list[tuple[Candidate, str]]:
-    """Feasible candidates with what made them: mutations of incumbents, then random ones."""
+    """Feasible candidates with what made them: mutations of incumbents, then random ones.
+
+    Of a space of at most `random` candidates, all of them.
+    """
     space = knowledge.problem.space
     sources: dict[tuple[str, str], tuple[Candidate, str]] = {}
+    if space.size() <= random:
+        everything = space.sample(space.size(), rng)
+        return feasible_on_best_device(knowledge.problem, [(each, "pool") for each in everything])
     for incumbent in knowledge.incumbents(_INCUMBENTS):
         for _ in range(_MUTATIONS):
             child = space.mutate(incumbent.candidate, rng)

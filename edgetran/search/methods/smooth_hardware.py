@@ -7,6 +7,7 @@ them well enough to point the way; what is proposed in the end is judged by the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -68,7 +69,11 @@ class SmoothHardware:
         total = torch.zeros(len(points))
         objective = self.problem.objective
         for name, span in objective.ranges.items():
-            term = 1 - (logs[name].exp() - span.low) / (span.high - span.low)
+            if span.scale == "log":
+                low, high = math.log(span.low), math.log(span.high)
+                term = 1 - (logs[name] - low) / (high - low)
+            else:
+                term = 1 - (logs[name].exp() - span.low) / (span.high - span.low)
             total = total + objective.effective_weight(name) * term
         for name, bound in self.problem.constraints.bounds().items():
             if name not in logs:

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from edgetran import __version__
 from edgetran.api import KINDS
-from edgetran.api.measures import WEIGHED
+from edgetran.api.measures import OBSERVED
 from edgetran_operator.kube.border import REASONS
 from edgetran_operator.kube.cache import Cache, Entry, Family, Key
 from edgetran_operator.metrics.runs import (
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 _OF_A_RUN: Final = ("namespace", "name")
 _BEST: Final = {
     "objective": ("edgetran_search_best_objective", "Weighted objective of the best candidate.", 1),
-    **gauges_of("edgetran_search_best", WEIGHED),
+    **gauges_of("edgetran_search_best", OBSERVED),
 }
 """Field of the best candidate's summary: metric, help, and factor to the base unit."""
 _COLLECTIONS: Final = (

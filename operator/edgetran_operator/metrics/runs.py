@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from edgetran.api import ConditionType, Reason
-from edgetran.api.measures import HARDWARE, WEIGHED, Measure
+from edgetran.api.measures import HARDWARE, OBSERVED, Measure
 from edgetran.api.wire import DEVICE_LABEL, Steps
 from edgetran_operator.kube.cache import Entry, Family, Key
 from edgetran_operator.observation import NodeView, PartView
@@ -32,7 +32,7 @@ def gauges_of(
     }
 
 
-_FRONT: Final = gauges_of("edgetran_pareto", WEIGHED)
+_FRONT: Final = gauges_of("edgetran_pareto", OBSERVED)
 """Field of a candidate's summary: metric, help, and factor to the base unit."""
 
 _MEDIANS: Final = gauges_of(

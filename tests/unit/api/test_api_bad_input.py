@@ -342,7 +342,7 @@ CASES = [
         ["spec", "objective"],
         {"weights": {"accuracy": 0}},
         "spec.objective.weights",
-        "all weights are 0; allowed is at least one of accuracy, latency, energy and peakPower",
+        "all weights are 0; allowed is at least one of accuracy, latency, energy, peakPower and ",
     ),
     (
         SEARCH,
@@ -396,9 +396,30 @@ CASES = [
     (
         SEARCH,
         ["spec", "search"],
-        {"method": "grid"},
+        {"method": "Grid Search"},
         "spec.search.method",
-        "one of boschcode, random, local, evolution, nsga2, bayesian",
+        "the name of an installed search method, such as bayesian",
+    ),
+    (
+        SEARCH,
+        ["spec", "objective"],
+        {"pareto": ["latency", "energy"]},
+        "spec.objective.pareto",
+        "accuracy and one or more costs",
+    ),
+    (
+        SEARCH,
+        ["spec", "objective"],
+        {"pareto": ["accuracy", "latency", "latency"]},
+        "spec.objective.pareto[2]",
+        "latency was given already",
+    ),
+    (
+        SEARCH,
+        ["spec", "objective"],
+        {"pareto": ["accuracy", "latency"], "pick": "budget"},
+        "spec.objective.budget",
+        "none was given with pick budget",
     ),
     (
         SEARCH,

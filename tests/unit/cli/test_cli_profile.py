@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_world import edgetran, refused
 
 from edgetran import api
-from edgetran.records import read_records
-from edgetran.space import Architecture
+from edgetran.devices import Figure, Workload, catalogue
+from edgetran.profiling import Measurement, Profile, ProfilingPlan, Statistics
+from edgetran.records import JsonLog, read_records
+from edgetran.space import Architecture, DesignSpace, sampling
 
 
 def job_of(*arguments: str | Path | int) -> api.ProfilingJob:
@@ -172,3 +175,69 @@ def test_models_are_measured_by_name_each_of_them(tmp_path: Path) -> None:
         str(tmp_path / "shallow"),
         str(tmp_path / "deep"),
     ]
+
+
+def record(architecture: Architecture, plan: ProfilingPlan) -> Measurement:
+    """What a simulated board measures."""
+    figure = catalogue()["raspberry-pi-4-cpu"].estimate(architecture, plan.workload).latency_ms
+    assert figure.value is not None
+    latency = Statistics.of(figure.value * np.array([0.99, 1.0, 1.01]))
+    key = plan.key()
+    energy, power = (Figure.missing(unit, "measured", "no sensor") for unit in ("mJ", "W"))
+    return Measurement(
+        architecture=architecture, device=plan.device, engine=plan.engine,
+        precision=plan.precision, threads=key.threads, workload=plan.workload, mode=plan.mode,
+        versions=dict(key.versions), latency_ms=latency, batch_latency_ms=latency,
+        energy_mj=energy, energy_idle_subtracted_mj=energy, batch_energy_mj=energy,
+        peak_power_w=power, idle_power_w=power, power=None, cold_start_ms=1.0, stable=True,
+        drift=0.001, attempts=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def explained_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Profile]:
+    """A run's folder with a profile of `board`, made by a simulated one."""
+    folder = tmp_path_factory.mktemp("explained")
+    plan = ProfilingPlan("board", Workload(1, 64), threads=1, mode="quick", initial=8)
+    space = DesignSpace.preset("tiny")
+    architectures = sampling.sample(space, 10, np.random.default_rng(0), method="sobol")
+    log = JsonLog(folder / "profiles" / "board.jsonl")
+    for architecture in architectures:
+        log.append(record(architecture, plan).to_dict())
+    return folder, Profile.load(log.path)
+
+
+def test_a_prediction_is_explained_without_measuring(
+    explained_run: tuple[Path, Profile], tmp_path: Path
+) -> None:
+    folder, profile = explained_run
+    new = sampling.sample(DesignSpace.preset("tiny"), 1, np.random.default_rng(5))[0]
+    file = tmp_path / "new.json"
+    file.write_text(json.dumps(new.to_model_dict()))
+    before = (folder / "profiles" / "board.jsonl").read_text()
+    result = edgetran("profile", "--device", "board", "-o", folder, "--explain", file, columns=140)
+    assert result.exit_code == 0, result.output
+    for word in ("Latency", "90% within", "feed forward", "Nearest measured"):
+        assert word in result.stdout, result.stdout
+    assert any(m.architecture.graph_hash in result.stdout for m in profile.measured)
+    assert (folder / "profiles" / "board.jsonl").read_text() == before
+
+    known = profile.measured[2].architecture.graph_hash
+    result = edgetran("profile", "--device", "board", "-o", folder, "--explain", known[:12])
+    assert result.exit_code == 0, result.output
+    assert known in result.stdout
+
+
+def test_what_cannot_be_explained_is_refused_in_a_sentence(
+    explained_run: tuple[Path, Profile], tmp_path: Path
+) -> None:
+    folder, _ = explained_run
+    words = ("profile", "--device", "board", "-o", folder, "--explain")
+    refused(edgetran(*words, "no-such-file"), "'no-such-file' is no file", "graph hash")
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"l": 2}')
+    refused(edgetran(*words, broken), "missing")
+    broken.write_text("[1, 2]")
+    refused(edgetran(*words, broken), "broken.json")
+    nowhere = ("profile", "--device", "board", "-o", tmp_path / "empty", "--explain", "ab")
+    refused(edgetran(*nowhere), "holds no measurement")

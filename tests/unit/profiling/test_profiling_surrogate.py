@@ -193,7 +193,7 @@ def test_unfitted_other_columns_and_levels_are_refused(world):
 def test_a_file_that_is_no_surrogate_is_refused(world, tmp_path):
     path = tmp_path / "x.json"
     path.write_text('{"kind": "surrogate", "schema_version": 99}')
-    with pytest.raises(SurrogateError, match=r"x\.json.*schema version 1"):
+    with pytest.raises(SurrogateError, match=r"x\.json.*schema version 2"):
         Surrogate.load(path)
     path.write_text("[1]")
     with pytest.raises(SurrogateError, match=r"x\.json"):

@@ -76,6 +76,10 @@ def refused(result: Result, *words: str, status: int = 2) -> None:
             },
             ["spec.designSpace.heads[0]", "8 heads of a hidden size of 4"],
         ),
+        (
+            {"search": {"method": "grid"}},
+            ["spec.search.method", "'grid' given; allowed are bayesian, boschcode"],
+        ),
         ({"suspend": True}, ["spec.suspend", "spec.suspend=false"]),
         ({"ray": {"mode": "kuberay"}}, ["spec.ray.mode", "local"]),
         ({"task": {"files": {"train": "absent.csv"}}}, ["absent.csv"]),

@@ -16,6 +16,7 @@ from edgetran.search import (
     PROPOSALS_NAME,
     Bound,
     Constraints,
+    Front,
     InfeasibleSearchError,
     SearchError,
     SearchFailedError,
@@ -161,6 +162,35 @@ def test_the_winner_is_the_best_feasible_pair_of_all(tmp_path):
     assert infeasible
     assert all("latency_ms" in e.reason for e in infeasible)
     assert any(pair[1] == best for pair in result.front)
+
+
+def test_where_nothing_is_feasible_the_result_says_what_is_missed_least_and_by_how_much(tmp_path):
+    result = search(tmp_path, constraints=Constraints(accuracy=Bound(0.999)))
+    assert result.best is None
+    trial, judged = result.nearest
+    best = max(e.measures.accuracy.value for _, e in result.evaluations)
+    assert judged.measures.accuracy.value == best
+    note = result.notes[-1]
+    assert f"trial {trial.number} on {judged.candidate.device}" in note
+    assert f"below the minimum 0.999, missed by {(0.999 - best) / 0.999:.1%}" in note
+    assert read_result(tmp_path / "trials.jsonl").nearest[1].excess == judged.excess
+
+
+def test_a_search_of_the_front_picks_one_of_its_points_and_goes_on_as_it_would_have(tmp_path):
+    settings = {
+        "method": "bayesian",
+        "front": Front(("accuracy", "latency_ms")),
+        "max_trials": 7,
+    }
+    whole = search(tmp_path / "whole", **settings)
+    with pytest.raises(Killed):
+        search(tmp_path / "cut", Pool(kill_after=5), **settings)
+    again = search(tmp_path / "cut", **settings)
+    assert [t.candidate for t in again.trials] == [t.candidate for t in whole.trials]
+    assert whole.objective.pareto == ("accuracy", "latency_ms")
+    assert whole.best in whole.front
+    read = read_result(tmp_path / "whole" / "trials.jsonl")
+    assert read.best[1].candidate == whole.best[1].candidate
 
 
 def test_the_hypervolume_never_falls_and_grows_at_all(tmp_path):

@@ -13,8 +13,12 @@ from edgetran.search import (
     Candidate,
     Constraints,
     FiniteSpace,
+    Front,
     PairSpace,
+    Proposal,
     SearchError,
+    check_method,
+    installed_methods,
     make_method,
     make_problem,
 )
@@ -202,7 +206,7 @@ def test_the_incumbent_is_the_best_feasible_one(problem):
 
 
 def test_unknown_methods_and_options_are_refused(problem):
-    with pytest.raises(SearchError, match="'grid' given; allowed are boschcode, random"):
+    with pytest.raises(SearchError, match="'grid' given; allowed are bayesian, boschcode"):
         make_method("grid", problem.space, objective=problem.objective)
     with pytest.raises(SearchError, match="method random: 'pool' given; it has no options"):
         make_method("random", problem.space, objective=problem.objective, pool=3)
@@ -211,6 +215,126 @@ def test_unknown_methods_and_options_are_refused(problem):
         local.restore(state)
     with pytest.raises(SearchError, match="n: -1 given"):
         method_for("random", problem).ask(-1)
+
+
+@pytest.mark.parametrize("name", ["optuna-tpe", "optuna-nsga2", "optuna-nsga3"])
+@pytest.mark.parametrize("front", [None, Front(("accuracy", "latency_ms"))])
+def test_optunas_samplers_search_a_design_space_and_follow_from_the_seed(name, front, pair_space):
+    pytest.importorskip("optuna")
+    floor = Constraints(accuracy=Bound(0.6))
+    problem = make_problem(pair_space, constraints=floor, front=front, samples=64)
+    one, two = (method_for(name, problem, initial=2) for _ in range(2))
+    for _ in range(2):
+        assert step(one) == step(two)
+    (proposal,) = one.propose(1)
+    assert proposal.strategy == "sampler"
+    assert [proposal.candidate] == two.ask(1)
+    assert problem.space.design_space.contains(proposal.candidate.architecture)
+
+
+class Smallest:
+    """A method of somebody else's."""
+
+    minimum_observations = 0
+
+    def suggest(self, knowledge, n, rng):
+        drawn = knowledge.problem.sample(8 * n, rng)
+        sizes = [measures.parameters for measures in knowledge.problem.space.known(drawn)]
+        return [Proposal(drawn[i], "smallest") for i in np.argsort(sizes, kind="stable")]
+
+
+@pytest.fixture
+def plugin(monkeypatch, tmp_path):
+    """A package in which somebody names methods of their own, as `pip` leaves it."""
+    folder = tmp_path / "somebody-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[edgetran.search_methods]\n"
+        f"smallest = {__name__}:Smallest\n"
+        "broken = no_such_package.methods:Thing\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_a_method_that_another_package_installs_goes_by_its_name(problem, plugin):
+    assert "smallest" in installed_methods()
+    method = method_for("smallest", problem, initial=1)
+    step(method, 1)
+    (proposal,) = method.propose(1)
+    assert proposal.strategy == "smallest"
+    with pytest.raises(SearchError, match=r"broken: .* cannot be used: No module named"):
+        check_method("broken")
+    with pytest.raises(SearchError, match=r"allowed are bayesian, .*smallest"):
+        check_method("grid")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("bayesian", {"pool": -1}),
+        ("boschcode", {"pool": 0}),
+        ("boschcode", {"diversity_share": 2}),
+        ("evolution", {"population": 0}),
+        ("nsga2", {"crossover": -0.1}),
+        ("local", {"restart": 3}),
+    ],
+)
+def test_options_out_of_range_are_refused_when_the_method_is_made(name, option, problem):
+    (word,) = option
+    with pytest.raises(SearchError, match=f"{word}: .* given; allowed are"):
+        make_method(name, problem.space, objective=problem.objective, **option)
+
+
+def test_what_is_not_of_the_space_is_refused_and_changes_nothing(table, problem):
+    method = method_for("bayesian", make_problem(table), initial=2)
+    step(method)
+    before = method.state()
+    stranger = problem.sample(1, rng(99))[0]
+    known = problem.space.known([stranger])[0].with_accuracy(Figure(0.5, "", "measured"))
+    for refused in (
+        lambda: method.tell(stranger, known),
+        lambda: method.tell_failure(stranger),
+    ):
+        with pytest.raises(SearchError, match="table: has no"):
+            refused()
+    assert method.state() == before
+    assert method.ask(1)
+
+
+def test_an_accuracy_in_percent_is_refused(problem):
+    method = method_for("random", problem)
+    (candidate,) = method.ask(1)
+    known = problem.space.known([candidate])[0]
+    with pytest.raises(SearchError, match=r"accuracy: 87\.3 given"):
+        method.tell(candidate, known.with_accuracy(Figure(87.3, "", "measured")))
+
+
+def test_of_what_is_infeasible_that_which_misses_by_less_leads(problem):
+    constrained = make_problem(
+        problem.space, constraints=Constraints(accuracy=Bound(0.99)), samples=64
+    )
+    method = method_for("evolution", constrained)
+    for _ in range(4):
+        step(method)
+    best = method.knowledge().incumbents(1)[0]
+    accuracies = [o.measures.accuracy.value for o in method.observations]
+    assert best.measures.accuracy.value == max(accuracies)
+
+
+@pytest.mark.parametrize("name", ["bayesian", "boschcode"])
+def test_a_floor_of_accuracy_is_met_more_often_than_by_chance(name, pair_space):
+    floor = Constraints(accuracy=Bound(0.80))
+    problem = make_problem(pair_space, constraints=floor, samples=128)
+    chance = np.mean(
+        [evaluate(pair_space, c).accuracy.value >= 0.80 for c in problem.sample(200, rng())]
+    )
+    method = method_for(name, problem, initial=4)
+    for _ in range(10):
+        step(method)
+    told = {o.candidate.architecture: o.measures.accuracy.value for o in method.observations}
+    after = list(told.values())[4:]
+    assert np.mean([value >= 0.80 for value in after]) > 1.3 * chance
 
 
 def best_after(name, problem, seed, budget):

@@ -1,4 +1,5 @@
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from edgetran.space import (
     FEATURE_UNITS,
     HEAD_TYPES,
     OPERATION_KINDS,
+    RIDGES,
     Architecture,
     CostError,
     DesignSpace,
@@ -68,6 +70,32 @@ def test_costs_are_the_sums_of_the_operations(architecture, length, batch, bytes
         of_kind = [cost for cost in costs if cost.kind == kind]
         assert found[f"bytes_{kind}"] == sum(cost.bytes_moved for cost in of_kind)
         assert found.get(f"macs_{kind}", 0) == sum(cost.macs for cost in of_kind)
+
+
+@given(architectures, st.integers(1, 64), st.integers(1, 8))
+def test_launches_and_rooflines_are_counted_by_operation(architecture, length, batch):
+    found = features(architecture, length, batch).to_dict()
+    costs = operations(architecture, length, batch)
+    for kind in OPERATION_KINDS:
+        assert found[f"launches_{kind}"] == sum(c.launches for c in costs if c.kind == kind)
+    assert found["bytes_moved"] < found[f"roofline_{max(RIDGES)}"] + 1
+    for larger, smaller in pairwise(sorted(RIDGES, reverse=True)):
+        assert found[f"roofline_{larger}"] <= found[f"roofline_{smaller}"]
+    bound = 2 * found["macs"] / max(RIDGES)
+    assert found[f"roofline_{max(RIDGES)}"] >= max(bound, found["bytes_moved"]) * (1 - 1e-12)
+
+
+def test_the_largest_part_is_the_largest_layer_not_the_sum():
+    found = features(ODD, 64, 1).to_dict()
+    by_layer = [
+        [cost for cost in operations(ODD, 64, 1) if cost.layer == i] for i in range(ODD.num_layers)
+    ]
+    for kind in ("feed_forward", "scaled_dot_product", "fourier_transform"):
+        each = [sum(c.macs for c in costs if c.kind == kind) for costs in by_layer]
+        assert found[f"largest_{kind}_macs"] == max(each)
+    layers = [[c for c in costs if c.kind != "hidden_projection"] for costs in by_layer]
+    assert found["largest_part_macs"] == max(sum(c.macs for c in costs) for costs in layers)
+    assert found["largest_part_bytes"] == max(sum(c.bytes_moved for c in costs) for costs in layers)
 
 
 @given(st.lists(architectures, max_size=6))

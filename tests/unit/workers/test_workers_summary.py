@@ -116,6 +116,40 @@ def test_a_search_under_way_tells_its_trials_by_state():
     assert "devices" not in said["status"]  # those are the operator's to tell
 
 
+def test_while_nothing_is_feasible_the_status_says_what_is_missed_least():
+    summary = summary_of(SEARCH, SearchReporter(SEARCH))
+    far, near = (trial(number, 0.7, feasible=False) for number in range(2))
+    reason = "accuracy 0.7 is below the minimum 0.75"
+    tell(
+        summary,
+        "trials.jsonl",
+        far | {"excess": 0.4, "reason": "accuracy 0.45 is below the minimum 0.75"},
+        near | {"excess": 0.0667, "reason": reason},
+    )
+    status = CoDesignSearchStatus.model_validate(summary.summary().status)
+    assert status.best is None
+    assert status.nearest == f"trial 1 on fast: {reason}, missed by 6.7%"
+    tell(summary, "trials.jsonl", trial(2, 0.8))
+    status = CoDesignSearchStatus.model_validate(summary.summary().status)
+    assert (status.best.id, status.nearest) == (2, None)
+
+
+def test_the_best_of_a_search_for_the_front_is_the_point_that_the_rule_picks():
+    summary = summary_of(SEARCH, SearchReporter(SEARCH))
+    objective = HEADER["objective"] | {
+        "pareto": ["accuracy", "latency_ms"],
+        "pick": "budget",
+        "budget": {"latency_ms": 20.0},
+    }
+    tell(summary, "proposals.jsonl", HEADER | {"objective": objective})
+    trials = [(0.7, 5.0), (0.8, 15.0), (0.9, 50.0), (0.6, 30.0)]
+    records = [trial(i, a, latency, objective=a) for i, (a, latency) in enumerate(trials)]
+    tell(summary, "trials.jsonl", *records)
+    status = CoDesignSearchStatus.model_validate(summary.summary().status)
+    assert status.best.id == 1
+    assert [each.id for each in status.pareto_front] == [2, 1, 0]
+
+
 def test_records_told_twice_count_once():
     reporter = SearchReporter(SEARCH)
     summary = summary_of(SEARCH, reporter)
