@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -11,7 +10,14 @@ from edgetran.api.addresses import STORAGE_CHECKS, address_rules
 from edgetran.api.base import ApiModel
 from edgetran.api.measures import COSTS, HARDWARE, Measure, with_fields
 from edgetran.api.meta import ONE_CONDITION_PER_TYPE, Conditions
-from edgetran.api.rules import Path, Rule, at_least_one, exactly_one, ordered
+from edgetran.api.rules import (
+    Rule,
+    at_least_one,
+    exactly_one,
+    needed_where,
+    only_where,
+    ordered,
+)
 from edgetran.api.scalars import (
     Allowed,
     Figure,
@@ -105,25 +111,21 @@ class Storage(ApiModel):
     RULES = (
         exactly_one("claim", "new_claim", "uri"),
         *address_rules("uri", *STORAGE_CHECKS),
-        Rule(
-            name="secretOnlyWithUri",
-            fields=("secret", "uri"),
-            allowed="secret only together with uri",
-            check=lambda storage: (
-                [(("secret",), "given without uri")]
-                if storage.secret is not None and storage.uri is None
-                else []
-            ),
-            cel="!has(self.secret) || has(self.uri)",
+        only_where(
+            "secret",
+            lambda storage: storage.uri is not None,
+            "has(self.uri)",
+            "together with uri",
+            reads=("uri",),
         ),
     )
 
 
-def _address_for_cluster(model: Any) -> Iterator[tuple[Path, str]]:
-    if (model.mode == "cluster") != (model.address is not None):
-        place: Path = ("address",)
-        given = "none was given" if model.address is None else f"given with mode {model.mode}"
-        yield place, given
+_MODE_CLUSTER: Final = (
+    lambda ray: ray.mode == "cluster",
+    "self.mode == 'cluster'",
+    "with mode cluster",
+)
 
 
 class RaySpec(ApiModel):
@@ -158,13 +160,8 @@ class RaySpec(ApiModel):
     )
 
     RULES = (
-        Rule(
-            name="addressForModeCluster",
-            fields=("mode", "address"),
-            allowed="an address with mode cluster and with no other",
-            check=_address_for_cluster,
-            cel="(self.mode == 'cluster') == has(self.address)",
-        ),
+        needed_where("address", *_MODE_CLUSTER, reads=("mode",)),
+        only_where("address", *_MODE_CLUSTER, reads=("mode",)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgetran.api.base import ApiModel
-from edgetran.api.rules import Rule, exactly_one
+from edgetran.api.rules import exactly_one, only_where
 from edgetran.api.scalars import ColumnName, FilePath, Seed
 
 GlueTask = Literal["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
@@ -110,16 +110,12 @@ class TaskSource(ApiModel):
 
     RULES = (
         exactly_one("name", "folder", "files", "hub"),
-        Rule(
-            name="glueTaskOnlyWithFolder",
-            fields=("glue_task", "folder"),
-            allowed="glueTask only together with folder",
-            check=lambda task: (
-                [(("glueTask",), "given without folder")]
-                if task.glue_task is not None and task.folder is None
-                else []
-            ),
-            cel="!has(self.glueTask) || has(self.folder)",
+        only_where(
+            "glue_task",
+            lambda task: task.folder is not None,
+            "has(self.folder)",
+            "together with folder",
+            reads=("folder",),
         ),
     )
 

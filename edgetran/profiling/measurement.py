@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.api.measures import HARDWARE
 from edgetran.devices import Figure, FigureError, HardwareFigures, Workload
 from edgetran.profiling.protocol import MODES
@@ -110,13 +111,12 @@ class Measurement:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise MeasurementError(f"mode: {self.mode!r} given; allowed are {', '.join(MODES)}")
+            raise MeasurementError(f"mode: {unsupported(self.mode, MODES)}")
         if (self.latency_ms is None) != (self.failure is not None):
             raise MeasurementError("latency_ms: null exactly where the measurement failed")
         if self.latency_ms is not None and not self.latency_ms.median > 0:
-            raise MeasurementError(
-                f"latency_ms.median: {self.latency_ms.median!r} given; allowed is above 0"
-            )
+            found = invalid(self.latency_ms.median, "must be above 0")
+            raise MeasurementError(f"latency_ms.median: {found}")
 
     @cached_property
     def key(self) -> MeasurementKey:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgetran.api.field_errors import unsupported
 from edgetran.artifacts import Artifact, ArtifactError, Form, make_artifact, open_artifact
 from edgetran.devices import (
     FEWEST_EXAMPLES,
@@ -96,7 +97,7 @@ def measure(
     """
     if isinstance(mode, str):
         if mode not in MODES:
-            raise MeasurementError(f"mode: {mode!r} given; allowed are {', '.join(MODES)}")
+            raise MeasurementError(f"mode: {unsupported(mode, MODES)}")
         mode = MODES[mode]
     engine.require()
     source = power_source if power_source is not None else best_power_source(engine.target)

@@ -495,8 +495,8 @@ class _ChainRun:
             spent = phase_seconds(self.folder.log).get(name, 0.0)
             if limit is not None and spent > limit:
                 raise RunFailedError(
-                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s are used up, "
-                    f"allowed are {limit}"
+                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s of {limit} s "
+                    "are used up"
                 )
         self.log.append({"time": _now(), "event": "phase", "phase": name})
         yield

@@ -403,7 +403,8 @@ class _Search:
         allowed = self._plan.max_failed_trials
         if len(failed) > allowed:
             raise SearchFailedError(
-                f"search: {len(failed)} trials failed, allowed are {allowed}; the last one, "
+                f"search: {len(failed)} trials failed, more than maxFailedTrials, {allowed}; the "
+                f"last one, "
                 f"trial {failed[-1].number}: {failed[-1].error}"
             )
 

@@ -119,8 +119,8 @@ class Carrier:
         elif owner == seen.uid or (not owner and _same_run(found, wanted)):
             return None  # a claim that is kept: of this run, or of an earlier one of its name
         message = (
-            "it exists and is not this resource's own; allowed is spec.storage.claim, which mounts "
-            "it, or another name of the resource"
+            "it exists and is not this resource's own; mount it with spec.storage.claim, or give "
+            "the resource another name"
         )
         return Refusal(child.label, seen.generation, Reason.FOREIGN_CHILD, message)
 

@@ -88,7 +88,7 @@ def reconcile_work(
         give_board_back(draft)
         message = (
             f"{seen.foreign} has the name and the labels of a child of this {seen.kind} and "
-            "belongs to nobody; allowed is to delete it"
+            "belongs to nobody; delete it"
         )
         draft.held_up(Reason.FOREIGN_CHILD, message)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgetran.api import CoDesignSearch, ConditionType, GPTranRun, Reason
+from edgetran.api.field_errors import invalid, required
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.outcome import Outcome
 from edgetran_operator.reconcile.common import (
@@ -76,8 +77,8 @@ def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, 
             return None, Inputs()
         return Obstacle(
             Reason.SPEC_INVALID,
-            "spec.device.nodeSelector: given without profileRef; allowed in a cluster is a "
-            "profileRef to the ProfilingJob that measures the device",
+            "spec.device.profileRef: "
+            + required("must name the ProfilingJob that measures the device, in a cluster"),
         ), Inputs()
     name = device.profile_ref.name
     jobs = {name: seen.dependencies["ProfilingJob", name]}
@@ -100,8 +101,8 @@ def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]
     if search.spec.storage is None:
         return Obstacle(
             Reason.SPEC_INVALID,
-            f"spec.searchRef: CoDesignSearch/{name} has no storage, so its model is not kept; "
-            "allowed is a search with spec.storage",
+            "spec.searchRef.name: "
+            + invalid(name, "must be a search with spec.storage, or its model is not kept"),
         ), Inputs()
     jobs = profiling_jobs(seen, search)
     inputs = Inputs(

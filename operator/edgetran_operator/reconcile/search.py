@@ -15,6 +15,7 @@ from edgetran.api import (
     implied_profiling_jobs,
     implied_refinement,
 )
+from edgetran.api.field_errors import invalid
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.outcome import Outcome
 from edgetran_operator.reconcile.common import (
@@ -238,8 +239,12 @@ def _foreign(seen: Observation, wanted: list[Any]) -> Obstacle | None:
         if found is not None and found.owner != seen.uid:
             return Obstacle(
                 Reason.SPEC_INVALID,
-                f"metadata.name: the search makes {resource.label}, and there is one that is not "
-                "its own; allowed is another name, or a profileRef to it",
+                "metadata.name: "
+                + invalid(
+                    seen.name,
+                    f"the search makes {resource.label}, and there is one that is not its own; "
+                    "use another name, or a profileRef to it",
+                ),
             )
     return None
 

@@ -20,6 +20,7 @@ from edgetran.api import (
     spec_hash,
 )
 from edgetran.api.common import COMMON_MUTABLE, CommonStatus
+from edgetran.api.field_errors import invalid
 from edgetran.api.names import results
 from edgetran.api.wire import Steps, WorkerSummary
 from edgetran_operator.observation import (
@@ -211,10 +212,11 @@ def _start(draft: Draft, run: Run) -> Progress:
         message = "the cluster is asked whether it serves RayJobs"
         return Progress(Stage.WAITING, Reason.PENDING, message)
     if ray and not seen.rayjobs_served:
-        message = (
-            "spec.ray.mode: kuberay was given, but the cluster serves no RayJob of ray.io/v1; "
-            "allowed is to install KubeRay, or mode local or cluster"
+        what = (
+            "the cluster serves no RayJob of ray.io/v1; install KubeRay, or use mode local or "
+            "cluster"
         )
+        message = f"spec.ray.mode: {invalid('kuberay', what)}"
         return Progress(Stage.HELD_UP, Reason.RAY_UNAVAILABLE, message)
     banned = pod_problem(run)
     if banned is not None:

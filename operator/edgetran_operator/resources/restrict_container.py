@@ -32,7 +32,7 @@ def judge_containers(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any
                 judge.need(path, "images", "the container worker alone")
             _container(judge, path, before.get(name), container, own)
     if not any(container["name"] == "worker" for container in new.get("containers") or ()):
-        judge.never("spec.containers", "to change the container worker, which was taken away")
+        judge.never("spec.containers", "must keep the container worker")
 
 
 def _container(
@@ -65,10 +65,10 @@ def _env(judge: Judge, path: str, before: Any, after: Any) -> None:
     old = {variable["name"]: variable for variable in before or ()}
     new = list(after or ())
     if len(new) - len(old) > _MOST_VARIABLES:
-        judge.never(path, f"up to {_MOST_VARIABLES} variables")
+        judge.wrong(path, new, f"must have at most {_MOST_VARIABLES} variables of its own")
         return
     if any(variable not in new for variable in old.values()):
-        judge.never(path, "to set further variables, and none of those that stand there")
+        judge.never(path, "may only set further variables, and must keep those that stand there")
     for variable in new:
         if variable not in old.values():
             _variable(judge, f"{path}[{variable.get('name')}]", variable)
@@ -80,7 +80,7 @@ def _variable(judge: Judge, path: str, variable: Mapping[str, Any]) -> None:
     if not judge.allow.images and not _named(name, judge.allow.env):
         judge.unnamed(path, "env")
     if value is not None and (not isinstance(value, str) or len(value) > _LONGEST_VALUE):
-        judge.never(f"{path}.value", f"text of up to {_LONGEST_VALUE} characters")
+        judge.wrong(f"{path}.value", value, f"must be text of at most {_LONGEST_VALUE} characters")
     elif value and "$(" in value:  # it would carry a key of the storage's Secret elsewhere
         judge.need(f"{path}.value", "secrets", "a value without $(…)")
     for origin in sorted(set(mapping(variable.get("valueFrom"))) - _FREE_ORIGINS):
@@ -94,7 +94,7 @@ def _named(name: str, names: tuple[str, ...]) -> bool:
 
 def _env_from(judge: Judge, path: str, before: Any, after: Any) -> None:
     if any(source not in (after or ()) for source in before or ()):
-        judge.never(path, "to add to it")
+        judge.never(path, "may only be added to")
     for index, source in enumerate(after or ()):
         if source in (before or ()):
             continue
@@ -113,7 +113,7 @@ def _mounts(
     judge: Judge, path: str, before: Any, after: Any, own_volumes: Mapping[str, Any]
 ) -> None:
     if any(mount not in after for mount in before):
-        judge.never(path, "to add mounts, and to leave those that stand there")
+        judge.never(path, "may only add mounts, and must keep those that stand there")
     for mount in after:
         if mount not in before:
             _mount(judge, f"{path}[{mount.get('mountPath')}]", mount, own_volumes)
@@ -123,10 +123,10 @@ def _mount(
     judge: Judge, path: str, mount: Mapping[str, Any], own_volumes: Mapping[str, Any]
 ) -> None:
     if str(mount.get("name")) in own_volumes:
-        judge.never(path, "a volume that spec.podTemplate adds")
+        judge.never(path, "is the work's own volume; mount one that spec.podTemplate adds")
     place = str(mount.get("mountPath"))
     if any(normpath(place).startswith(folder) for folder in _OWN_FOLDERS):
-        judge.never(path, "another folder than those of the work")
+        judge.never(path, "the folder is the work's own")
     inside = normpath(place) == place.rstrip("/") and any(
         place == folder or place.startswith(f"{folder}/") for folder in MOUNTABLE
     )
@@ -135,12 +135,12 @@ def _mount(
     if mount.get("mountPropagation") not in (None, "None"):
         judge.need(f"{path}.mountPropagation", "privileged")
     if "subPathExpr" in mount:
-        judge.never(f"{path}.subPathExpr", "subPath")
+        judge.never(f"{path}.subPathExpr", "use subPath")
 
 
 def _ports(judge: Judge, path: str, before: Any, after: Any) -> None:
     if any(port not in (after or ()) for port in before or ()):
-        judge.never(path, "to add ports, and to leave those that stand there")
+        judge.never(path, "may only add ports, and must keep those that stand there")
     for index, port in enumerate(after or ()):
         for field in ("hostIP", "hostPort"):
             if port.get(field):
@@ -152,7 +152,7 @@ def _resources(judge: Judge, path: str, before: Any, after: Any) -> None:
     for part in ("limits", "requests"):
         for name in mapping(old.get(part)):
             if name not in mapping(new.get(part)):
-                judge.never(f"{path}.{part}.{name}", "another value, and not to take it away")
+                judge.never(f"{path}.{part}.{name}", "may be changed and not taken away")
     for part in sorted(set(new) - {"limits", "requests"}):
         judge.unlisted(f"{path}.{part}")
 

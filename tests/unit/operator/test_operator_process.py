@@ -30,7 +30,7 @@ def test_bad_settings_end_it_with_a_sentence(tmp_path, capsys):
     path.write_text("metricsPort: x")
     assert main(["--config", str(path)]) == 2
     said = capsys.readouterr().err
-    assert said == "edgetran-operator: metricsPort: 'x' was given; allowed is a whole number\n"
+    assert said == 'edgetran-operator: metricsPort: Invalid value: "x": must be a whole number\n'
 
 
 def test_it_says_its_version(capsys):

@@ -81,7 +81,7 @@ def test_another_change_beside_it_is_refused_with_it(world):
     world.change(key, podTemplate=MENDED, seed=7)
     world.settle()
     assert disk_of(world.job_of(key)) == "ssd"
-    assert "seed cannot change" in str(world.status(key)["conditions"])
+    assert "seed is immutable" in str(world.status(key)["conditions"])
 
 
 def test_a_new_template_that_is_not_allowed_makes_no_worker(world):
