@@ -317,6 +317,10 @@ class _Run:
             parent = self.tree.nodes[before.accepted or before.parent or ROOT_ID]
         steps: dict[str, Step] = {}
         if not self.proposer.keeps(parent.architecture, milestone):
+            self.progress.log(
+                f"GPTran round {number}: weighs every block of {parent.id} to choose what goes for "
+                f"{milestone.title}; that may take minutes"
+            )
             step = self.proposer.propose_cut(parent, self.checkpoint(parent), milestone)
             steps = {} if step is None else {f"{number}.1": step}
         return self.tree.start_round(Round(number, 0, SCHEDULE, parent.id, steps))
