@@ -224,7 +224,7 @@ class DeviceProfiling(ApiModel):
 
 
 class Baseline(ApiModel):
-    """An architecture that is trained equally long and shown beside the winner."""
+    """An architecture that is trained for as long as the winner and compared with it."""
 
     architecture: ArchitectureSource = Field(description="The architecture.")
 
@@ -260,8 +260,8 @@ class CoDesignSearchSpec(CommonSpec):
         Annotated[tuple[ExportTarget, ...], Field(strict=False, min_length=1, max_length=16)] | None
     ) = Field(
         None,
-        description="As what the winner is handed over besides its own artefact; one per device "
-        "where omitted.",
+        description="Forms in which the winner is exported besides its own artefact; one per "
+        "device where omitted.",
     )
     ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
     seed: Seed = Field(0, description="What every random choice follows from.")

@@ -174,7 +174,9 @@ COMMON_MUTABLE: Final = frozenset(
 class CommonSpec(ApiModel):
     """What may be asked of every kind of work."""
 
-    suspend: bool = Field(False, description="Hold the work back, or stop it without deleting it.")
+    suspend: bool = Field(
+        False, description="Do not start the work, or stop it without deleting it."
+    )
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         None, description="Seconds of work after which it has failed; no limit where omitted."
     )
@@ -204,7 +206,7 @@ class CommonStatus(ApiModel):
     """What is told of every kind of work."""
 
     observed_generation: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Version of the spec that the status speaks of."
+        None, description="Version of the spec that the status refers to."
     )
     conditions: Conditions = Field((), description="How the work stands.")
     start_time: Time | None = Field(None, description="When the work began.")
@@ -218,11 +220,11 @@ class CommonStatus(ApiModel):
         "absent while paused.",
     )
     waiting_since: Time | None = Field(
-        None, description="Since when a worker is wanted and does not run; none while it does."
+        None, description="Since when a worker has been due without running; absent while it runs."
     )
     failures: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="How often a worker failed since the work last got further; evictions and "
+        description="How often a worker failed since the work last made progress; evictions and "
         "drains are no failures.",
     )
     ended_attempts: Annotated[int, Field(ge=0)] | None = Field(
@@ -234,7 +236,8 @@ class CommonStatus(ApiModel):
     )
     spec_hash: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] | None = Field(
         None,
-        description="SHA-256 of the spec that the work began with, without what may change in it.",
+        description="SHA-256 of the spec that the work began with, without the fields that may "
+        "change.",
     )
     progress: Annotated[str, Field(max_length=32, pattern=r"^([0-9]+/[0-9]+)?$")] = Field(
         "", description="Steps done of all steps, such as 23/64."
@@ -312,7 +315,7 @@ class MeasureValue(ApiModel):
 
     value: Figure | None = Field(None, description="The value; none where it is not known.")
     source: Literal["measured", "predicted", "simulated", "counted"] = Field(
-        description="How the value came about."
+        description="Where the value comes from."
     )
 
 

@@ -30,7 +30,7 @@ def _method_of_engine(model: Any) -> Iterator[Broken]:
 
 
 class ExportTarget(ApiModel):
-    """An engine and a precision for which the winner is handed over."""
+    """An engine and a precision for which the winner is exported."""
 
     engine: EngineName = Field("onnxruntime", description="What opens the file.")
     precision: Precision = Field("fp32", description="Numbers that the model computes in.")

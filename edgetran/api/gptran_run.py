@@ -268,8 +268,8 @@ class GPTranRunSpec(Refinement, CommonSpec):
         Annotated[tuple[ExportTarget, ...], Field(strict=False, min_length=1, max_length=16)] | None
     ) = Field(
         None,
-        description="As what the winner is handed over besides its own artefact; one per device "
-        "where omitted.",
+        description="Forms in which the winner is exported besides its own artefact; one per "
+        "device where omitted.",
     )
     ray: RaySpec = Field(RaySpec(), description="Where children train.")
     seed: Seed = Field(0, description="What every random choice follows from.")

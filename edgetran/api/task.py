@@ -57,7 +57,7 @@ class MaskedLm(ApiModel):
     )
     batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(64, description="Texts per step.")
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.15, description="Share of tokens to be predicted, drawn anew in every step."
+        0.15, description="Share of tokens to be predicted, drawn afresh in every step."
     )
 
 

@@ -72,7 +72,7 @@ def get_run(
         folder = f"{MOUNT_PATH}/{kept.folder}"
         files = listing(shell, folder, () if everything else REBUILDABLE)
         if not files:
-            raise TransferError(f"{label(data)}: its folder {kept.folder} is empty as yet")
+            raise TransferError(f"{label(data)}: its folder {kept.folder} is still empty")
         task = bars.add_task("", total=None)
         for number, file in enumerate(files, 1):
             bars.update(task, description=f"{number}/{len(files)} {file.path}", completed=0)
@@ -119,7 +119,7 @@ def put_files(
     if cluster.claim(claim) is None:
         if size is None:
             raise TransferError(
-                f"namespace {cluster.namespace} has no claim {claim}; with --size 5Gi it is made"
+                f"namespace {cluster.namespace} has no claim {claim}; add --size 5Gi to create it"
             )
         cluster.create_claim(_claim(claim, size, storage_class))
     worker = _newest_worker(cluster)
@@ -158,7 +158,7 @@ def _files(sources: Sequence[Path]) -> list[tuple[Path, PurePosixPath]]:
         else:
             raise TransferError(f"{source}: there is no such file or folder")
     if not found:
-        raise TransferError(f"{', '.join(map(str, sources))}: there is no file in it")
+        raise TransferError(f"{', '.join(map(str, sources))}: it contains no file")
     return found
 
 
@@ -168,7 +168,7 @@ def _kept(cluster: Cluster, data: Data) -> _Kept:
     storage = data["spec"].get("storage") or {}
     work = cluster.config_map(f"{prefix}-{SPEC}")
     if work is None:
-        raise NotFoundError(f"{label(data)} has no files yet: it did not begin")
+        raise NotFoundError(f"{label(data)} has no files yet: it has not started")
     folder = str(json.loads(work["data"][WORK_FILE])["folder"])
     if storage.get("uri"):
         raise TransferError(
@@ -186,7 +186,7 @@ def _kept(cluster: Cluster, data: Data) -> _Kept:
     if volume is None:
         raise TransferError(
             f"{label(data)} keeps no files, as it has no spec.storage; kubectl edgetran show and "
-            "report make theirs of its results"
+            "report work from its results"
         )
     return _Kept(worker, volume, folder)
 

@@ -128,7 +128,7 @@ def listing(shell: Shell, folder: str, without: Sequence[str] = ()) -> list[Remo
         digest, _, name = line.partition("  ")
         path = PurePosixPath(name)
         if len(digest) != 64 or path.is_absolute() or ".." in path.parts or not path.parts:
-            raise TransferError(f"{folder}: {line[:200]!r} is no file that can be brought here")
+            raise TransferError(f"{folder}: {line[:200]!r} is not a file that can be downloaded")
         found.append(RemoteFile(path, digest))
     return sorted(found, key=lambda file: file.path)
 

@@ -227,7 +227,7 @@ class PodShell:
                 heard = time.monotonic()
                 yield data
             elif time.monotonic() - heard > _SILENCE_SECONDS:
-                raise BrokenOffError(f"pod {self._pod} says nothing any more")
+                raise BrokenOffError(f"pod {self._pod} no longer responds")
         status = _status(socket.read_channel(_ERROR))
         if status is None:
             raise BrokenOffError(f"the connection to pod {self._pod} broke off")

@@ -78,7 +78,7 @@ class Measurement:
         raw_samples: file of every sample, relative to the folder of the log.
         measured_at: start, ISO 8601 in UTC.
         duration_s: how long all of it took.
-        failure: why there is no figure at all, e.g. a model that does not fit the memory.
+        failure: why there is no figure at all, e.g. a model that does not fit in memory.
     """
 
     architecture: Architecture

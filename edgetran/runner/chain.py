@@ -134,8 +134,10 @@ def plan_chain(bundle: Bundle, meters: MeterAllowance = NO_COMMANDS) -> Chain:
                 problem_of(
                     job,
                     "spec.device.name",
-                    f"{job.spec.device.name} is measured by {first.label} too; allowed on one "
-                    "machine is one ProfilingJob per device name",
+                    forbidden(
+                        f"{job.spec.device.name} is measured by {first.label} too; one machine "
+                        "takes one ProfilingJob per device name"
+                    ),
                 )
             )
     if problems:

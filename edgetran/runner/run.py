@@ -411,7 +411,7 @@ class _ChainRun:
             if kept is not None:
                 self.progress.log(
                     f"The search has another winner now, {root.checkpoint.name}: growing and "
-                    f"pruning begins anew from it; what was made of the one before is in {kept}"
+                    f"pruning starts over from it; the earlier tree is in {kept}"
                 )
         length = task.trial.plan.max_length
         trainer = TaskTrainer(

@@ -207,8 +207,8 @@ class Method:
         self.problem.space.known([candidate])  # refuses what is not of the space
         if candidate.identity in self._observations:
             raise SearchError(
-                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was told "
-                "of before; each candidate is evaluated once"
+                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was "
+                "reported before; each candidate is evaluated once"
             )
         feasible, _ = self.problem.judge(measures)
         self._observations[candidate.identity] = Observation(
@@ -230,8 +230,8 @@ class Method:
         key = self.problem.space.key(candidate)
         if candidate.identity in self._observations:
             raise SearchError(
-                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was told "
-                "of before, with measures; it cannot have failed too"
+                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was "
+                "reported before, with measures; it cannot have failed too"
             )
         self._pending.pop(key, None)
         self._failed[key] = candidate

@@ -325,8 +325,8 @@ class _Search:
             trial = None if trial.parent is None else self._trials[trial.parent]
         for trial in lost:
             self._progress.log(
-                f"trial {trial.number}: its weights are lost and the winner needs them; it is "
-                "trained again"
+                f"trial {trial.number}: its weights are lost and the winner needs them; "
+                "training it again"
             )
             architecture = trial.candidate.architecture
             spec = self._spec(trial.number, architecture, trial.seed, trial.parent)

@@ -145,7 +145,7 @@ class PlainSearch:
             if before.to_dict() == row.to_dict():
                 return
             raise SearchError(
-                f"id: {id!r} was told of before with other measures; each row is evaluated once"
+                f"id: {id!r} was reported before with other measures; each row is evaluated once"
             )
         siblings = (
             [candidate]
@@ -207,7 +207,7 @@ class PlainSearch:
 
         points, values = self._method.knowledge().accuracies()
         if len(values) < 3:
-            raise SearchError(f"predict: {len(values)} rows told of; needed are 3")
+            raise SearchError(f"predict: {len(values)} rows reported; at least 3 are needed")
         surrogate = Surrogate(points, values)
         mean, std = surrogate.predict(self._space.encode([self._candidate(each) for each in ids]))
         return mean, np.hypot(std, surrogate.noise)
@@ -277,7 +277,7 @@ class PlainSearch:
         missing = [name for name in self._space.learned if name not in told]
         if missing:
             raise SearchError(
-                f"{missing[0]}: not told of {id!r}; report a failure with tell_failure"
+                f"{missing[0]}: not reported for {id!r}; report a failure with tell_failure"
             )
         return told
 

@@ -242,7 +242,7 @@ def settle_overlap(task: Task, *, keep: bool = False) -> Task:
         raise TaskError(
             f"{task.name}: {found}; without these, {len(left)} of its {len(task.train):,} examples "
             f"are left, and at least {MIN_TRAIN_EXAMPLES} are needed (overlap: keep trains on them "
-            "all the same)"
+            "anyway)"
         )
     notes.append(f"{found}: {out:,} of its {len(task.train):,} examples are kept out of training.")
     return replace(task, train=left, overlap=overlap, notes=tuple(notes))

@@ -226,7 +226,7 @@ class Copier:
                 try:
                     self._remote.copy()
                 except StorageError as error:
-                    self._log.warning(f"storage: {error}; it is tried again")
+                    self._log.warning(f"storage: {error}; retrying")
 
 
 def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:

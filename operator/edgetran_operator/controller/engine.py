@@ -134,7 +134,7 @@ class Engine:
                 for key in self.boards.refresh():
                     self.queue.add(key)
             except Exception:  # noqa: BLE001 - the next change is another chance
-                _log.exception("boards could not be given out; it is tried at the next change")
+                _log.exception("boards could not be assigned; retrying at the next change")
             taken = time.perf_counter() - started
             await asyncio.sleep(max(BOARDS_SECONDS, 10 * taken))
 
@@ -155,10 +155,10 @@ class Engine:
                 wait = error.retry_after if isinstance(error, ApiError) else 0.0
                 seconds = self.queue.retry(key, wait)
                 said = str(error) or type(error).__name__
-                _log.warning("%s; tried again in %g s", said, seconds, extra=key.about())
+                _log.warning("%s; retrying in %g s", said, seconds, extra=key.about())
             except Exception:  # noqa: BLE001 - one resource must not stop the others
                 seconds = self.queue.retry(key)
-                _log.exception("unexpected; tried again in %g s", seconds, extra=key.about())
+                _log.exception("unexpected; retrying in %g s", seconds, extra=key.about())
             finally:
                 self.queue.done(key)
             self.measures.reconciled(key.kind, result, time.perf_counter() - started)

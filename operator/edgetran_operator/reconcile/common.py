@@ -204,7 +204,7 @@ def _suspend(draft: Draft, run: Run, rest: Work | None) -> None:
     ending = (worker is not None and not worker.ended) or pods
     message = "spec.suspend is true"
     if ending:
-        message += "; the worker saves its state and ends"
+        message += "; the worker saves its state and exits"
     draft.suspended(message)
     if not (worker is not None and worker.complete):
         delete_worker(draft)
@@ -215,7 +215,7 @@ def _suspend(draft: Draft, run: Run, rest: Work | None) -> None:
 def _resume(draft: Draft) -> None:
     before = find_condition(draft.conditions, ConditionType.SUSPENDED)
     if before is not None and before.status == "True":
-        message = "spec.suspend was taken back"
+        message = "spec.suspend was lifted"
         draft.set(ConditionType.SUSPENDED, "False", Reason.RESUMED, message)
 
 
@@ -223,7 +223,7 @@ def _note_refusal(draft: Draft, problem: str | None) -> None:
     """Say that the newest spec, or a part of it, does not count."""
     if problem is None:
         return
-    message = f"{problem}; the work goes on with the first spec"
+    message = f"{problem}; work continues with the first spec"
     for type_ in (ConditionType.RECONCILING, ConditionType.SUSPENDED):
         condition = find_condition(draft.conditions, type_)
         if condition is not None and condition.status == "True":
@@ -255,7 +255,7 @@ def _at_the_end(
     elif seen.parts or seen.worker is not None or draft.before.results:
         _lost_results(draft)
     if problem is not None and seen.generation != draft.before.observed_generation:
-        draft.tell(Reason.SPEC_CHANGE_REFUSED, f"{problem}; the work is at its end")
+        draft.tell(Reason.SPEC_CHANGE_REFUSED, f"{problem}; the work has ended")
     if resource is not None:
         _time_to_live(draft, resource)
     return draft.outcome()

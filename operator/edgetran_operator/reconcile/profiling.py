@@ -64,7 +64,7 @@ def _work(draft: Draft, run: Run) -> None:
         said = progress.message or "the device is measured"
         unusable = unusable_profile(draft)
         if unusable:
-            said = f"{said}; the profile is of no use: {unusable}"
+            said = f"{said}; the profile is unusable: {unusable}"
             draft.set(ConditionType.PROFILING_COMPLETE, "False", Reason.PROFILE_UNUSABLE, said)
         else:
             draft.set(ConditionType.PROFILING_COMPLETE, "True", progress.reason, said)

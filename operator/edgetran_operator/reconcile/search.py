@@ -222,7 +222,7 @@ def _verdict(draft: Draft, message: str) -> str:
     words = [message, loses_to_baseline(draft)]
     profiling = find_condition(draft.conditions, ConditionType.PROFILING_COMPLETE)
     if profiling is not None and profiling.reason == Reason.PROFILE_UNUSABLE:
-        words.append(f"what devices cost was badly predicted ({profiling.message})")
+        words.append(f"device costs were poorly predicted ({profiling.message})")
     return "; ".join(word for word in words if word)
 
 

@@ -102,7 +102,7 @@ def advance(draft: Draft, run: Run) -> Progress:
         return ended
     if _outdated(draft, run, worker):
         delete_worker(draft)
-        message = "the worker is started again, since what it is to do changed"
+        message = "the worker is restarted, since its work changed"
         return Progress(Stage.WAITING, Reason.PENDING, message)
     if not worker.complete and worker.backoff_limit != run.spec.backoff_limit:
         patch = {"spec": {"backoffLimit": run.spec.backoff_limit}}
@@ -209,7 +209,7 @@ def _start(draft: Draft, run: Run) -> Progress:
         return Progress(Stage.WAITING, Reason.PENDING, message)
     ray = run.component != "profile" and run.spec.ray.mode == "kuberay"
     if ray and seen.rayjobs_served is None:
-        message = "the cluster is asked whether it serves RayJobs"
+        message = "checking whether the cluster serves RayJobs"
         return Progress(Stage.WAITING, Reason.PENDING, message)
     if ray and not seen.rayjobs_served:
         what = (
@@ -258,7 +258,7 @@ def begin_anew(draft: Draft, run: Run) -> None:
     """
     draft.apply.append(work_child(run, new_work(run)))
     delete_worker(draft)
-    draft.going_on(Reason.PENDING, "the worker is made anew, since spec.podTemplate changed")
+    draft.going_on(Reason.PENDING, "the worker is recreated, since spec.podTemplate changed")
 
 
 def _refused(seen: Observation, children: list[Child]) -> Progress | None:
@@ -378,9 +378,7 @@ def _ended(draft: Draft, worker: WorkerView) -> Progress | None:
     failures = draft.fields.get("failures", draft.before.failures)
     if worker.failed and failures <= spec_limit(draft) and _ran_out(worker, summary):
         delete_worker(draft)
-        message = (
-            "the worker was interrupted, or got further, before it failed; it is started again"
-        )
+        message = "the worker was interrupted, or made progress, before it failed; it is restarted"
         draft.tell(Reason.WORKER_RETRIED, message)
         return Progress(Stage.WAITING, Reason.PENDING, message)
     if worker.failed or failures > spec_limit(draft):
@@ -407,10 +405,10 @@ def _unreported(draft: Draft, worker: WorkerView) -> Progress:
     failures = max(draft.before.failures, draft.fields.get("failures", 0)) + 1
     draft.fields["failures"] = failures
     if failures > spec_limit(draft):
-        message = "the worker ended well, but its results are not complete"
+        message = "the worker succeeded, but its results are incomplete"
         return Progress(Stage.FAILED, Reason.RESULTS_LOST, message)
     delete_worker(draft)
-    message = "the worker ended well, but its results are not complete; it is started again"
+    message = "the worker succeeded, but its results are incomplete; it is restarted"
     draft.tell(Reason.WORKER_RETRIED, message)
     return Progress(Stage.WAITING, Reason.PENDING, message)
 

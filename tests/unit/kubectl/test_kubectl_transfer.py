@@ -156,5 +156,5 @@ def test_names_that_lead_out_of_the_folder_are_refused(name):
         def read(self, script, *arguments):
             yield f"{'0' * 64}  {name}\n".encode()
 
-    with pytest.raises(TransferError, match="is no file that can be brought here"):
+    with pytest.raises(TransferError, match="is not a file that can be downloaded"):
         listing(Evil(), "/x")

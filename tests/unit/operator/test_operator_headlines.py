@@ -206,7 +206,7 @@ def test_a_profile_with_a_large_error_is_not_ready_and_says_what_to_do(world):
     assert devices["pi"]["reason"] == "ProfileUnusable"
     assert world.says(search, "ProfilingComplete") == ("False", "ProfileUnusable")
     world.finish(search)
-    assert "badly predicted" in world.condition(search, "Succeeded")["message"]
+    assert "poorly predicted" in world.condition(search, "Succeeded")["message"]
     check_status(world.status(search))
 
 

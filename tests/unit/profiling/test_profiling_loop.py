@@ -229,7 +229,7 @@ def test_an_architecture_that_fails_is_marked_told_and_not_tried_again(tmp_path)
     profile = profile_device(the_plan, SPACE, path, notebook, measurer=board)
     assert len(profile.failed) == 2
     assert profile.summary["failed"] == 2
-    assert sum("does not fit the memory" in line for line in notebook.lines) == 2
+    assert sum("does not fit in memory" in line for line in notebook.lines) == 2
     figures = predictor(profile).predict([profile.failed[0].architecture])[0]
     assert not figures.feasible
     again = Board(the_plan)

@@ -24,7 +24,7 @@ def log_of(path, records):
 def test_a_record_is_the_same_after_a_round_trip_through_json():
     for measurement in (
         record(ARCHITECTURES[0], plan=PLAN),
-        record(ARCHITECTURES[1], plan=PLAN, failure="does not fit the memory"),
+        record(ARCHITECTURES[1], plan=PLAN, failure="does not fit in memory"),
     ):
         text = json.dumps(measurement.to_dict(), allow_nan=False)
         again = Measurement.from_dict(json.loads(text))

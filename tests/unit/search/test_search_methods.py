@@ -187,7 +187,7 @@ def test_a_candidate_is_told_of_once_and_with_its_accuracy(problem):
     with pytest.raises(SearchError, match="tell_failure"):
         method.tell(candidate, problem.space.known([candidate])[0])
     method.tell(candidate, evaluate(problem.space, candidate))
-    with pytest.raises(SearchError, match="told of before"):
+    with pytest.raises(SearchError, match="reported before"):
         method.tell(candidate, evaluate(problem.space, candidate))
 
 

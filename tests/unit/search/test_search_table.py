@@ -119,7 +119,7 @@ def test_a_bound_on_what_the_table_does_not_have_is_learned():
         search.tell(row, {"accuracy": ACCURACY[row], "memory": memory[row]})
         asked.append(row)
     assert np.mean(memory[asked[5:]] <= 50) > 0.6
-    with pytest.raises(SearchError, match="memory: not told of"):
+    with pytest.raises(SearchError, match="memory: not reported for"):
         search.tell(search.ask(1)[0], 0.5)
 
 
@@ -218,7 +218,7 @@ def test_a_state_that_was_cut_is_refused_and_changes_nothing(state):
         (3, 87.3, r"accuracy: Invalid value: 87\.3: must be a score of at most 1"),
         (3, "good", 'accuracy: Invalid value: "good": must be a finite number'),
         (3, {"latency": 1.0}, "but the table says"),
-        (3, {}, "accuracy: not told of 3; report a failure with tell_failure"),
+        (3, {}, "accuracy: not reported for 3; report a failure with tell_failure"),
     ],
 )
 def test_what_cannot_be_told_is_refused_and_the_next_ask_is_as_before(id_, measures, said):
@@ -243,9 +243,9 @@ def test_a_tell_may_be_repeated_but_not_contradicted():
     (row,) = search.ask(1)
     search.tell(row, 0.5)
     search.tell(row, 0.5)
-    with pytest.raises(SearchError, match="was told of before with other measures"):
+    with pytest.raises(SearchError, match="was reported before with other measures"):
         search.tell(row, 0.6)
-    with pytest.raises(SearchError, match="told of before"):
+    with pytest.raises(SearchError, match="reported before"):
         search.tell_failure(row)
     assert search.best[1]["accuracy"] == 0.5
 

@@ -213,7 +213,7 @@ def test_a_copier_survives_an_outage(tmp_path):
     copier = Copier(remote, Log(as_json=True, stream=lines), period_s=0.02)
     copier.start()
     deadline = time.monotonic() + 10
-    while "it is tried again" not in lines.getvalue():
+    while "retrying" not in lines.getvalue():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with pytest.raises(StorageError):
