@@ -63,6 +63,7 @@ SPEC_HASH_VARIABLE: Final = "EDGETRAN_SPEC_HASH"
 WORK_HASH_VARIABLE: Final = "EDGETRAN_WORK_HASH"
 """The hash of what a worker was given beside its spec."""
 POD_VARIABLE: Final = "POD_NAME"
+NAMESPACE_VARIABLE: Final = "POD_NAMESPACE"
 
 # -- Its folders and files ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from edgetran.api.wire import MESSAGE_CHARACTERS
 from edgetran.search import Evaluation, Measures, Objective, front_hypervolume, pick
 from edgetran.search.candidates import Candidate
 from edgetran.space import Architecture
-from edgetran_workers.candidates import Front, candidate, finalist, measures_of
+from edgetran_workers.candidates import ReportedFront, candidate, finalist, measures_of
 
 _COST_SHARE: Final = 0.02
 """Share of the time that the exact hypervolume of a large front may take."""
@@ -34,7 +34,7 @@ class SearchReporter:
         self._last_trial: dict[str, float] = {}
         self._best: tuple[tuple[float, int, int], CandidateSummary] | None = None
         self._nearest: tuple[float, str] | None = None
-        self._front = Front()
+        self._front = ReportedFront()
         self._objective: Objective | None = None
         self._hypervolume: float | None = None
         self._measured_front = 0
@@ -48,7 +48,7 @@ class SearchReporter:
                 self._proposed.add(record["number"])
             else:
                 self._objective = Objective.from_dict(record["objective"])
-                self._front = Front(self._objective.pareto)
+                self._front = ReportedFront(self._objective.pareto)
         elif log == "trials.jsonl" and record["number"] not in self._states:
             self._take_trial(record)
         elif log == "result.json":

@@ -90,7 +90,7 @@ class State(Protocol):
         """What was asked of the API server."""
 
 
-class Measures:
+class LoopMeasures:
     """Counts what the operator does.
 
     Attributes:

@@ -14,7 +14,7 @@ from edgetran.api import CoDesignSearch, ProfilingJob, Resource
 from edgetran.api.field_errors import forbidden, invalid, required
 from edgetran_operator.resources.affinity import REQUIRED
 from edgetran_operator.resources.restrict_container import judge_containers
-from edgetran_operator.resources.restricting import Judge, below, entries, mapping, mappings
+from edgetran_operator.resources.restricting import TemplateJudge, below, entries, mapping, mappings
 from edgetran_operator.settings import Settings
 
 _OWN: Final = {
@@ -77,7 +77,7 @@ def podtemplate_problems(
     malformed = [*_directives(patch, ""), *_malformed(given)]
     if malformed:
         return malformed
-    judge = Judge(settings)
+    judge = TemplateJudge(settings)
     _judge_metadata(judge, mapping(base.get("metadata")), mapping(merged.get("metadata")))
     old, new = base["spec"], merged["spec"]
     for field in sorted({*old, *new}):
@@ -100,7 +100,7 @@ def podtemplate_problems(
 
 def device_problems(resource: Resource, settings: Settings) -> list[tuple[str, str]]:
     """What devices ask for and the administrator does not allow: where, and the field's error."""
-    judge = Judge(settings)
+    judge = TemplateJudge(settings)
     for path, device in _devices(resource):
         if device.energy is not None and device.energy.host_sensors:
             judge.need(f"{path}.energy.hostSensors", "host_sensors")
@@ -121,7 +121,7 @@ def _devices(resource: Resource) -> Iterator[tuple[str, Any]]:
                 yield f"spec.devices[{index}]", device
 
 
-def _toleration(judge: Judge, path: str, toleration: Mapping[str, Any]) -> None:
+def _toleration(judge: TemplateJudge, path: str, toleration: Mapping[str, Any]) -> None:
     """A toleration without a key is one of every taint, those of control planes included."""
     if not toleration.get("key"):
         judge.need(f"{path}.key", "scheduling", "a key")
@@ -194,7 +194,7 @@ def _directives(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _directives(part, f"{path}[{index}]")
 
 
-def _judge_metadata(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _judge_metadata(judge: TemplateJudge, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, after = mapping(old.get("labels")), mapping(new.get("labels"))
     for key in sorted(set(after) - set(before)):
         domain, _, name = key.rpartition("/")
@@ -213,13 +213,13 @@ def _judge_metadata(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any]
             judge.unnamed(f"metadata.annotations[{key}]", "annotations")
 
 
-def _node_selector(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _node_selector(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old, new = mapping(before), mapping(after)
     if any(new.get(key) != value for key, value in old.items()):
         judge.never(path, "may only ask for further labels, and must keep those that stand there")
 
 
-def _tolerations(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _tolerations(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old = before or []
     for index, toleration in enumerate(after or ()):
         if toleration not in old:
@@ -228,7 +228,7 @@ def _tolerations(judge: Judge, path: str, before: Any, after: Any) -> None:
         judge.never(path, "may only be added to")
 
 
-def _affinity(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _affinity(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     """A required anti-affinity keeps others away too: it may reach no further than its own node."""
     anti = "podAntiAffinity"
     old = entries(mapping(mapping(before).get(anti)).get(REQUIRED))
@@ -248,32 +248,32 @@ def _affinity(judge: Judge, path: str, before: Any, after: Any) -> None:
             )
 
 
-def _grace(judge: Judge, path: str, _: Any, after: Any) -> None:
+def _grace(judge: TemplateJudge, path: str, _: Any, after: Any) -> None:
     judge.grace_period(path, after)
 
 
-def _priority_class(judge: Judge, path: str, _: Any, after: Any) -> None:
+def _priority_class(judge: TemplateJudge, path: str, _: Any, after: Any) -> None:
     judge.listed(path, after, "priority_classes")
 
 
-def _runtime_class(judge: Judge, path: str, _: Any, after: Any) -> None:
+def _runtime_class(judge: TemplateJudge, path: str, _: Any, after: Any) -> None:
     judge.listed(path, after, "runtime_classes")
 
 
-def _host_users(judge: Judge, path: str, _: Any, after: Any) -> None:
+def _host_users(judge: TemplateJudge, path: str, _: Any, after: Any) -> None:
     if after is not False:  # false gives the pod users of its own, which keeps it in the better
         judge.need(path, "privileged")
 
 
-def _free(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _free(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     """Nothing but the pod's own place depends on it."""
 
 
-def _context(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _context(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     judge.context(path, mapping(before), mapping(after))
 
 
-def _volumes(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _volumes(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old = {volume["name"]: volume for volume in before or ()}
     new = {volume["name"]: volume for volume in after or ()}
     for name in old:
@@ -287,7 +287,9 @@ def _volumes(judge: Judge, path: str, before: Any, after: Any) -> None:
             _further_volume(judge, where, volume)
 
 
-def _own_volume(judge: Judge, path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _own_volume(
+    judge: TemplateJudge, path: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
     """A volume that the work needs: another size, where it is an emptyDir, and nothing else."""
     if old == new:
         return
@@ -299,7 +301,7 @@ def _own_volume(judge: Judge, path: str, old: Mapping[str, Any], new: Mapping[st
         judge.size(f"{path}.emptyDir.sizeLimit", after.get("sizeLimit"), str(new["name"]))
 
 
-def _further_volume(judge: Judge, path: str, volume: Mapping[str, Any]) -> None:
+def _further_volume(judge: TemplateJudge, path: str, volume: Mapping[str, Any]) -> None:
     if volume["name"] in _OWN_VOLUMES or str(volume["name"]).startswith(_OWN_VOLUMES_BEGIN):
         judge.never(path, "the name is reserved for the work's own volume")
     for type_ in sorted(set(volume) - {"name"}):
@@ -313,12 +315,12 @@ def _further_volume(judge: Judge, path: str, volume: Mapping[str, Any]) -> None:
             judge.size(f"{where}.sizeLimit", mapping(volume[type_]).get("sizeLimit"), "")
 
 
-def _projected(judge: Judge, path: str, source: Mapping[str, Any]) -> None:
+def _projected(judge: TemplateJudge, path: str, source: Mapping[str, Any]) -> None:
     for kind in sorted(set(source) - _FREE_SOURCES):
         judge.need(f"{path}.{kind}", _SOURCES_BY_ALLOWANCE.get(kind, "volumes"))
 
 
-_JUDGED: Final[Mapping[str, Callable[[Judge, str, Any, Any], None]]] = {
+_JUDGED: Final[Mapping[str, Callable[[TemplateJudge, str, Any, Any], None]]] = {
     "affinity": _affinity,
     "containers": _free,  # looked into one by one
     "hostUsers": _host_users,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from posixpath import normpath
 from typing import Any, Final
 
-from edgetran_operator.resources.restricting import Judge, mapping
+from edgetran_operator.resources.restricting import TemplateJudge, mapping
 
 CONTAINERS: Final = ("containers", "initContainers")
 MOUNTABLE: Final = ("/data", "/media", "/mnt", "/models", "/srv")
@@ -20,7 +20,7 @@ _LONGEST_VALUE: Final = 4096
 _FREE_ORIGINS: Final = frozenset({"configMapKeyRef", "fieldRef", "resourceFieldRef"})
 
 
-def judge_containers(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def judge_containers(judge: TemplateJudge, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Judge the containers of a PodSpec beside those that it has without the template."""
     own = {volume["name"]: volume for volume in old.get("volumes", ())}
     for field in CONTAINERS:
@@ -36,7 +36,7 @@ def judge_containers(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any
 
 
 def _container(
-    judge: Judge,
+    judge: TemplateJudge,
     path: str,
     known: Mapping[str, Any] | None,
     new: Mapping[str, Any],
@@ -61,7 +61,7 @@ def _container(
             judge.unlisted(where)
 
 
-def _env(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _env(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old = {variable["name"]: variable for variable in before or ()}
     new = list(after or ())
     if len(new) - len(old) > _MOST_VARIABLES:
@@ -74,7 +74,7 @@ def _env(judge: Judge, path: str, before: Any, after: Any) -> None:
             _variable(judge, f"{path}[{variable.get('name')}]", variable)
 
 
-def _variable(judge: Judge, path: str, variable: Mapping[str, Any]) -> None:
+def _variable(judge: TemplateJudge, path: str, variable: Mapping[str, Any]) -> None:
     name, value = str(variable.get("name")), variable.get("value")
     # Variables such as LD_PRELOAD and PYTHONPATH run programs, as another image would.
     if not judge.allow.images and not _named(name, judge.allow.env):
@@ -92,7 +92,7 @@ def _named(name: str, names: tuple[str, ...]) -> bool:
     return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in names)
 
 
-def _env_from(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _env_from(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     if any(source not in (after or ()) for source in before or ()):
         judge.never(path, "may only be added to")
     for index, source in enumerate(after or ()):
@@ -110,7 +110,7 @@ def _of_the_node(volumes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mounts(
-    judge: Judge, path: str, before: Any, after: Any, own_volumes: Mapping[str, Any]
+    judge: TemplateJudge, path: str, before: Any, after: Any, own_volumes: Mapping[str, Any]
 ) -> None:
     if any(mount not in after for mount in before):
         judge.never(path, "may only add mounts, and must keep those that stand there")
@@ -120,7 +120,7 @@ def _mounts(
 
 
 def _mount(
-    judge: Judge, path: str, mount: Mapping[str, Any], own_volumes: Mapping[str, Any]
+    judge: TemplateJudge, path: str, mount: Mapping[str, Any], own_volumes: Mapping[str, Any]
 ) -> None:
     if str(mount.get("name")) in own_volumes:
         judge.never(path, "is the work's own volume; mount one that spec.podTemplate adds")
@@ -138,7 +138,7 @@ def _mount(
         judge.never(f"{path}.subPathExpr", "use subPath")
 
 
-def _ports(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _ports(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     if any(port not in (after or ()) for port in before or ()):
         judge.never(path, "may only add ports, and must keep those that stand there")
     for index, port in enumerate(after or ()):
@@ -147,7 +147,7 @@ def _ports(judge: Judge, path: str, before: Any, after: Any) -> None:
                 judge.need(f"{path}[{index}].{field}", "host_namespaces")
 
 
-def _resources(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _resources(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old, new = mapping(before), mapping(after)
     for part in ("limits", "requests"):
         for name in mapping(old.get(part)):
@@ -157,11 +157,11 @@ def _resources(judge: Judge, path: str, before: Any, after: Any) -> None:
         judge.unlisted(f"{path}.{part}")
 
 
-def _context(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _context(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     judge.context(path, mapping(before), mapping(after))
 
 
-def _lifecycle(judge: Judge, path: str, before: Any, after: Any) -> None:  # noqa: ARG001
+def _lifecycle(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:  # noqa: ARG001
     for moment, action in sorted(mapping(after).items()):
         if moment in ("postStart", "preStop"):
             _action(judge, f"{path}.{moment}", mapping(action))
@@ -169,7 +169,7 @@ def _lifecycle(judge: Judge, path: str, before: Any, after: Any) -> None:  # noq
             judge.unlisted(f"{path}.{moment}")
 
 
-def _action(judge: Judge, path: str, action: Mapping[str, Any]) -> None:
+def _action(judge: TemplateJudge, path: str, action: Mapping[str, Any]) -> None:
     """What the kubelet does for a probe or a hook: on the node's network, or in the container."""
     if "exec" in action:
         judge.need(f"{path}.exec", "images")
@@ -181,11 +181,11 @@ def _action(judge: Judge, path: str, action: Mapping[str, Any]) -> None:
         judge.grace_period(f"{path}.terminationGracePeriodSeconds", seconds)
 
 
-def _devices(judge: Judge, path: str, before: Any, after: Any) -> None:  # noqa: ARG001
+def _devices(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:  # noqa: ARG001
     judge.need(path, "volumes")
 
 
-_JUDGED: Final[Mapping[str, Callable[[Judge, str, Any, Any], None]]] = {
+_JUDGED: Final[Mapping[str, Callable[[TemplateJudge, str, Any, Any], None]]] = {
     "env": _env,
     "envFrom": _env_from,
     "lifecycle": _lifecycle,

@@ -26,7 +26,7 @@ _SAFE: Final[Mapping[str, tuple[Any, ...]]] = {
 _IDENTITIES: Final = frozenset({"fsGroup", "runAsGroup", "runAsUser", "supplementalGroups"})
 
 
-class Judge:
+class TemplateJudge:
     """Collects what is refused.
 
     Attributes:

@@ -8,7 +8,7 @@ import pytest
 from operator_world import World, check_status, spec_of
 
 from edgetran.api import parse_resource, spec_hash, work_hash
-from edgetran_operator.controller.carry_out import Carrier
+from edgetran_operator.controller.apply import Carrier
 from edgetran_operator.kube.cache import Cache
 from edgetran_operator.kube.client import ApiError
 from edgetran_operator.reconcile import reconcile
@@ -384,7 +384,7 @@ def test_a_claim_that_was_not_made_for_a_run_is_not_taken_over(world, there, ret
         client.claim["metadata"]["labels"] = labels
     client.claim = client.claim if there != "none" else {}
     carrier = Carrier(client, Cache())
-    asyncio.run(carrier.carry_out(key, seen, replace(decided, apply=only_claims(decided))))
+    asyncio.run(carrier.apply(key, seen, replace(decided, apply=only_claims(decided))))
     assert ("PersistentVolumeClaim/s-cds-storage" in client.applied) is made
     if not made:
         (refusal,) = carrier.refusals[key].values()

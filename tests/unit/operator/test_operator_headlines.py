@@ -110,9 +110,9 @@ def test_a_claim_whose_class_does_not_exist_says_so(world):
     pod_of(world, key, **unschedulable("pod has unbound immediate PersistentVolumeClaims"))
     world.settle()
     assert world.says(key, "Succeeded") == ("Unknown", "ClaimPending")
-    outcome = world.reconcile(key)
-    assert outcome.requeue_after is not None
-    assert outcome.requeue_after <= 30, "its event may come later"
+    plan = world.reconcile(key)
+    assert plan.requeue_after is not None
+    assert plan.requeue_after <= 30, "its event may come later"
     claim = "p-pj-storage"
     told = event("PersistentVolumeClaim", claim, "ProvisioningFailed", CLASS)
     world.cache.troubles.take_in(told)

@@ -13,7 +13,7 @@ from edgetran_operator.cli import main
 from edgetran_operator.controller.engine import Engine
 from edgetran_operator.kube.client import Client
 from edgetran_operator.logs import JsonFormatter
-from edgetran_operator.metrics.collector import Measures, StateCollector
+from edgetran_operator.metrics.collector import LoopMeasures, StateCollector
 from edgetran_operator.process import api_server_of_pods
 from edgetran_operator.settings import Settings
 
@@ -70,7 +70,7 @@ def test_a_log_line_names_its_resource():
 def engine():
     async def make():
         client = Client(api.ApiClient(api.Configuration(host="http://127.0.0.1:1")))
-        found = Engine(client, Settings(), Measures())
+        found = Engine(client, Settings(), LoopMeasures())
         await client.close()
         return found
 

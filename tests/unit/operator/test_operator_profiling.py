@@ -147,8 +147,8 @@ def test_the_deadline_counts_work_and_neither_suspension_nor_a_pod_that_does_not
     assert world.status(key)["activeSeconds"] == 60
     world.start_pods()
     world.settle()
-    outcome = world.reconcile(key)
-    assert outcome.requeue_after == 40
+    plan = world.reconcile(key)
+    assert plan.requeue_after == 40
     world.wait(39)
     world.settle()
     assert world.says(key, "Succeeded")[0] == "Unknown"
@@ -178,8 +178,8 @@ def test_time_in_the_queue_does_not_count(world):
 def test_an_ended_job_is_deleted_when_its_time_to_live_is_over(world):
     key = run(world, ttlSecondsAfterFinished=300)
     world.finish(key)
-    outcome = world.reconcile(key)
-    assert outcome.requeue_after == 300
+    plan = world.reconcile(key)
+    assert plan.requeue_after == 300
     world.change(key, ttlSecondsAfterFinished=100)
     world.settle()
     world.wait(100)
@@ -318,8 +318,8 @@ def test_results_grow_by_one_empty_part_with_the_right_to_write_it_first(world):
     key = run(world)
     assert "p-pj-results-1" not in {name for _, _, name in world.objects}
     world.report(key)
-    outcome = world.reconcile(key)
-    kinds = [child.label for child in outcome.apply]
+    plan = world.reconcile(key)
+    kinds = [child.label for child in plan.apply]
     assert kinds.index("Role/p-pj-worker") < kinds.index("ConfigMap/p-pj-results-1")
     role = world.objects["Role", "ns", "p-pj-worker"]
     assert role["rules"][0]["resourceNames"] == ["p-pj-results-0", "p-pj-results-1"]
