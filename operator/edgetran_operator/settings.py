@@ -89,7 +89,7 @@ class Allowances:
     host_namespaces: Flag = False
     """Use the node's network, processes, IPC or ports."""
     identities: Flag = False
-    """Run as other users and groups than 65532, but for root."""
+    """Run as other users and groups than 65532, except root."""
     privileged: Flag = False
     """Weaken security contexts: privileged, root, capabilities."""
     service_accounts: Flag = False
@@ -262,7 +262,7 @@ class Settings:
     max_loop_lag_seconds: Number = 10.0
     """Lag of the event loop above which /healthz fails."""
     max_watch_silence_seconds: Number = 300.0
-    """Time without any word of a watch, bookmarks included, above which /healthz fails."""
+    """Silence of a watch, bookmarks included, above which /healthz fails."""
     watch_timeout_seconds: Whole = 240
     """How long the API server keeps one watch open."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
