@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetran.api.field_errors import duplicate, invalid, not_found, unsupported
+from edgetran.api.field_errors import duplicate, not_found, unsupported
 from edgetran.search.candidates import SearchError
 
 _PARTS: Final = ("features", "device", "measures", "id")
@@ -188,8 +188,8 @@ def _costs(name: str, column: Any, count: int) -> NDArray[np.float64]:
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):
         raise SearchError(
-            f"table.measures.{name}[{wrong[0]}]: "
-            + invalid(values[wrong[0]], "must be a finite number of at least 0")
+            f"table.measures.{name}: {values[wrong[0]]:g} in row {wrong[0]}; must be finite "
+            "numbers of at least 0"
         )
     return values
 

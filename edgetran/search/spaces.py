@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetran.api.field_errors import duplicate, invalid, required, unsupported
+from edgetran.api.field_errors import duplicate, required, unsupported
 from edgetran.devices import Workload
 from edgetran.search.candidates import Candidate, Measures, SearchError
 from edgetran.space import (
@@ -375,8 +375,8 @@ def _checked(features: Encoding) -> Encoding:
     if len(wrong):
         row, column = wrong[0]
         raise SearchError(
-            f"table.features[{row}][{column}]: "
-            + invalid(matrix[row, column], "must be a finite number")
+            f"table.features: {matrix[row, column]} in row {row}, column {column}; must be finite "
+            "numbers"
         )
     return matrix
 

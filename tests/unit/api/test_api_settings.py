@@ -88,13 +88,16 @@ def test_metadata_can_be_set():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("spec.serch.maxTrials=5", "spec.serch: unknown field; did you mean search?"),
-        ("spec.search.maxTrial=5", "spec.search.maxTrial: unknown field; did you mean maxTrials"),
+        ("spec.serch.maxTrials=5", "spec.serch: Forbidden: unknown field; did you mean search?"),
+        (
+            "spec.search.maxTrial=5",
+            "spec.search.maxTrial: Forbidden: unknown field; did you mean maxTrials",
+        ),
         ("spec.search.max_trials=5", "did you mean maxTrials"),
-        ("spec.seed.deeper=5", "spec.seed.deeper: there is nothing below it"),
+        ("spec.seed.deeper=5", "spec.seed.deeper: Forbidden: there is nothing below it"),
         ("spec.devices[2].threads=1", "no such entry; there is an index up to 1 or one of here"),
         ("spec.devices[-1].threads=1", "no such entry"),
-        ("spec.devices.threads=1", "spec.devices[threads]: no such entry"),
+        ("spec.devices.threads=1", "spec.devices[threads]: Forbidden: no such entry"),
         ("status.measured=5", "not an assignment; must be [KIND[/NAME]:]PATH=VALUE"),
         ("seed=5", "not an assignment"),
         ("spec.seed", "not an assignment"),

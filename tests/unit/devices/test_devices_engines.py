@@ -177,11 +177,11 @@ def test_the_module_given_is_left_as_it_is(model, precision):
     [
         (
             {"name": "onxruntime"},
-            r'engine: Unsupported value: "onxruntime": .*; did you mean onnxruntime\?',
+            'engine: Unsupported value: "onxruntime": supported values: "torch"',
         ),
         (
             {"name": "torch", "precision": "int4"},
-            'torch precision on cpu: Unsupported value: "int4": .*; did you',
+            'torch precision on cpu: Unsupported value: "int4": supported',
         ),
         ({"name": "torch", "threads": 0}, "threads: Invalid value: 0: must be at least 1"),
         ({"name": "openvino", "target": "cuda"}, 'openvino target: Unsupported value: "cuda"'),

@@ -56,7 +56,7 @@ def test_infeasible_figures_carry_their_reason_everywhere():
         (lambda: Workload(True, 64), "batch_size: Invalid value: true"),
         (
             lambda: Workload.from_dict({"batch_size": 1}),
-            r"workload\.sequence_length: Required value",
+            "workload.sequence_length: Required value",
         ),
         (lambda: Workload.from_dict({"batchsize": 1}), '"batchsize": supported values: '),
     ],

@@ -179,7 +179,7 @@ def test_lower_precision_is_faster_on_a_board_that_has_it():
 def test_an_unknown_board_is_refused_with_the_nearest_and_the_list():
     with pytest.raises(DeviceError) as caught:
         simulated_device("rasberry-pi-4")
-    assert "did you mean 'raspberry-pi-4-cpu'?" in str(caught.value)
+    assert "did you mean raspberry-pi-4-cpu?" in str(caught.value)
     assert "nvidia-a100" in str(caught.value)
 
 
@@ -221,7 +221,7 @@ def test_architectures_lie_below_the_roofline():
 
 
 def test_a_roofline_of_a_precision_that_the_board_lacks_is_refused():
-    with pytest.raises(DeviceError, match="Allowed are fp16"):
+    with pytest.raises(DeviceError, match='supported values: "fp16"'):
         roofline(simulated_device("intel-ncs2"), "fp32")
-    with pytest.raises(DeviceError, match="Allowed are fp16"):
+    with pytest.raises(DeviceError, match='supported values: "fp16"'):
         roofline_points(simulated_device("intel-ncs2"), [bert()], Workload(1, 64), "fp32")

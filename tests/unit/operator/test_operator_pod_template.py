@@ -174,7 +174,7 @@ def test_what_weakens_the_pod_is_refused_with_its_place_and_what_would_allow_it(
     assert message is not None
     assert message.startswith("spec.podTemplate.spec.")
     assert place in message
-    assert f"and workers.allow.{allowance} is not set" in message
+    assert f": Forbidden: needs workers.allow.{allowance}, which is not set" in message
 
 
 @pytest.mark.parametrize(("patch", "place", "allowance"), REFUSED)
@@ -471,7 +471,7 @@ def test_settings_that_became_narrower_hold_for_the_next_worker():
     world.settle()
     assert world.job_of(key) is None
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
-    assert "workers.allow.images is not set" in world.condition(key, "Stalled")["message"]
+    assert "workers.allow.images, which is not set" in world.condition(key, "Stalled")["message"]
 
 
 INNER_KEYS = (

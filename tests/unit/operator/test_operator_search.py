@@ -121,7 +121,10 @@ def test_a_missing_profile_is_named_and_waited_for(world):
     key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", devices=[device]))
     world.settle()
     assert world.says(key, "Stalled") == ("True", "DependencyMissing")
-    assert "there is no ProfilingJob named 'mine'" in world.condition(key, "Stalled")["message"]
+    assert (
+        'Not found: "mine": no ProfilingJob of this name'
+        in world.condition(key, "Stalled")["message"]
+    )
     mine = world.apply("ProfilingJob", "mine")
     world.settle()
     assert world.says(key, "Reconciling") == ("True", "DependencyNotReady")

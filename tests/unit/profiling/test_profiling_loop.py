@@ -361,7 +361,7 @@ def test_a_simulated_device_answers_in_the_same_form():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mode": "hasty"}, "mode: 'hasty'"),
+        ({"mode": "hasty"}, 'mode: Unsupported value: "hasty"'),
         (
             {"engine": "tpu"},
             'engine: Unsupported value: "tpu": supported values: "torch", "onnxruntime"',

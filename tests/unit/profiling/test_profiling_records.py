@@ -55,7 +55,7 @@ def test_figures_are_measured_or_null_with_the_reason():
         ({"surprise": 1}, "surprise: unknown"),
         ({"latency_ms": None}, "latency_ms"),
         ({"drift": float("nan")}, "drift: nan is not a finite number"),
-        ({"workload": {"batch_size": 0, "sequence_length": 8}}, "batch_size: 0"),
+        ({"workload": {"batch_size": 0, "sequence_length": 8}}, "batch_size: Invalid value: 0"),
     ],
 )
 def test_a_broken_record_is_refused_by_place(tmp_path, change, message):
@@ -79,7 +79,7 @@ def test_an_empty_log_and_a_foreign_file_are_refused(tmp_path):
     with pytest.raises(ProfilingError, match="holds no measurement"):
         Profile.load(tmp_path / "none.jsonl")
     (tmp_path / "foreign.jsonl").write_text('{"kind": "trial"}\n')
-    with pytest.raises(ProfilingError, match=r"foreign\.jsonl:1: kind: 'trial'"):
+    with pytest.raises(ProfilingError, match=r'foreign\.jsonl:1: kind: Unsupported value: "trial"'):
         Profile.load(tmp_path / "foreign.jsonl")
 
 

@@ -217,7 +217,7 @@ def test_a_state_that_was_cut_is_refused_and_changes_nothing(state):
         (3, math.inf, "accuracy: Invalid value: inf: must be a finite number, of 3"),
         (3, 87.3, r"accuracy: Invalid value: 87\.3: must be a score of at most 1"),
         (3, "good", 'accuracy: Invalid value: "good": must be a finite number'),
-        (3, {"latency": 1.0}, "but the table says"),
+        (3, {"latency": 1.0}, "must be what the table says of 3"),
         (3, {}, "accuracy: not reported for 3; report a failure with tell_failure"),
     ],
 )
@@ -284,20 +284,26 @@ def test_a_table_that_cannot_be_is_refused_in_one_sentence(table, said):
         ({"pool": -3}, "pool: Invalid value: -3: must be a whole number of at least 1"),
         ({"grid": 3}, 'method bayesian: Unsupported value: "grid": supported values: "pool"'),
         ({"initial": -1}, "initial: Invalid value: -1: must be at least 0"),
-        ({"objective": {"accuracy": 0.0}}, "all are 0"),
+        ({"objective": {"accuracy": 0.0}}, "must have at least one above 0"),
         ({"objective": {"accuracy": -1}}, r"weights\.accuracy: Invalid value: -1: must be"),
         ({"objective": {"pareto": ["latency"]}}, "accuracy and one or more costs"),
         (
             {"objective": {"pareto": ["accuracy", "latency"], "pick": "best"}},
             'pick: Unsupported value: "best"',
         ),
-        ({"objective": {"pareto": ["accuracy", "latency"], "pick": "budget"}}, "needs one"),
+        (
+            {"objective": {"pareto": ["accuracy", "latency"], "pick": "budget"}},
+            "Required value: must be set with pick budget",
+        ),
         (
             {"objective": {"weights": BOTH, "scales": 1}},
             'Unsupported value: "scales": supported values: "weights"',
         ),
         ({"constraints": {"latency": {"most": 3}}}, "must be a mapping with min, max or both"),
-        ({"constraints": {"latency": {"min": 5, "max": 3}}}, "min: 5 is above max 3"),
+        (
+            {"constraints": {"latency": {"min": 5, "max": 3}}},
+            "min: Invalid value: 5: must be at most max, 3",
+        ),
     ],
 )
 def test_a_wish_that_cannot_be_is_refused_in_one_sentence(options, said):
