@@ -23,7 +23,15 @@ from edgetran.api.common import (
 from edgetran.api.device import SearchDevice
 from edgetran.api.export import ExportTarget
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, at_least_one, distinct, exactly_one, listed
+from edgetran.api.rules import (
+    Path,
+    Rule,
+    at_least_one,
+    distinct,
+    distinct_numbers,
+    exactly_one,
+    listed,
+)
 from edgetran.api.scalars import LIST_SET, FilePath, Seed
 from edgetran.api.task import TaskSource, Training
 
@@ -60,7 +68,6 @@ class Targets(ApiModel):
     ) = Field(
         None,
         description="How many times faster than the given model, by the device's prediction.",
-        json_schema_extra=LIST_SET,
     )
     parameters: (
         Annotated[
@@ -74,13 +81,12 @@ class Targets(ApiModel):
     ) = Field(
         None,
         description="How many times fewer parameters in the encoder's layers.",
-        json_schema_extra=LIST_SET,
     )
 
     RULES = (
-        distinct("speedup"),
+        distinct_numbers("speedup"),
         distinct("parameters"),
-        distinct("encoder_reduction"),
+        distinct_numbers("encoder_reduction"),
         at_least_one("speedup", "parameters", "encoder_reduction"),
     )
 

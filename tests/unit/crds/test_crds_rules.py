@@ -255,6 +255,8 @@ NEAR = [
     ("Distillation", {"weight": 0, "hiddenWeight": 0.5}, {"weight": 0, "hiddenWeight": 0}),
     ("Targets", {"speedup": [2]}, {}),
     ("Targets", {"encoderReduction": [1.5]}, {}),
+    ("Targets", {"speedup": [2, 4]}, {"speedup": [2, 4, 2.0]}),
+    ("Targets", {"encoderReduction": [1.5]}, {"encoderReduction": [1.5, 1.5]}),
     ("GPTranRunSpec", {"searchRef": {"name": "a"}}, {"searchRef": {"name": "a"}, "model": "m"}),
     (
         "GPTranRunSpec",
