@@ -12,7 +12,7 @@ from edgetran.search.constraints import UNKNOWN_EXCESS
 from edgetran.search.objective import Objective
 from edgetran.search.pareto import FRONT_MEASURES, costs, hypervolume, pareto_front
 from edgetran.search.picking import pick
-from edgetran.search.trials import Evaluation, Trial
+from edgetran.search.trials import FULL_TRAINING, Evaluation, Trial
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,18 @@ class SearchResult:
 
     @property
     def evaluations(self) -> list[tuple[Trial, Evaluation]]:
-        """Every trained architecture on every device, with its trial."""
+        """Every judged architecture on every device, with its trial."""
         return [(trial, e) for trial in self.trials for e in trial.evaluations]
+
+    @property
+    def estimated(self) -> bool:
+        """Whether every accuracy is an estimate so far, so that the best is too."""
+        judged = [trial for trial in self.trials if trial.succeeded]
+        return bool(judged) and all(trial.fidelity != FULL_TRAINING for trial in judged)
+
+    def _may_win(self, trial: Trial) -> bool:
+        """Whether a trial is trained for real, or none is yet."""
+        return trial.fidelity == FULL_TRAINING or self.estimated
 
     @property
     def best(self) -> tuple[Trial, Evaluation] | None:
@@ -42,13 +52,15 @@ class SearchResult:
         the point of it that the objective's rule picks.
         """
         if self.objective.pareto:
-            front = self.front
+            front = self._front([pair for pair in self.evaluations if self._may_win(pair[0])])
             return front[pick([e.measures for _, e in front], self.objective)] if front else None
         return self.best_by(self.objective)
 
     def best_by(self, objective: Objective) -> tuple[Trial, Evaluation] | None:
         """The feasible evaluation that would win by the weighted sum of another objective."""
-        feasible = [pair for pair in self.evaluations if pair[1].feasible]
+        feasible = [
+            pair for pair in self.evaluations if pair[1].feasible and self._may_win(pair[0])
+        ]
         return min(feasible, key=lambda pair: _preference(pair, objective), default=None)
 
     @property
@@ -63,7 +75,12 @@ class SearchResult:
 
         Axes: those of the front that is sought; else every measure.
         """
-        feasible = [pair for pair in self.evaluations if pair[1].feasible]
+        return self._front(self.evaluations)
+
+    def _front(
+        self, evaluations: Sequence[tuple[Trial, Evaluation]]
+    ) -> list[tuple[Trial, Evaluation]]:
+        feasible = [pair for pair in evaluations if pair[1].feasible]
         axes = self.objective.pareto or FRONT_MEASURES
         points = costs([evaluation.measures for _, evaluation in feasible], axes)
         return [feasible[i] for i in pareto_front(points)]
