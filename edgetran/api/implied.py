@@ -25,6 +25,7 @@ def implied_profiling_jobs(search: CoDesignSearch) -> dict[str, ProfilingJob]:
     shared = {
         **_common(search.spec),
         "design_space": search.spec.design_space,
+        "parent": search.spec.parent,
         "workload": search.spec.workload,
         "measurement": search.spec.profiling.measurement,
         "sampling": search.spec.profiling.sampling,

@@ -15,7 +15,12 @@ import torch
 
 from edgetran.gptran.importance import divergence, fisher_importance
 from edgetran.models import FlexiBertForSequenceClassification, PruneMap, prune
-from edgetran.models.elastic import ElasticFlexiBert, parent_layer, sort_by_importance
+from edgetran.models.elastic import (
+    ElasticFlexiBert,
+    check_positions,
+    parent_layer,
+    sort_by_importance,
+)
 from edgetran.models.elastic_fit import fit_slots
 from edgetran.training.encoding import Batch
 
@@ -37,7 +42,8 @@ def make_elastic(
         ElasticError: a parent of another shape.
         ValueError: no calibration examples.
     """
-    parent_layer(parent.config)
+    check_positions(parent.config)
+    parent_layer(parent.config.to_architecture())
     importance = fisher_importance(parent, batches)
     removal = removal_order(parent, batches[:_BATCHES_FOR_LAYERS])
     model = copy.deepcopy(parent).train(False)

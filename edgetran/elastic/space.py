@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from edgetran.models.elastic import ATTENTION, ElasticError
+from edgetran.models.elastic import ATTENTION, ElasticError, parent_layer
 from edgetran.space import Architecture, DesignSpace, Layer
 
 _SHARES: Final = (0.25, 0.5, 0.75, 1.0)
@@ -30,10 +30,10 @@ def elastic_space(
         feed_forward_widths: how many units a layer keeps.
 
     Raises:
-        ElasticError: a choice that is not inside the parent; one sentence.
+        ElasticError: layers that differ, or a choice that is not inside the parent; one sentence.
         DesignSpaceError: lists that make no space.
     """
-    shape: Layer = parent.layers[0]
+    shape = parent_layer(parent)
     most = {
         "layers": (layers, parent.num_layers),
         "heads": (heads, shape.num_heads),

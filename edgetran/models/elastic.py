@@ -126,7 +126,8 @@ class ElasticFlexiBert(nn.Module):
         self, parent: FlexiBertForSequenceClassification, head_types: Sequence[str] = HEAD_TYPES
     ) -> None:
         super().__init__()
-        self.shape = parent_layer(parent.config)
+        check_positions(parent.config)
+        self.shape = parent_layer(parent.config.to_architecture())
         self.num_layers = parent.config.num_hidden_layers
         self.head_types = tuple(sorted({ATTENTION, *head_types}, key=HEAD_TYPES.index))
         self.parent = parent
@@ -374,13 +375,13 @@ class ElasticView(nn.Module):
         )
 
 
-def parent_layer(config: FlexiBertConfig) -> Layer:
+def parent_layer(architecture: Architecture) -> Layer:
     """The layer of a parent, which all of its layers are.
 
     Raises:
         ElasticError: a model that is not shaped as a BERT is; one sentence.
     """
-    layers = config.to_architecture().layers
+    layers = architecture.layers
     first = layers[0]
     if any(layer != first for layer in layers):
         raise ElasticError("parent: its layers differ; allowed is a model whose layers are alike")
@@ -391,11 +392,19 @@ def parent_layer(config: FlexiBertConfig) -> Layer:
         raise ElasticError(
             f"parent: it has stacks of {len(first.feed_forward)} feed-forward widths; allowed is 1"
         )
+    return first
+
+
+def check_positions(config: FlexiBertConfig) -> None:
+    """Refuse a parent whose heads have weights of their own.
+
+    Raises:
+        ElasticError: its positions are relative.
+    """
     if config.position_embedding_type != "absolute":
         raise ElasticError(
             f"parent: its positions are {config.position_embedding_type}; allowed is absolute"
         )
-    return first
 
 
 @torch.no_grad()
@@ -416,7 +425,7 @@ def sort_by_importance(
     Raises:
         ElasticError: a model of another shape.
     """
-    shape = parent_layer(model.config)
+    shape = parent_layer(model.config.to_architecture())
     for index, module in enumerate(model.flexibert.layers):
         layer = cast(FlexiBertLayer, module)
         by_head = torch.argsort(torch.as_tensor(heads[index]), descending=True, stable=True)
