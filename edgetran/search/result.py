@@ -52,7 +52,7 @@ class SearchResult:
         the point of it that the objective's rule picks.
         """
         if self.objective.pareto:
-            front = self._front([pair for pair in self.evaluations if self._may_win(pair[0])])
+            front = self.front
             return front[pick([e.measures for _, e in front], self.objective)] if front else None
         return self.best_by(self.objective)
 
@@ -73,14 +73,13 @@ class SearchResult:
     def front(self) -> list[tuple[Trial, Evaluation]]:
         """The feasible evaluations that no other dominates, by trial.
 
+        Once anything is trained, of what is trained.
+
         Axes: those of the front that is sought; else every measure.
         """
-        return self._front(self.evaluations)
-
-    def _front(
-        self, evaluations: Sequence[tuple[Trial, Evaluation]]
-    ) -> list[tuple[Trial, Evaluation]]:
-        feasible = [pair for pair in evaluations if pair[1].feasible]
+        feasible = [
+            pair for pair in self.evaluations if pair[1].feasible and self._may_win(pair[0])
+        ]
         axes = self.objective.pareto or FRONT_MEASURES
         points = costs([evaluation.measures for _, evaluation in feasible], axes)
         return [feasible[i] for i in pareto_front(points)]
