@@ -219,7 +219,8 @@ def _preset_or_inline(model: Any) -> Iterator[tuple[Path, str]]:
     ]
     whole = [name for name in ("preset", "elastic") if getattr(model, name) is not None]
     if whole and (inline or len(whole) > 1):
-        yield (), f"{listed([*whole, *inline])} were given"
+        given = " and ".join(words for words in (listed(whole), listed(inline)) if words)
+        yield (), f"{given} were given"
     elif whole:
         return
     elif not inline:

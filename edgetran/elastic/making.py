@@ -14,7 +14,12 @@ from typing import Final, cast
 import torch
 
 from edgetran.gptran.importance import divergence, fisher_importance
-from edgetran.models import FlexiBertForSequenceClassification, PruneMap, prune
+from edgetran.models import (
+    FlexiBertConfig,
+    FlexiBertForSequenceClassification,
+    PruneMap,
+    prune,
+)
 from edgetran.models.elastic import (
     ElasticFlexiBert,
     check_positions,
@@ -42,7 +47,7 @@ def make_elastic(
         ElasticError: a parent of another shape.
         ValueError: no calibration examples.
     """
-    check_positions(parent.config)
+    check_positions(cast(FlexiBertConfig, parent.config))
     parent_layer(parent.config.to_architecture())
     importance = fisher_importance(parent, batches)
     removal = removal_order(parent, batches[:_BATCHES_FOR_LAYERS])
@@ -52,7 +57,7 @@ def make_elastic(
     elastic = ElasticFlexiBert(model, head_types).train(False)
     elastic.removal.copy_(torch.tensor(removal, dtype=torch.long))
     fit_slots(elastic, (batch.inputs(parent.device) for batch in batches))
-    return cast(ElasticFlexiBert, elastic.to(parent.device))
+    return elastic.to(parent.device)
 
 
 def removal_order(

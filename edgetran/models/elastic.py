@@ -126,7 +126,7 @@ class ElasticFlexiBert(nn.Module):
         self, parent: FlexiBertForSequenceClassification, head_types: Sequence[str] = HEAD_TYPES
     ) -> None:
         super().__init__()
-        check_positions(parent.config)
+        check_positions(cast(FlexiBertConfig, parent.config))
         self.shape = parent_layer(parent.config.to_architecture())
         self.num_layers = parent.config.num_hidden_layers
         self.head_types = tuple(sorted({ATTENTION, *head_types}, key=HEAD_TYPES.index))
@@ -274,7 +274,7 @@ class ElasticFlexiBert(nn.Module):
             )
         ]
         columns: list[Tensor] = []
-        bias = attention.output.bias
+        bias: Tensor = attention.output.bias
         own: dict[str, list[Tensor]] = {}
         for name in dict.fromkeys(types):
             chosen = [h for h, t in zip(heads, types, strict=True) if t == name]
@@ -324,7 +324,9 @@ class ElasticFlexiBert(nn.Module):
             if len(self._skeletons) >= _KEPT_SKELETONS:
                 self._skeletons.clear()
                 self._assignments.clear()
-            skeleton = _skeleton(self.parent.config, part.shape, hidden.device)
+            skeleton = _skeleton(
+                cast(FlexiBertConfig, self.parent.config), part.shape, hidden.device
+            )
             self._skeletons[part.shape] = skeleton
         skeleton.train(self.training)
         weights = self.layer_weights(part) if weights is None else weights
@@ -472,6 +474,13 @@ def _stacked(name: str, values: list[Tensor]) -> Tensor:
     return torch.cat(values)
 
 
+def fill_constants(module: nn.Module) -> None:
+    """Fill a module's own buffers, which its heads' types fix."""
+    reset = getattr(module, "reset_buffers", None)
+    if reset is not None:
+        reset()
+
+
 def _skeleton(config: FlexiBertConfig, shape: Layer, device: torch.device) -> FlexiBertLayer:
     """A layer whose parameters have shapes alone and whose constants are filled."""
     with torch.device("meta"):
@@ -479,6 +488,5 @@ def _skeleton(config: FlexiBertConfig, shape: Layer, device: torch.device) -> Fl
     for module in layer.modules():
         for name, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, name, torch.empty_like(buffer, device=device))
-        if hasattr(module, "reset_buffers"):
-            module.reset_buffers()
+        fill_constants(module)
     return layer

@@ -10,13 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
+from edgetran.models.config import FlexiBertConfig
 from edgetran.models.correction import RIDGE, ridge_solution
-from edgetran.models.elastic import ATTENTION, ElasticFlexiBert, HeadSlots, Part
+from edgetran.models.elastic import (
+    ATTENTION,
+    ElasticFlexiBert,
+    HeadSlots,
+    Part,
+    fill_constants,
+)
 from edgetran.models.layout import family, span
 from edgetran.models.modeling import FlexiBertAttention, FlexiBertLayer
 
@@ -57,7 +64,7 @@ def fit_slots(
     elastic.train(was_training)
 
 
-_States = list[tuple[Tensor, tuple[object, ...], Tensor]]
+_States = list[tuple[Tensor, tuple[Any, ...], Tensor]]
 """Per batch: the layer's input (B, S, h), what it needs besides, and where tokens are (B, S)."""
 
 
@@ -75,7 +82,7 @@ def _fit_type(
     seen = 0
     for hidden, context, tokens in states:
         x, y = (
-            each._mix(hidden, *context)[0][tokens].view(-1, count, dim).transpose(0, 1)  # type: ignore[arg-type]
+            each._mix(hidden, *context)[0][tokens].view(-1, count, dim).transpose(0, 1)
             for each in (ours, theirs)
         )  # (N, T, d)
         x = torch.cat([x, x.new_ones(count, x.shape[1], 1)], 2)
@@ -106,10 +113,9 @@ def _attention_of(elastic: ElasticFlexiBert, index: int, name: str) -> FlexiBert
     """The layer's attention with every head of one type, at the present weights."""
     shape = replace(elastic.shape, head_types=(name,) * elastic.shape.num_heads)
     weights = elastic.layer_weights(Part(index, shape))
-    attention = FlexiBertAttention(elastic.parent.config, shape)
+    attention = FlexiBertAttention(cast(FlexiBertConfig, elastic.parent.config), shape)
     for module in attention.modules():
-        if hasattr(module, "reset_buffers"):
-            module.reset_buffers()
+        fill_constants(module)
     prefix = "attention."
     attention.load_state_dict(
         {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
@@ -127,7 +133,8 @@ def _start_kernels(elastic: ElasticFlexiBert, index: int, states: _States) -> No
     half = max(spans.values()) // 2
     mass = torch.zeros(elastic.shape.num_heads, 2 * half + 1)
     for hidden, context, tokens in states:
-        maps = attention._mix(hidden, *context[:-1], explicit=True)[1]  # type: ignore[arg-type]
+        mask, padding, transforms, _ = context
+        maps = attention._mix(hidden, mask, padding, transforms, explicit=True)[1]
         assert maps is not None  # noqa: S101 - asked for
         maps = maps * tokens[:, None, :, None]  # (B, N, S, S), nothing from padding
         for offset in range(-half, half + 1):

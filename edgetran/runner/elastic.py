@@ -40,7 +40,10 @@ AT_A_TIME: Final = 4
 FINALIST_RATE: Final = 2e-4
 """The highest learning rate of a finalist: what it inherits is soon spoilt by more."""
 
-DISTILLATION: Final = {"distillation_weight": 0.9, "distillation_hidden_weight": 0.1}
+DISTILLATION: Final[dict[str, Any]] = {
+    "distillation_weight": 0.9,
+    "distillation_hidden_weight": 0.1,
+}
 """Of shared weights and finalists, which the trained parent teaches."""
 
 _CALIBRATION_BATCH: Final = 32
