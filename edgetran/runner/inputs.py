@@ -141,10 +141,10 @@ def sources(chain: Chain, base: Path) -> Iterator[InputSource]:
             folder = base / task.tokenizer.folder
             owner = place.partition(":")[0]
             yield InputSource(f"{owner}: spec.task.tokenizer.folder", tokenizer_files(folder))
-    setting = chain.setting
-    if setting is not None and setting.spec.parent is not None:
-        folder = parent_folder(setting.spec.parent, base)
-        yield InputSource(f"{setting.label}: spec.parent", model_files(folder))
+    search = chain.search
+    if search is not None and search.spec.parent is not None:
+        folder = parent_folder(search.spec.parent, base)
+        yield InputSource(f"{search.label}: spec.parent", model_files(folder))
     refinement = chain.refinement
     if refinement is not None and refinement.spec.model is not None:
         yield InputSource(

@@ -193,10 +193,10 @@ class _ChainRun:
                 with problems_of(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
         self._check_exports()
-        setting, refinement = self.chain.setting, self.chain.refinement
-        if setting is not None and setting.spec.parent is not None:
-            return inspect_parent(setting, self.base)
-        if setting is not None or refinement is None or refinement.spec.model is None:
+        search, refinement = self.chain.search, self.chain.refinement
+        if search is not None and search.spec.parent is not None:
+            return inspect_parent(search, self.base)
+        if self.chain.setting is not None or refinement is None or refinement.spec.model is None:
             return None
         with problems_of(refinement, "spec.model"):
             length = self.chain.workload.sequence_length
@@ -231,6 +231,9 @@ class _ChainRun:
             if parent is not None and source.tokenizer.folder is not None:
                 with problems_of(main, "spec.task.tokenizer.folder"):
                     check_tokenizer(model, self.base / source.tokenizer.folder)
+        elif parent is not None and self.chain.searched is not None:
+            # The parent's folder may be out of reach; the winner's holds the same tokenizer.
+            tokenizer_folder = str(self._given_winner(self.chain.searched).checkpoint)
         elif source.tokenizer.folder is not None:
             tokenizer_folder = str(self.base / source.tokenizer.folder)
         else:

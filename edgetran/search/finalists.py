@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgetran.devices import Figure
 from edgetran.search.problem import Problem
-from edgetran.search.trials import Trial
+from edgetran.search.trials import FULL_TRAINING, SHARED_WEIGHTS, Trial
 from edgetran.space import Architecture
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 SHORT_SHARE: Final = 0.25
 """Of the training's budget, after which the better half goes on."""
+
+
+_LEAST_FOR_RANKS: Final = 4
+"""Trainings, below which a rank correlation says nothing."""
 
 
 class Pool(Protocol):
@@ -69,6 +73,33 @@ def ranked(trials: Iterable[Trial], problem: Problem, fidelity: str) -> list[int
         standing = (0, -max(good)) if good else (1, min(problem.excess(each) for each in judged))
         standings.append((*standing, judged[0].parameters, trial.number))
     return [number for *_, number in sorted(standings)]
+
+
+def calibration(trials: Iterable[Trial]) -> str | None:
+    """How estimates of finalists compare with what their training gave, in words; None without any.
+
+    The rank correlation is over those that were trained, for a while or to the end.
+    """
+    pairs = [
+        (trial, trial.estimates[SHARED_WEIGHTS], trial.trained_accuracy)
+        for trial in trials
+        if SHARED_WEIGHTS in trial.estimates and trial.trained_accuracy is not None
+    ]
+    complete = [each for each in pairs if each[0].fidelity == FULL_TRAINING]
+    if not complete:
+        return None
+    words = "; ".join(
+        f"trial {trial.number} {estimate:.3f} by shared weights and {trained:.3f} trained"
+        for trial, estimate, trained in complete
+    )
+    sentence = f"accuracy of the finalists: {words}"
+    estimates, trained = ([each[i] for each in pairs] for i in (1, 2))
+    if len(pairs) >= _LEAST_FOR_RANKS and len(set(estimates)) > 1 and len(set(trained)) > 1:
+        from scipy.stats import spearmanr
+
+        rank = float(spearmanr(estimates, trained).statistic)
+        sentence += f"; rank correlation over the {len(pairs)} that were trained {rank:+.2f}"
+    return sentence
 
 
 def accuracy_at(trial: Trial, fidelity: str) -> float | None:

@@ -28,7 +28,7 @@ from edgetran.progress import Progress, SilentProgress
 from edgetran.records import JsonLog
 from edgetran.search.asktell import Proposal
 from edgetran.search.candidates import Candidate, SearchError
-from edgetran.search.finalists import SHORT_SHARE, Finalists, Pool, ranked
+from edgetran.search.finalists import SHORT_SHARE, Finalists, Pool, calibration, ranked
 from edgetran.search.logs import PROPOSALS_NAME, read_header, read_trials
 from edgetran.search.methods import make_method
 from edgetran.search.objective import Objective, Weights
@@ -168,7 +168,9 @@ class _Search:
             self._train_finalists(self._finalists)
         self._bring_back_best()
         self._progress.finish(title, note=self._best_so_far())
-        return self._result()
+        result = self._result()
+        told = calibration(result.trials)
+        return result if told is None else replace(result, notes=(*result.notes, told))
 
     def _train_finalists(self, finalists: Finalists) -> None:
         """Train the best of the estimated trials: all for a while, the better half to the end."""

@@ -153,6 +153,16 @@ def test_a_finalist_starts_from_what_it_is_given_and_estimates_stay_in_its_recor
     assert {e.measures.accuracy.source for t in others for e in t.evaluations} == {"estimated"}
 
 
+def test_the_result_says_how_far_estimates_were_from_what_training_gave(tmp_path):
+    result = search(tmp_path)
+    (note,) = [note for note in result.notes if "by shared weights" in note]
+    best = result.best[0]
+    estimate = best.estimates[SHARED_WEIGHTS]
+    true = best.trained_accuracy
+    assert f"trial {best.number} {estimate:.3f} by shared weights and {true:.3f} trained" in note
+    assert "rank correlation over the 4 that were trained +" in note
+
+
 def test_an_estimate_never_wins_over_what_was_trained(tmp_path):
     result = search(tmp_path, Trainer(value=lambda architecture: 0.1))
     best, _ = result.best
