@@ -430,6 +430,10 @@ def _artifacts(result: dict[str, Any]) -> Iterator[str]:
     def median(form: str, key: str) -> float:
         return statistics.median(run["forms"][form][key] for run in result["runs"])
 
+    def spread(form: str) -> str:
+        quartiles = [run["forms"][form]["latencyQuartilesMs"] for run in result["runs"]]
+        return "–".join(f"{statistics.median(each):.1f}" for each in zip(*quartiles, strict=True))
+
     def rows() -> Rows:
         plain = "torch fp32"
         for form in result["runs"][0]["forms"]:
@@ -444,13 +448,13 @@ def _artifacts(result: dict[str, Any]) -> Iterator[str]:
                 form,
                 f"{median(form, 'accuracy'):.4f}",
                 _judged(f"{lost:+.2f}", fine),
-                f"{latency:.1f}",
+                f"{latency:.1f} ({spread(form)})",
                 f"{latency / median(plain, 'latencyMs'):.2f}",
                 _judged(f"{own:.2f}", fast),
                 f"{median(form, 'bytes') / 1e6:.0f}",
             )
 
-    head = ("form", "accuracy", "points lost", "latency, ms", "÷ torch fp32")
+    head = ("form", "accuracy", "points lost", "latency, ms (quartiles)", "÷ torch fp32")
     yield from _table((*head, "÷ own fp32", "size, MB"), rows())
 
 

@@ -138,9 +138,6 @@ class ProfilingJobSpec(CommonSpec):
     sampling: Sampling = Field(
         Sampling(), description="Which architectures are measured, and when it is enough."
     )
-    reuse: bool = Field(
-        True, description="Take over measurements that an earlier run made in the same conditions."
-    )
     warm_start_from: (
         Annotated[tuple[Reference, ...], Field(strict=False, min_length=1, max_length=16)] | None
     ) = Field(

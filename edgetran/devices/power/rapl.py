@@ -28,6 +28,8 @@ class _Domain:
         energy_uj = self.energy_uj()
         if energy_uj is None:
             return f"{path}: {why_no_integer(path)}"
+        if energy_uj < 0:
+            return f"{path}: reads {energy_uj} µJ, which cannot be true"
         return "its counter stands at zero" if energy_uj == 0 else None
 
 

@@ -346,7 +346,6 @@ NEW_VALUES = {
     "cycles": 7,
     "patience": 7,
     "parallelTrials": 3,
-    "reuse": False,
     "measurement": {"mode": "quick"},
     "training": {"steps": 77},
     "constraints": {"accuracy": {"min": 0.123}},

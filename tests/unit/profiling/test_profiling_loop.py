@@ -277,13 +277,6 @@ def test_given_architectures_are_measured_every_one(tmp_path):
     assert profile.summary["claimed_error"] == {}
 
 
-def test_without_reuse_a_log_that_holds_measurements_is_refused(tmp_path):
-    the_plan, path = plan(), tmp_path / "board.jsonl"
-    profile_device(the_plan, SPACE, path, measurer=Board(the_plan))
-    with pytest.raises(ProfilingError, match="allowed without reuse is another file"):
-        profile_device(the_plan, SPACE, path, measurer=Board(the_plan), reuse=False)
-
-
 def test_a_warm_start_saves_measurements(tmp_path):
     the_plan = plan(target_error=0.02, max_measurements=40, initial=4)
     other = plan(device="other", initial=40, max_measurements=40, target_error=1e-6)
