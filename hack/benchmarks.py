@@ -491,14 +491,15 @@ def _elastic(result: dict[str, Any]) -> Iterator[str]:
     targets = result["targets"]
     yield "## Shared weights: the elastic network\n"
     yield f"`benchmarks/elastic.py` · {result['model']} · candidates drawn as the search draws"
-    yield "them, half of attention heads alone, half of mixed types · rank correlation (Spearman) of"
-    yield "what is known before training with the validation accuracy after fine-tuning\n"
+    yield "them, half of attention heads alone, half of mixed types · rank correlation (Spearman)"
+    yield "of what is known before training with the validation accuracy after fine-tuning\n"
     for run in result["runs"]:
         yield (
             f"Seed {run['seed']} on {run['cpu_model']}, {run['threads']} threads: "
             f"{run['candidates']} candidates, {run['shared_steps']} steps of the shared weights, "
             f"{run['steps']} of each candidate. A candidate takes "
-            f"{run['secondsPerEstimate']:.1f} s by shared weights and {run['secondsPerTraining']:.0f} s of training: "
+            f"{run['secondsPerEstimate']:.1f} s by shared weights and "
+            f"{run['secondsPerTraining']:.0f} s of training: "
             + _judged(
                 f"{run['judgedPerMinuteOverTrained']:.0f} times as many a minute",
                 run["judgedPerMinuteOverTrained"] >= targets["candidatesPerMinute"],
