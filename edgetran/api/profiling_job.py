@@ -13,6 +13,7 @@ from edgetran.api.base import ApiModel
 from edgetran.api.common import CommonSpec, CommonStatus, Reference, WorkloadSpec
 from edgetran.api.device import Device
 from edgetran.api.measures import HARDWARE, HardwareMeasure, with_fields
+from edgetran.api.parent import PARENT_WITH_ELASTIC, ParentModel
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Path, Rule, distinct, exactly_one
 from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, Time, list_map
@@ -120,6 +121,9 @@ class ProfilingJobSpec(CommonSpec):
     design_space: DesignSpaceSource | None = Field(
         None, description="The architectures whose cost is to be predicted."
     )
+    parent: ParentModel | None = Field(
+        None, description="The model whose parts are measured, for designSpace.elastic only."
+    )
     models: (
         Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1, max_length=256)] | None
     ) = Field(
@@ -145,6 +149,7 @@ class ProfilingJobSpec(CommonSpec):
 
     RULES = (
         exactly_one("design_space", "models"),
+        PARENT_WITH_ELASTIC,
         Rule(
             name="samplingOnlyWithDesignSpace",
             fields=("models", "sampling"),

@@ -36,7 +36,7 @@ _INTEGER_LISTS: Final = {
     "feedForwardWidths": "feed_forward_widths",
 }
 _KEYS: Final = ("layers", "hiddenSizes", "heads", "feedForwardWidths")
-_OPTIONAL_KEYS: Final = ("headTypes", "maxFeedForwardStack", "name")
+_OPTIONAL_KEYS: Final = ("headTypes", "maxFeedForwardStack", "headDimension", "name")
 _PRESETS: Final = ("flexibert-2.0", "tiny")
 
 
@@ -61,6 +61,8 @@ class DesignSpace:
         feed_forward_widths: allowed widths of a feed-forward matrix.
         max_stack: most widths in one feed-forward stack.
         name: what the space is called in reports.
+        head_dim: dimension of every head, whatever their number: fewer heads then make a layer's
+            attention narrower, as in a part of a larger model. None for h // n.
 
     Raises:
         DesignSpaceError: an empty list, a value given twice, a size below 1, an unknown head
@@ -74,6 +76,7 @@ class DesignSpace:
     feed_forward_widths: tuple[int, ...]
     max_stack: int = 1
     name: str = "custom"
+    head_dim: int | None = None
 
     def __post_init__(self) -> None:
         for key, field in _INTEGER_LISTS.items():
@@ -92,6 +95,8 @@ class DesignSpace:
             raise DesignSpaceError(
                 f"maxFeedForwardStack: {self.max_stack!r} is not a positive integer"
             )
+        if self.head_dim is not None and not _is_size(self.head_dim):
+            raise DesignSpaceError(f"headDimension: {self.head_dim!r} is not a positive integer")
         if not isinstance(self.name, str):
             raise DesignSpaceError(f"name: {self.name!r} is not a text")
         self._check_combinations()
@@ -100,7 +105,7 @@ class DesignSpace:
         if (deepest := max(self.num_layers)) > MAX_LAYERS:
             raise DesignSpaceError(f"layers: {deepest} given, allowed are at most {MAX_LAYERS}")
         most_heads, narrowest = max(self.num_heads), min(self.hidden_sizes)
-        if most_heads > narrowest:
+        if self.head_dim is None and most_heads > narrowest:
             raise DesignSpaceError(
                 f"heads: {most_heads} with hiddenSizes: {narrowest} gives head dimension 0; "
                 f"allowed are at most {narrowest} heads, or hidden sizes of at least {most_heads}"
@@ -135,7 +140,7 @@ class DesignSpace:
         """Read the form that resources use: `{"preset": NAME}`, or the lists inline.
 
         Inline keys: `layers`, `hiddenSizes`, `heads`, `feedForwardWidths`, and optionally
-        `headTypes` (all), `maxFeedForwardStack` (1) and `name`.
+        `headTypes` (all), `maxFeedForwardStack` (1), `headDimension` and `name`.
 
         Raises:
             DesignSpaceError: naming the key, the value and what is allowed.
@@ -167,6 +172,7 @@ class DesignSpace:
             feed_forward_widths=mapping["feedForwardWidths"],
             max_stack=mapping.get("maxFeedForwardStack", 1),
             name=mapping.get("name", "custom"),
+            head_dim=mapping.get("headDimension"),
         )
 
     @classmethod
@@ -197,7 +203,11 @@ class DesignSpace:
             "headTypes": list(self.head_types),
             "feedForwardWidths": list(self.feed_forward_widths),
             "maxFeedForwardStack": self.max_stack,
-        }
+        } | ({} if self.head_dim is None else {"headDimension": self.head_dim})
+
+    def head_dim_of(self, hidden_size: int, num_heads: int) -> int:
+        """Dimension of each of a layer's heads."""
+        return hidden_size // num_heads if self.head_dim is None else self.head_dim
 
     @property
     def max_layers(self) -> int:
@@ -253,10 +263,10 @@ class DesignSpace:
             return f"hiddenSizes: {_not_allowed(layer.hidden_size, self.hidden_sizes)}"
         if layer.num_heads not in self.num_heads:
             return f"heads: {_not_allowed(layer.num_heads, self.num_heads)}"
-        if layer.head_dim != (dim := layer.hidden_size // layer.num_heads):
-            return (
-                f"head dimension: {layer.head_dim} given, allowed is {dim} "
-                f"(hidden size {layer.hidden_size} // {layer.num_heads} heads)"
+        if layer.head_dim != (dim := self.head_dim_of(layer.hidden_size, layer.num_heads)):
+            why = f"hidden size {layer.hidden_size} // {layer.num_heads} heads"
+            return f"head dimension: {layer.head_dim} given, allowed is {dim}" + (
+                f" ({why})" if self.head_dim is None else ""
             )
         for head in layer.head_types:
             if head not in self.head_types:

@@ -290,7 +290,13 @@ CASES = [
     ),
     # The design space.
     (SEARCH, ["spec", "designSpace", "preset"], "small", "spec.designSpace.preset", "tiny"),
-    (SEARCH, ["spec", "designSpace"], {}, "spec.designSpace", "either preset, or at least layers"),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {},
+        "spec.designSpace",
+        "either preset, elastic, or at least layers",
+    ),
     (
         SEARCH,
         ["spec", "designSpace"],
