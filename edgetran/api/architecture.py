@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from edgetran.api.base import ApiModel
-from edgetran.api.rules import Path, Rule, distinct, exactly_one, listed
+from edgetran.api.field_errors import required
+from edgetran.api.rules import Broken, Rule, distinct, exactly_one, listed, wrong
 from edgetran.api.scalars import LIST_SET, Allowed
 
 HeadType = Literal["sa_sdp", "sa_wma", "l_dft", "l_dct", "c_5", "c_9", "c_13"]
@@ -29,12 +30,9 @@ FeedForwardStack = Annotated[
 ]
 
 
-def _heads_fit(model: Any) -> Iterator[tuple[Path, str]]:
+def _heads_fit(model: Any) -> Iterator[Broken]:
     if model.heads > model.hidden_size:
-        yield (
-            ("heads",),
-            f"{model.heads} heads of a hidden size of {model.hidden_size} have no dimension",
-        )
+        yield ("heads",), wrong(model.heads)
 
 
 class HomogeneousArchitecture(ApiModel):
@@ -52,7 +50,8 @@ class HomogeneousArchitecture(ApiModel):
         Rule(
             name="headsUpToHiddenSize",
             fields=("heads", "hidden_size"),
-            allowed="at most as many heads as the hidden size",
+            at="heads",
+            message="must be at most hiddenSize",
             check=_heads_fit,
             cel="self.heads <= self.hiddenSize",
         ),
@@ -62,23 +61,19 @@ class HomogeneousArchitecture(ApiModel):
 _PER_LAYER = ("h", "f", "o")
 
 
-def _per_layer_lengths(model: Any) -> Iterator[tuple[Path, str]]:
+def _per_layer_lengths(model: Any) -> Iterator[Broken]:
     for key, values in zip(
         _PER_LAYER, (model.hidden_sizes, model.feed_forwards, model.operations), strict=True
     ):
         if len(values) != model.num_layers:
-            entries = "1 entry" if len(values) == 1 else f"{len(values)} entries"
-            yield (key,), f"{entries} for {model.num_layers} layers were given"
+            yield (key,), wrong(values)
 
 
-def _one_head_dimension(model: Any) -> Iterator[tuple[Path, str]]:
+def _one_head_dimension(model: Any) -> Iterator[Broken]:
     for index, layer in enumerate(model.operations):
-        dimensions = sorted({int(head.rpartition("_")[2]) for head in layer})
+        dimensions = {int(head.rpartition("_")[2]) for head in layer}
         if len(dimensions) > 1:
-            yield (
-                ("o", index),
-                f"heads of dimensions {listed([str(d) for d in dimensions])} were given",
-            )
+            yield ("o", index), wrong(", ".join(layer))
 
 
 class ModelDict(ApiModel):
@@ -103,14 +98,16 @@ class ModelDict(ApiModel):
         Rule(
             name="oneEntryPerLayer",
             fields=("num_layers", "hidden_sizes", "feed_forwards", "operations"),
-            allowed="one entry per layer in h, f and o",
+            at="h, f and o",
+            message="must have one entry per layer, of which l says the number",
             check=_per_layer_lengths,
             cel="self.h.size() == self.l && self.f.size() == self.l && self.o.size() == self.l",
         ),
         Rule(
             name="oneHeadDimensionPerLayer",
             fields=("operations",),
-            allowed="one head dimension within a layer",
+            at="o",
+            message="must have heads of one dimension within a layer",
             check=_one_head_dimension,
             cel="self.o.all(layer, layer.all(head, head.split('_')[2] == layer[0].split('_')[2]))",
         ),
@@ -206,7 +203,7 @@ class ElasticChoices(ApiModel):
     )
 
 
-def _preset_or_inline(model: Any) -> Iterator[tuple[Path, str]]:
+def _preset_or_inline(model: Any) -> Iterator[Broken]:
     inline = [
         alias
         for field, alias in zip(_INLINE, _INLINE_ALIASES, strict=True)
@@ -219,30 +216,22 @@ def _preset_or_inline(model: Any) -> Iterator[tuple[Path, str]]:
     ]
     whole = [name for name in ("preset", "elastic") if getattr(model, name) is not None]
     if whole and (inline or len(whole) > 1):
-        given = " and ".join(words for words in (listed(whole), listed(inline)) if words)
-        yield (), f"{given} were given"
+        yield (), wrong(dict.fromkeys([*whole, *inline]))
     elif whole:
         return
     elif not inline:
-        yield (), "none was given"
+        yield (), required
     elif missing:
-        yield (
-            (),
-            f"{listed(inline)} {'was' if len(inline) == 1 else 'were'} given without "
-            + (listed(missing)),
-        )
+        yield (), wrong(dict.fromkeys(inline))
 
 
-def _every_head_count_fits(model: Any) -> Iterator[tuple[Path, str]]:
+def _every_head_count_fits(model: Any) -> Iterator[Broken]:
     if not model.heads or not model.hidden_sizes:
         return
     smallest = min(model.hidden_sizes)
     for index, heads in enumerate(model.heads):
         if heads > smallest:
-            yield (
-                ("heads", index),
-                f"{heads} heads of a hidden size of {smallest} have no dimension",
-            )
+            yield ("heads", index), wrong(heads)
 
 
 class DesignSpaceSource(ApiModel):
@@ -292,7 +281,7 @@ class DesignSpaceSource(ApiModel):
         Rule(
             name="presetOrInline",
             fields=("preset", "elastic", *_INLINE),
-            allowed=f"either preset, elastic, or at least {listed(_REQUIRED_ALIASES)}",
+            message=f"must set either preset, elastic, or at least {listed(_REQUIRED_ALIASES)}",
             check=_preset_or_inline,
             cel="has(self.preset) || has(self.elastic) ? has(self.preset) != has(self.elastic) "
             "&& !("
@@ -304,7 +293,8 @@ class DesignSpaceSource(ApiModel):
         Rule(
             name="everyHeadCountUpToEveryHiddenSize",
             fields=("heads", "hidden_sizes"),
-            allowed="no more heads than the smallest hidden size",
+            at="heads",
+            message="must be at most the smallest of hiddenSizes",
             check=_every_head_count_fits,
             cel="!has(self.heads) || !has(self.hiddenSizes) || "
             "self.heads.all(n, self.hiddenSizes.all(h, n <= h))",

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from edgetran.api.base import ApiModel
-from edgetran.api.rules import Path, Rule, exactly_one
+from edgetran.api.field_errors import forbidden
+from edgetran.api.rules import Broken, Rule, exactly_one
 from edgetran.api.scalars import Allowed, FilePath
 from edgetran.api.task import Training
 
@@ -59,18 +60,19 @@ class SharedWeights(ApiModel):
     )
 
 
-def _parent_without_elastic(spec: Any) -> Iterator[tuple[Path, str]]:
+def _parent_without_elastic(spec: Any) -> Iterator[Broken]:
     elastic = spec.design_space is not None and spec.design_space.elastic is not None
     if elastic and spec.parent is None:
-        yield ("designSpace", "elastic"), "given without parent"
+        yield ("designSpace", "elastic"), forbidden
     if spec.parent is not None and not elastic:
-        yield ("parent",), "given without designSpace.elastic"
+        yield ("parent",), forbidden
 
 
 PARENT_WITH_ELASTIC = Rule(
     name="parentWithElasticDesignSpace",
     fields=("parent", "design_space"),
-    allowed="parent together with designSpace.elastic",
+    at="parent and designSpace.elastic",
+    message="may only be set together",
     check=_parent_without_elastic,
     cel="has(self.parent) == (has(self.designSpace) && has(self.designSpace.elastic))",
 )

@@ -25,7 +25,7 @@ class Allowed:
     """What a type allows, in words, for messages about bad input.
 
     Attributes:
-        words: the end of a sentence that begins "allowed is".
+        words: the end of a sentence that begins "must be".
         secret: the value may hold a password, so no message repeats it.
     """
 
@@ -42,7 +42,7 @@ _MAX_FREE_FORM_DEPTH: Final = 50
 
 
 def _refuse(allowed: str) -> PydanticCustomError:
-    return PydanticCustomError("allowed", "allowed is {allowed}", {"allowed": allowed})
+    return PydanticCustomError("allowed", "must be {allowed}", {"allowed": allowed})
 
 
 def _label_key(key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from edgetran.api.field_errors import invalid
 from edgetran.models.elastic import ATTENTION, ElasticError, parent_layer
 from edgetran.space import Architecture, DesignSpace, Layer
 
@@ -42,9 +43,8 @@ def elastic_space(
     for name, (given, limit) in most.items():
         for value in given or ():
             if value > limit:
-                raise ElasticError(
-                    f"{name}: {value} given, and the parent has {limit}; allowed are 1 to {limit}"
-                )
+                what = f"must be at most {limit}, as many as the parent has"
+                raise ElasticError(f"{name}: {invalid(value, what)}")
     return DesignSpace(
         num_layers=tuple(layers or range(1, parent.num_layers + 1)),
         hidden_sizes=(shape.hidden_size,),

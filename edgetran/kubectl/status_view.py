@@ -84,7 +84,7 @@ def _headline(data: Data) -> Text:
         if found is not None and found.get("status") == wanted:
             message = found.get("message") or ""
             return Text.assemble((str(found.get("reason")), f"bold {style}"), f"  {message}")
-    return Text("Nothing is known of it yet: the operator has not seen it.", "yellow")
+    return Text("Nothing is known about it yet: the operator has not seen it.", "yellow")
 
 
 def _progress(data: Data, summary: Data | None, now: datetime) -> Iterator[RenderableType]:

@@ -30,7 +30,7 @@ SOURCES: Final = {
     "measured": "taken from a run on real hardware or on held-out data",
     "predicted": "by a surrogate fitted to measurements of this device",
     "estimated": "from shared weights or a part of the training",
-    "simulated": "by an analytic model of a device that was not there",
+    "simulated": "by an analytic model of a device that was not present",
     "counted": "exactly, from the architecture",
 }
 """What each origin of a figure means, for a legend."""

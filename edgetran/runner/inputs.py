@@ -118,8 +118,8 @@ class RunInputs:
             file = self._sources[place].files.get(name, name)
             raise ContentError(
                 f"{self._folder.path}: {place}: {file} {_change(before.get(name), now.get(name))} "
-                "since this run began, and what was made of it stays; put the old content back, "
-                "or begin another run in another folder"
+                "since this run began, and what was made from it stays; put the old content back, "
+                "or start another run in another folder"
             )
 
     def _keep(self, place: str, files: Mapping[str, str]) -> None:

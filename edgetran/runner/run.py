@@ -453,7 +453,7 @@ class _ChainRun:
             if kept is not None:
                 self.progress.log(
                     f"The search has another winner now, {root.checkpoint.name}: growing and "
-                    f"pruning begins anew from it; what was made of the one before is in {kept}"
+                    f"pruning starts over from it; the earlier tree is in {kept}"
                 )
         length = task.trial.plan.max_length
         trainer = TaskTrainer(
@@ -537,8 +537,8 @@ class _ChainRun:
             spent = phase_seconds(self.folder.log).get(name, 0.0)
             if limit is not None and spent > limit:
                 raise RunFailedError(
-                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s are used up, "
-                    f"allowed are {limit}"
+                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s of {limit} s "
+                    "are used up"
                 )
         self.log.append({"time": _now(), "event": "phase", "phase": name})
         yield

@@ -93,7 +93,7 @@ def calibration(trials: Iterable[Trial]) -> str | None:
         for trial, estimate, trained in complete
     )
     sentence = f"accuracy of the finalists: {words}"
-    estimates, trained = ([each[i] for each in pairs] for i in (1, 2))
+    estimates, trained = [each[1] for each in pairs], [each[2] for each in pairs]
     if len(pairs) >= _LEAST_FOR_RANKS and len(set(estimates)) > 1 and len(set(trained)) > 1:
         from scipy.stats import spearmanr
 

@@ -388,8 +388,8 @@ class _Search:
             trial = None if trial.parent is None else self._trials[trial.parent]
         for trial in lost:
             self._progress.log(
-                f"trial {trial.number}: its weights are lost and the winner needs them; it is "
-                "trained again"
+                f"trial {trial.number}: its weights are lost and the winner needs them; "
+                "training it again"
             )
             architecture = trial.candidate.architecture
             spec = self._spec(trial.number, architecture, trial.seed, trial.parent)
@@ -474,7 +474,8 @@ class _Search:
         allowed = self._plan.max_failed_trials
         if len(failed) > allowed:
             raise SearchFailedError(
-                f"search: {len(failed)} trials failed, allowed are {allowed}; the last one, "
+                f"search: {len(failed)} trials failed, more than maxFailedTrials, {allowed}; the "
+                f"last one, "
                 f"trial {failed[-1].number}: {failed[-1].error}"
             )
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from edgetran.api.field_errors import unsupported
 from edgetran.devices import Figure
 from edgetran.search.asktell import Proposal
 from edgetran.search.candidates import Candidate, Measures, SearchError
@@ -268,7 +269,7 @@ class PlannedTrial:
 def _check_version(what: str, data: Mapping[str, Any]) -> None:
     version = data.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise SearchError(f"{what}.schema_version: {version!r} given, allowed is {SCHEMA_VERSION}")
+        raise SearchError(f"{what}.schema_version: {unsupported(version, [SCHEMA_VERSION])}")
 
 
 def _figure_to_dict(figure: Figure | None) -> dict[str, Any] | None:

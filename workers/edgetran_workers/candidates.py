@@ -101,7 +101,7 @@ def _figure(told: Mapping[str, Any]) -> Figure:
     return Figure(told["value"], "", told["source"])
 
 
-class Front:
+class ReportedFront:
     """The candidates that no other dominates; adding one costs one comparison with each of them.
 
     Args:

@@ -41,7 +41,7 @@ class ConfigMapResults:
             else:
                 config.load_kube_config(str(kubeconfig), client_configuration=settings)
         except config.ConfigException as error:
-            raise ResultsError(f"results: no API server is known ({error})") from None
+            raise ResultsError(f"results: no API server found ({error})") from None
         settings.retries = False  # the publisher tries again, and knows how long it may
         self._api = client.ApiClient(settings)
 

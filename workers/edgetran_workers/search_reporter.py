@@ -19,7 +19,7 @@ from edgetran.search import (
 )
 from edgetran.search.candidates import Candidate
 from edgetran.space import Architecture
-from edgetran_workers.candidates import Front, candidate, finalist, measures_of
+from edgetran_workers.candidates import ReportedFront, candidate, finalist, measures_of
 
 _COST_SHARE: Final = 0.02
 """Share of the time that the exact hypervolume of a large front may take."""
@@ -52,7 +52,7 @@ class SearchReporter:
         self._states: dict[int, str] = {}
         self._best: tuple[tuple[float, int, int], CandidateSummary] | None = None
         self._nearest: tuple[float, str] | None = None
-        self._front = Front(() if self._objective is None else self._objective.pareto)
+        self._front = ReportedFront(() if self._objective is None else self._objective.pareto)
 
     def take(self, log: str, record: dict[str, Any]) -> None:
         """Learn from a proposal, a trial or the result."""
@@ -61,7 +61,7 @@ class SearchReporter:
                 self._proposed.add(record["number"])
             else:
                 self._objective = Objective.from_dict(record["objective"])
-                self._front = Front(self._objective.pareto)
+                self._front = ReportedFront(self._objective.pareto)
         elif log == "trials.jsonl":
             self._take_record(record)
         elif log == "result.json":

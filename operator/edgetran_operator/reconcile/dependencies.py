@@ -158,8 +158,8 @@ def lost_results(jobs: Mapping[str, Dependency]) -> Obstacle | None:
         if not parts:
             return Obstacle(
                 Reason.RESULTS_LOST,
-                f"ProfilingJob/{name} succeeded, but its results were deleted; allowed is to "
-                "delete it and measure again",
+                f"ProfilingJob/{name} succeeded, but its results were deleted; delete it and "
+                "measure again",
             )
     return None
 

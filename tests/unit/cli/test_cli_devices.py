@@ -49,7 +49,7 @@ def test_the_drawing_fits_the_terminal_and_holds_roof_and_architectures(columns:
 def test_what_does_not_fit_the_memory_is_marked() -> None:
     result = edgetran("devices", "show", BOARD, "--design-space", "flexibert-2.0", "--batch", 4096,
                       "--length", 512, "--architectures", 16)  # fmt: skip
-    assert "16 of them do not fit the memory" in result.stdout
+    assert "16 of them do not fit in memory" in result.stdout
     assert "×" in result.stdout
 
 

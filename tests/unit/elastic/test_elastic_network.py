@@ -261,8 +261,11 @@ def test_every_architecture_of_an_elastic_space_is_a_part_of_its_parent(
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ({"layers": [4]}, "layers: 4 given, and the parent has 3; allowed are 1 to 3"),
-        ({"heads": [2, 5]}, "heads: 5 given, and the parent has 4; allowed are 1 to 4"),
+        ({"layers": [4]}, "layers: Invalid value: 4: must be at most 3, as many as the parent has"),
+        (
+            {"heads": [2, 5]},
+            "heads: Invalid value: 5: must be at most 4, as many as the parent has",
+        ),
         ({"feed_forward_widths": [64]}, "feedForwardWidths: 64 given, and the parent has 32"),
     ],
 )

@@ -78,7 +78,10 @@ def refused(result: Result, *words: str, status: int = 2) -> None:
         ),
         (
             {"search": {"method": "grid"}},
-            ["spec.search.method", "'grid' given; allowed are bayesian, boschcode"],
+            [
+                "spec.search.method",
+                'Unsupported value: "grid": supported values: "bayesian", "boschcode"',
+            ],
         ),
         ({"suspend": True}, ["spec.suspend", "spec.suspend=false"]),
         ({"ray": {"mode": "kuberay"}}, ["spec.ray.mode", "local"]),
