@@ -159,6 +159,50 @@ _INLINE_ALIASES = (
 _REQUIRED_ALIASES = ("layers", "hiddenSizes", "heads", "feedForwardWidths")
 
 
+class ElasticChoices(ApiModel):
+    """What may shrink and change of a parent: every candidate is a part of it."""
+
+    layers: Annotated[tuple[LayerCount, ...], Field(strict=False, min_length=1, max_length=48)] | (
+        None
+    ) = Field(
+        None,
+        description="Allowed numbers of the parent's layers that stay, the least needed go first; "
+        "every number where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+    heads: Annotated[tuple[HeadCount, ...], Field(strict=False, min_length=1, max_length=64)] | (
+        None
+    ) = Field(
+        None,
+        description="Allowed numbers of the parent's heads that a layer keeps, the most important "
+        "ones; quarters of the parent's where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+    head_types: Annotated[tuple[HeadType, ...], Field(strict=False, min_length=1, max_length=7)] = (
+        Field(
+            ("sa_sdp",),
+            description="What a head may be: sa_sdp, as the parent's are, or what takes its place.",
+            json_schema_extra=LIST_SET,
+        )
+    )
+    feed_forward_widths: (
+        Annotated[tuple[FeedForwardWidth, ...], Field(strict=False, min_length=1, max_length=64)]
+        | None
+    ) = Field(
+        None,
+        description="Allowed numbers of the parent's feed-forward units that a layer keeps, the "
+        "most important ones; quarters of the parent's where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+
+    RULES = (
+        distinct("layers"),
+        distinct("heads"),
+        distinct("head_types"),
+        distinct("feed_forward_widths"),
+    )
+
+
 def _preset_or_inline(model: Any) -> Iterator[Broken]:
     inline = [
         alias
@@ -170,11 +214,14 @@ def _preset_or_inline(model: Any) -> Iterator[Broken]:
         for field, alias in zip(_INLINE_REQUIRED, _REQUIRED_ALIASES, strict=True)
         if getattr(model, field) is None
     ]
-    if model.preset is not None and inline:
-        yield (), wrong(dict.fromkeys(["preset", *inline]))
-    elif model.preset is None and not inline:
+    whole = [name for name in ("preset", "elastic") if getattr(model, name) is not None]
+    if whole and (inline or len(whole) > 1):
+        yield (), wrong(dict.fromkeys([*whole, *inline]))
+    elif whole:
+        return
+    elif not inline:
         yield (), required
-    elif model.preset is None and missing:
+    elif missing:
         yield (), wrong(dict.fromkeys(inline))
 
 
@@ -188,12 +235,15 @@ def _every_head_count_fits(model: Any) -> Iterator[Broken]:
 
 
 class DesignSpaceSource(ApiModel):
-    """The architectures to choose from: a preset, or every choice inline."""
+    """The architectures to choose from: a preset, the parts of a parent, or every choice inline."""
 
     preset: Literal["flexibert-2.0", "tiny"] | None = Field(
         None,
         description="A design space that ships: flexibert-2.0 (1.7e88 architectures of 2 to 12 "
         "layers) or tiny (2 to 4 layers, 64 to 192 wide, for a laptop).",
+    )
+    elastic: ElasticChoices | None = Field(
+        None, description="The parts of the parent that `spec.parent` names."
     )
     layers: Annotated[tuple[LayerCount, ...], Field(strict=False, min_length=1, max_length=48)] | (
         None
@@ -230,10 +280,11 @@ class DesignSpaceSource(ApiModel):
     RULES = (
         Rule(
             name="presetOrInline",
-            fields=("preset", *_INLINE),
-            message=f"must set either preset, or at least {listed(_REQUIRED_ALIASES)}",
+            fields=("preset", "elastic", *_INLINE),
+            message=f"must set either preset, elastic, or at least {listed(_REQUIRED_ALIASES)}",
             check=_preset_or_inline,
-            cel="has(self.preset) ? !("
+            cel="has(self.preset) || has(self.elastic) ? has(self.preset) != has(self.elastic) "
+            "&& !("
             + " || ".join(f"has(self.{alias})" for alias in _INLINE_ALIASES)
             + ") : ("
             + " && ".join(f"has(self.{alias})" for alias in _REQUIRED_ALIASES)
@@ -256,9 +307,9 @@ class DesignSpaceSource(ApiModel):
     )
 
     def to_mapping(self) -> dict[str, Any]:
-        """`{"preset": NAME}`, or every choice inline with what was omitted filled in."""
+        """`{"preset": NAME}`, `{"elastic": …}`, or every choice with what was omitted filled in."""
         mapping = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        if self.preset is None:
+        if self.preset is None and self.elastic is None:
             mapping.setdefault("headTypes", list(get_args(HeadType)))
             mapping.setdefault("maxFeedForwardStack", 1)
         return mapping

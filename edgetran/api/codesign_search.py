@@ -23,6 +23,7 @@ from edgetran.api.export import ExportTarget
 from edgetran.api.gptran_run import Refinement
 from edgetran.api.measures import COSTS, HARDWARE, MEASURES, with_fields
 from edgetran.api.names import MAX_NAME
+from edgetran.api.parent import PARENT_WITH_ELASTIC, ParentModel, SharedWeights
 from edgetran.api.profiling_job import MeasurementSpec, Sampling
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import (
@@ -234,6 +235,14 @@ class CoDesignSearchSpec(CommonSpec):
 
     task: TaskSource = Field(description="The task that candidates are trained and judged on.")
     design_space: DesignSpaceSource = Field(description="The architectures to choose from.")
+    parent: ParentModel | None = Field(
+        None, description="The model whose parts are searched, for designSpace.elastic only."
+    )
+    shared_weights: SharedWeights | None = Field(
+        None,
+        description="How the network that holds all parts of the parent is trained; its defaults "
+        "where omitted.",
+    )
     workload: WorkloadSpec = Field(WorkloadSpec(), description="Batch and length on the devices.")
     devices: Annotated[
         tuple[SearchDevice, ...], Field(strict=False, min_length=1, max_length=32)
@@ -266,7 +275,17 @@ class CoDesignSearchSpec(CommonSpec):
     ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    RULES = (distinct("devices", key="name"),)
+    RULES = (
+        distinct("devices", key="name"),
+        PARENT_WITH_ELASTIC,
+        only_where(
+            "shared_weights",
+            lambda spec: spec.parent is not None,
+            "has(self.parent)",
+            "with parent",
+            reads=("parent",),
+        ),
+    )
 
 
 class DeviceStatus(ApiModel):

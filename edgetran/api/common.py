@@ -338,6 +338,11 @@ class CandidateSummary(ApiModel):
     )
     device: Annotated[str, Field(max_length=20)] = Field(description="Name of the device.")
     accuracy: Figure | None = Field(None, description="Selection metric on validation data.")
+    estimated: Literal[True] | None = Field(
+        None,
+        description="Given where accuracy is an estimate, by shared weights or a part of the "
+        "training.",
+    )
     test_accuracy: Figure | None = Field(None, description="The metric on test data, at the end.")
     parameters: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Number of parameters."

@@ -26,6 +26,7 @@ from edgetran.api.rules import (
     Rule,
     at_least_one,
     distinct,
+    distinct_numbers,
     exactly_one,
     needed_where,
     not_together,
@@ -67,7 +68,6 @@ class Targets(ApiModel):
     ) = Field(
         None,
         description="How many times faster than the given model, by the device's prediction.",
-        json_schema_extra=LIST_SET,
     )
     parameters: (
         Annotated[
@@ -81,13 +81,12 @@ class Targets(ApiModel):
     ) = Field(
         None,
         description="How many times fewer parameters in the encoder's layers.",
-        json_schema_extra=LIST_SET,
     )
 
     RULES = (
-        distinct("speedup"),
+        distinct_numbers("speedup"),
         distinct("parameters"),
-        distinct("encoder_reduction"),
+        distinct_numbers("encoder_reduction"),
         at_least_one("speedup", "parameters", "encoder_reduction"),
     )
 

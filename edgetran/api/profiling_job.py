@@ -14,6 +14,7 @@ from edgetran.api.common import CommonSpec, CommonStatus, Reference, WorkloadSpe
 from edgetran.api.device import Device
 from edgetran.api.field_errors import forbidden
 from edgetran.api.measures import HARDWARE, HardwareMeasure, with_fields
+from edgetran.api.parent import PARENT_WITH_ELASTIC, ParentModel
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Broken, Rule, distinct, exactly_one, ordered
 from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, Time, list_map
@@ -107,6 +108,9 @@ class ProfilingJobSpec(CommonSpec):
     design_space: DesignSpaceSource | None = Field(
         None, description="The architectures whose cost is to be predicted."
     )
+    parent: ParentModel | None = Field(
+        None, description="The model whose parts are measured, for designSpace.elastic only."
+    )
     models: (
         Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1, max_length=256)] | None
     ) = Field(
@@ -132,6 +136,7 @@ class ProfilingJobSpec(CommonSpec):
 
     RULES = (
         exactly_one("design_space", "models"),
+        PARENT_WITH_ELASTIC,
         Rule(
             name="samplingOnlyWithDesignSpace",
             fields=("models", "sampling"),

@@ -7,7 +7,7 @@ server refuses what the local runner refuses, in the same words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -236,6 +236,13 @@ def distinct(field: str, key: str | None = None) -> Rule:
         message=f"must have each {key or 'value'} only once",
         check=check,
     )
+
+
+def distinct_numbers(field: str) -> Rule:
+    """As `distinct`, by a rule: for an optional list of numbers, which may not be a `LIST_SET`."""
+    numbers = f"self.{camel(field)}"
+    once = f"{numbers}.all(one, {numbers}.exists_one(other, other == one))"
+    return replace(distinct(field), cel=f"!has({numbers}) || {once}")
 
 
 def _twice(value: object) -> Fault:

@@ -175,7 +175,11 @@ PodAnnotations = Annotated[
     AfterValidator(_sorted_map),
 ]
 LIST_SET: Final[dict[str, Any]] = {"x-kubernetes-list-type": "set"}
-"""Schema of a list whose values are distinct."""
+"""Schema of a list whose values are distinct.
+
+Not for lists of numbers with a fraction: to a server's rules, no set of these that has a whole
+number in it equals itself (seen with Kubernetes 1.36), so that such an object could not change.
+"""
 
 
 def list_map(key: str) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any, Final, Literal, Self, get_args
 from edgetran.api.field_errors import invalid, required, unsupported
 from edgetran.api.measures import BY_NAME, HARDWARE, Measure
 
-Source = Literal["measured", "predicted", "simulated", "counted"]
+Source = Literal["measured", "predicted", "estimated", "simulated", "counted"]
 """Where a figure comes from: measured on hardware, predicted by a surrogate fitted to
-measurements, simulated by an analytic device, or counted exactly."""
+measurements, estimated before a full training, simulated by an analytic device, or counted
+exactly."""
 
 SOURCES: Final[tuple[str, ...]] = get_args(Source)
 

@@ -39,7 +39,7 @@ _INTEGER_LISTS: Final = {
     "feedForwardWidths": "feed_forward_widths",
 }
 _KEYS: Final = ("layers", "hiddenSizes", "heads", "feedForwardWidths")
-_OPTIONAL_KEYS: Final = ("headTypes", "maxFeedForwardStack", "name")
+_OPTIONAL_KEYS: Final = ("headTypes", "maxFeedForwardStack", "headDimension", "name")
 _PRESETS: Final = ("flexibert-2.0", "tiny")
 
 
@@ -64,6 +64,8 @@ class DesignSpace:
         feed_forward_widths: allowed widths of a feed-forward matrix.
         max_stack: most widths in one feed-forward stack.
         name: what the space is called in reports.
+        head_dim: dimension of every head, whatever their number: fewer heads then make a layer's
+            attention narrower, as in a part of a larger model. None for h // n.
 
     Raises:
         DesignSpaceError: an empty list, a value given twice, a size below 1, an unknown head
@@ -77,6 +79,7 @@ class DesignSpace:
     feed_forward_widths: tuple[int, ...]
     max_stack: int = 1
     name: str = "custom"
+    head_dim: int | None = None
 
     def __post_init__(self) -> None:
         for key, field in _INTEGER_LISTS.items():
@@ -91,6 +94,8 @@ class DesignSpace:
                 raise DesignSpaceError(f"headTypes: {unsupported(head, HEAD_TYPES)}")
         if not _is_size(self.max_stack):
             raise DesignSpaceError(f"maxFeedForwardStack: {invalid(self.max_stack, _POSITIVE)}")
+        if self.head_dim is not None and not _is_size(self.head_dim):
+            raise DesignSpaceError(f"headDimension: {invalid(self.head_dim, _POSITIVE)}")
         if not isinstance(self.name, str):
             raise DesignSpaceError(f"name: {invalid(self.name, 'must be text')}")
         self._check_combinations()
@@ -99,7 +104,7 @@ class DesignSpace:
         if (deepest := max(self.num_layers)) > MAX_LAYERS:
             raise DesignSpaceError(f"layers: {invalid(deepest, f'must be at most {MAX_LAYERS}')}")
         most_heads, narrowest = max(self.num_heads), min(self.hidden_sizes)
-        if most_heads > narrowest:
+        if self.head_dim is None and most_heads > narrowest:
             what = f"must be at most the smallest of hiddenSizes, {narrowest}"
             raise DesignSpaceError(f"heads: {invalid(most_heads, what)}")
         if self.max_stack > 64 or self.feed_forward_options > _MAX_OPTIONS:
@@ -129,7 +134,7 @@ class DesignSpace:
         """Read the form that resources use: `{"preset": NAME}`, or the lists inline.
 
         Inline keys: `layers`, `hiddenSizes`, `heads`, `feedForwardWidths`, and optionally
-        `headTypes` (all), `maxFeedForwardStack` (1) and `name`.
+        `headTypes` (all), `maxFeedForwardStack` (1), `headDimension` and `name`.
 
         Raises:
             DesignSpaceError: naming the key, the value and what it must be.
@@ -159,6 +164,7 @@ class DesignSpace:
             feed_forward_widths=mapping["feedForwardWidths"],
             max_stack=mapping.get("maxFeedForwardStack", 1),
             name=mapping.get("name", "custom"),
+            head_dim=mapping.get("headDimension"),
         )
 
     @classmethod
@@ -189,7 +195,11 @@ class DesignSpace:
             "headTypes": list(self.head_types),
             "feedForwardWidths": list(self.feed_forward_widths),
             "maxFeedForwardStack": self.max_stack,
-        }
+        } | ({} if self.head_dim is None else {"headDimension": self.head_dim})
+
+    def head_dim_of(self, hidden_size: int, num_heads: int) -> int:
+        """Dimension of each of a layer's heads."""
+        return hidden_size // num_heads if self.head_dim is None else self.head_dim
 
     @property
     def max_layers(self) -> int:
@@ -245,8 +255,9 @@ class DesignSpace:
             return f"hiddenSizes: {unsupported(layer.hidden_size, self.hidden_sizes)}"
         if layer.num_heads not in self.num_heads:
             return f"heads: {unsupported(layer.num_heads, self.num_heads)}"
-        if layer.head_dim != (dim := layer.hidden_size // layer.num_heads):
-            what = f"must be {dim} (hidden size {layer.hidden_size} // {layer.num_heads} heads)"
+        if layer.head_dim != (dim := self.head_dim_of(layer.hidden_size, layer.num_heads)):
+            why = f" (hidden size {layer.hidden_size} // {layer.num_heads} heads)"
+            what = f"must be {dim}{why if self.head_dim is None else ''}"
             return f"head dimension: {invalid(layer.head_dim, what)}"
         for head in layer.head_types:
             if head not in self.head_types:

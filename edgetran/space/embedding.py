@@ -87,7 +87,7 @@ def layer_at(space: DesignSpace, hidden: int, feed_forward: int, attention: int)
     return Layer(
         hidden_size=hidden_size,
         head_types=tuple(sorted(types, key=HEAD_TYPES.index)),
-        head_dim=hidden_size // heads,
+        head_dim=space.head_dim_of(hidden_size, heads),
         feed_forward=tuple(space.feed_forward_widths[letter] for letter in widths),
     )
 

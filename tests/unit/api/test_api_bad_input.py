@@ -386,7 +386,13 @@ CASES = [
     ),
     # The design space.
     (SEARCH, ["spec", "designSpace", "preset"], "small", "spec.designSpace.preset", "tiny"),
-    (SEARCH, ["spec", "designSpace"], {}, "spec.designSpace", "either preset, or at least layers"),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {},
+        "spec.designSpace",
+        "either preset, elastic, or at least layers",
+    ),
     (
         SEARCH,
         ["spec", "designSpace"],
@@ -399,7 +405,7 @@ CASES = [
         ["spec", "designSpace"],
         {"layers": [2]},
         "spec.designSpace",
-        "Invalid value: {layers}: must set either preset, or at least layers, hiddenSizes, heads",
+        "Invalid value: {layers}: must set either preset, elastic, or at least layers, hiddenSizes, heads",
     ),
     (
         SEARCH,

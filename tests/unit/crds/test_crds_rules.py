@@ -121,6 +121,7 @@ def test_most_parts_with_rules_are_looked_at():
 
 # For each rule one value that breaks it and nothing else, and one that is as near as can be.
 HOME = {"name": "a", "host": True}
+SEARCHED = {"task": {"name": "movie-reviews"}, "devices": [{"name": "a", "host": True}]}
 INT8 = {**HOME, "precision": "int8"}
 BOARD = {"name": "a", "nodeSelector": {"a": "b"}}
 PI = {"name": "a", "simulation": "raspberry-pi-4-cpu"}
@@ -219,6 +220,30 @@ NEAR = [
         {"device": HOME, "models": ["m", "n"]},
         {"device": HOME, "models": ["m", "m"]},
     ),
+    (
+        "ProfilingJobSpec",
+        {"device": HOME, "designSpace": {"elastic": {}}, "parent": {"model": "m"}},
+        {"device": HOME, "models": ["m"], "parent": {"model": "m"}},
+    ),
+    (
+        "CoDesignSearchSpec",
+        {**SEARCHED, "designSpace": {"elastic": {"layers": [1]}}, "parent": {"package": "p"}},
+        {**SEARCHED, "designSpace": {"elastic": {"layers": [1]}}},
+    ),
+    (
+        "CoDesignSearchSpec",
+        {
+            **SEARCHED,
+            "designSpace": {"elastic": {}},
+            "parent": {"package": "p"},
+            "sharedWeights": {},
+        },
+        {**SEARCHED, "designSpace": {"preset": "tiny"}, "sharedWeights": {}},
+    ),
+    ("ParentModel", {"package": "a.b-c"}, {"package": "a", "model": "b"}),
+    ("DesignSpaceSource", {"elastic": {}}, {"elastic": {}, "preset": "tiny"}),
+    ("DesignSpaceSource", {"elastic": {"heads": [1]}}, {"elastic": {}, "heads": [1]}),
+    ("ElasticChoices", {"headTypes": ["c_5", "sa_sdp"]}, {"headTypes": ["c_5", "c_5"]}),
     ("WeightsSpec", {"peakPower": 0.001}, {"accuracy": 0}),
     ("ObjectiveSpec", {"pareto": ["accuracy", "latency"]}, {"pareto": ["energy", "latency"]}),
     ("ObjectiveSpec", {"pick": "budget", "budget": {"latencyMs": 1}}, {"pick": "budget"}),
@@ -258,6 +283,8 @@ NEAR = [
     ("Distillation", {"weight": 0, "hiddenWeight": 0.5}, {"weight": 0, "hiddenWeight": 0}),
     ("Targets", {"speedup": [2]}, {}),
     ("Targets", {"encoderReduction": [1.5]}, {}),
+    ("Targets", {"speedup": [2, 4]}, {"speedup": [2, 4, 2.0]}),
+    ("Targets", {"encoderReduction": [1.5]}, {"encoderReduction": [1.5, 1.5]}),
     ("GPTranRunSpec", {"searchRef": {"name": "a"}}, {"searchRef": {"name": "a"}, "model": "m"}),
     (
         "GPTranRunSpec",
