@@ -405,7 +405,7 @@ CASES = [
         ["spec", "designSpace"],
         {"layers": [2]},
         "spec.designSpace",
-        "Invalid value: {layers}: must set either preset, elastic, or at least layers, hiddenSizes, heads",
+        "Invalid value: {layers}: must set either preset, elastic, or at least layers",
     ),
     (
         SEARCH,
