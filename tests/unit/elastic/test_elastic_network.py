@@ -266,7 +266,7 @@ def test_every_architecture_of_an_elastic_space_is_a_part_of_its_parent(
             {"heads": [2, 5]},
             "heads: Invalid value: 5: must be at most 4, as many as the parent has",
         ),
-        ({"feed_forward_widths": [64]}, "feedForwardWidths: 64 given, and the parent has 32"),
+        ({"feed_forward_widths": [64]}, "feedForwardWidths: Invalid value: 64: must be at most 32"),
     ],
 )
 def test_a_space_that_is_not_inside_the_parent_is_refused(choice, words):

@@ -43,7 +43,7 @@ def package(site: Path, name: str, folders: list[str]) -> None:
 def test_a_packages_model_is_found_and_none_of_its_code_runs(tmp_path, monkeypatch):
     package(tmp_path, "some-model", ["deep/model"])
     monkeypatch.syspath_prepend(str(tmp_path))
-    source = api.ParentModel(package="some-model")
+    source = api.ParentModel(python_package="some-model")
     assert parent_folder(source, Path("base")) == tmp_path / "some_model" / "deep" / "model"
     assert given_parent(source, Path("base"), 16).architecture == ALIKE
     assert "some_model" not in sys.modules
@@ -53,8 +53,8 @@ def test_a_packages_model_is_found_and_none_of_its_code_runs(tmp_path, monkeypat
 def test_a_package_with_no_or_several_models_is_refused(tmp_path, monkeypatch, folders, count):
     package(tmp_path, "some-models", folders)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(TaskError, match=f"some-models holds {count} folders"):
-        parent_folder(api.ParentModel(package="some-models"), Path())
+    with pytest.raises(TaskError, match=f"must hold one folder .* there are {count}"):
+        parent_folder(api.ParentModel(python_package="some-models"), Path())
 
 
 def test_a_folder_is_taken_from_the_base(tmp_path):
