@@ -238,7 +238,7 @@ def _missing(reference: ResolvedReference, namespace: str, by_key: dict[Key, Res
     ]
     but = f" ({reference.name} is a {listed(sorted(others))})" if others else ""
     hint = suggestion(reference.name, names)
-    there = f"{hint or ';'} there is {listed(names)}" if names else ""
+    there = f"{f'{hint} There' if hint else '; there'} is {listed(names)}" if names else ""
     return not_found(
         reference.name, f"no {reference.kind} of this name was given with it{but}{there}"
     )

@@ -177,7 +177,8 @@ def unknown_field(name: Any, model: type[ApiModel]) -> str:
     """What to say about a key that `model` does not have."""
     names = list(fields_by_alias(model))
     hint = suggestion(str(name), names)
-    return forbidden(f"unknown field{hint or ';'} known fields: {', '.join(names)}")
+    known = f"{hint} Known" if hint else "; known"
+    return forbidden(f"unknown field{known} fields: {', '.join(names)}")
 
 
 def own_errors(error: ValidationError) -> list[ErrorDetails]:

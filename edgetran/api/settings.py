@@ -73,8 +73,7 @@ def parse_setting(text: str) -> Setting:
         if kind.lower() not in names:
             raise _problem(
                 text,
-                f"unknown kind {kind}{suggestion(kind, KINDS) or ';'} known kinds: "
-                f"{', '.join(KINDS)}",
+                f"unknown kind {kind}{suggestion(kind, KINDS)}; known kinds: {', '.join(KINDS)}",
             )
         kind = names[kind.lower()]
     parts: list[str] = []

@@ -90,7 +90,7 @@ def test_resources_come_after_those_that_they_refer_to():
             [search(profile="hots"), job("host")],
             (
                 'spec.devices[1].profileRef.name: Not found: "hots": no ProfilingJob of this name '
-                "was given with it; did you mean host? there is host"
+                "was given with it; did you mean host? There is host"
             ),
         ),
         (
