@@ -82,7 +82,7 @@ def test_a_refinement_takes_task_and_devices_from_its_search_and_keeps_its_own_n
 @pytest.mark.parametrize(
     ("resource", "given", "message"),
     [
-        (SEARCH, (), r"CoDesignSearch/s: spec\.devices\[0\]\.profileRef\.name: ProfilingJob/rpi"),
+        (SEARCH, (), r"CoDesignSearch/s: spec\.devices\[0\]\.profileRef\.name: Not found: \"rpi\""),
         (REFINEMENT, (JOB,), r'spec\.searchRef\.name: Not found: "s": no CoDesignSearch'),
         (REFINEMENT, (SEARCH,), r'CoDesignSearch/s: .*Not found: "rpi": no ProfilingJob'),
     ],

@@ -18,7 +18,7 @@ from edgetran.gptran import GPTranPlan, Node
 from edgetran.runner.published import PublishedRecord
 from edgetran.search import Measures, costs, pareto_front
 from edgetran.space import DesignSpace, parameter_count, sampling
-from edgetran_workers.candidates import Front, candidate
+from edgetran_workers.candidates import ReportedFront, candidate
 from edgetran_workers.refinement_reporter import RefinementReporter
 from edgetran_workers.search_reporter import SearchReporter
 from edgetran_workers.summary import Summary
@@ -242,7 +242,7 @@ def test_twenty_thousand_trials_make_a_small_summary_in_little_time():
 
 def test_a_front_that_grows_is_the_front_of_all():
     rng = np.random.default_rng(1)
-    front, everyone = Front(), []
+    front, everyone = ReportedFront(), []
     for number in range(300):
         accuracy, latency, energy = (float(value) for value in rng.integers(1, 12, 3))
         measures = measures_of(accuracy / 12, latency, energy if number % 7 else None)
