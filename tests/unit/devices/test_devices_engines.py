@@ -198,7 +198,7 @@ def test_inputs_are_compared_with_the_models(model, onnx_path):
     inputs = example_inputs(WORKLOAD)
     with pytest.raises(EngineError, match="token_type_ids is missing"):
         session.run({k: v for k, v in inputs.items() if k != "token_type_ids"})
-    with pytest.raises(EngineError, match="did you mean 'input_ids'"):
+    with pytest.raises(EngineError, match="did you mean input_ids"):
         engine("torch").load(model, WORKLOAD).run({"input_id": inputs["input_ids"]})
 
 
