@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,9 +31,12 @@ from edgetran.space import Architecture, DesignSpace
 from edgetran.training import TrainingPlan, TrialPool, TrialSpec, save_model
 
 if TYPE_CHECKING:
+    import torch
+
     from edgetran.elastic import ElasticPool
     from edgetran.models import Checkpoint
     from edgetran.models.elastic import ElasticFlexiBert
+    from edgetran.training import TeacherSignals
 
 AT_A_TIME: Final = 4
 """Candidates that are judged in one pass; more would be proposed knowing less."""
@@ -45,6 +49,9 @@ DISTILLATION: Final[dict[str, Any]] = {
     "distillation_hidden_weight": 0.1,
 }
 """Of shared weights and finalists, which the trained parent teaches."""
+
+TEACHER: Final = ".teacher"
+"""Folder in the checkpoints of what the parent says of the training texts."""
 
 _CALIBRATION_BATCH: Final = 32
 
@@ -60,6 +67,7 @@ class ElasticRun:
         finalists: how the best of them are trained.
         seconds: of training the parent and the shared weights.
         steps: of both.
+        teacher: folder of what the parent says of the training texts.
     """
 
     space: DesignSpace
@@ -68,6 +76,11 @@ class ElasticRun:
     finalists: Finalists
     seconds: float
     steps: int
+    teacher: Path
+
+    def forget_teacher(self) -> None:
+        """Remove what the parent said of the training texts: it is large, and soon said again."""
+        shutil.rmtree(self.teacher, ignore_errors=True)
 
     def history(self, own: TrainingHistory) -> TrainingHistory:
         """A finalist's whole training: before its own that of the parent and of shared weights."""
@@ -99,15 +112,15 @@ def elastic_run(
         seed: of all randomness.
 
     Raises:
-        SearchFailedError: the parent's training failed.
+        SearchFailedError: the parent's training or that of the shared weights failed.
         TaskError: weights that are not finite.
         ElasticError: a parent that cannot be one.
-        TrainingDiverged: the shared weights' training did not end well.
         OSError: no space is left on the disk.
     """
     tuned, seconds, steps = _tuned_parent(settings, task, parent, pool, folder, progress)
     with _all_cores():
-        elastic, record = _trained_network(settings, space, task, tuned, folder, progress, seed)
+        network = _Network(settings, space, task, tuned, folder, progress, seed)
+        elastic, record = network.trained()
     from edgetran.elastic import ElasticPool
 
     plan = task.trial.plan
@@ -115,7 +128,7 @@ def elastic_run(
         task.trial,
         plan=replace(plan, learning_rate=min(plan.learning_rate, FINALIST_RATE), **DISTILLATION),
         teacher=str(tuned),
-        teacher_cache=str(folder / ".teacher"),
+        teacher_cache=str(folder / TEACHER),
     )
 
     def finalist(number: int, architecture: Architecture) -> TrialSpec:
@@ -136,6 +149,7 @@ def elastic_run(
         ),
         seconds + float(record["seconds"]),
         steps + int(record["steps"]),
+        folder / TEACHER,
     )
 
 
@@ -175,104 +189,147 @@ def _tuned_parent(
     return output, outcome.seconds, outcome.steps
 
 
-def _trained_network(
-    settings: api.SharedWeights,
-    space: DesignSpace,
-    task: TaskSetting,
-    tuned: Path,
-    folder: Path,
-    progress: Progress,
-    seed: int,
-) -> tuple[ElasticFlexiBert, dict[str, Any]]:
-    """The trained network and its record, whose `fingerprint` says what it was made of."""
-    import torch
+@dataclass(frozen=True)
+class _Network:
+    """The network of a run: what it is made of, and how it comes to be."""
 
-    from edgetran.elastic import load_elastic, read_record, save_elastic, train_elastic
-    from edgetran.training.distillation import kept_signals
-    from edgetran.training.model_folder import load_model
+    settings: api.SharedWeights
+    space: DesignSpace
+    task: TaskSetting
+    tuned: Path
+    folder: Path
+    progress: Progress
+    seed: int
 
-    stage, target = "Train the shared weights", folder / "elastic"
-    plan = TrainingPlan(
-        steps=settings.steps,
-        learning_rate=settings.learning_rate,
-        batch_size=task.trial.plan.batch_size,
-        precision=settings.fine_tuning.precision,
-        max_length=task.trial.plan.max_length,
-        **DISTILLATION,
-    )
-    teacher_sha256 = weights_sha256(tuned)
-    parts = [teacher_sha256, space.to_dict(), plan.to_dict(), settings.random_parts]
-    parts += [settings.calibration_examples, seed, task.data.task.content_hash("train")]
-    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    record = read_record(target)
-    if record is None or record.get("fingerprint") != fingerprint:
-        made = folder / "elastic-made"
-        elastic = _made_network(settings, space, task, tuned, made, fingerprint, progress, seed)
-        progress.start(stage, total=settings.steps)
-        elastic = elastic.to(device)
-        teacher = kept_signals(
-            lambda: torch.nn.Module.to(load_model(tuned), device),
-            teacher_sha256,
-            task.data,
-            plan,
-            folder / ".teacher",
+    @cached_property
+    def plan(self) -> TrainingPlan:
+        """Budget and recipe of the shared weights."""
+        settings, trial = self.settings, self.task.trial.plan
+        return TrainingPlan(
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            batch_size=trial.batch_size,
+            precision=settings.fine_tuning.precision,
+            max_length=trial.max_length,
+            **DISTILLATION,
         )
-        state = folder / ".elastic.state.safetensors"
-        told = 0
+
+    @cached_property
+    def teacher_sha256(self) -> str:
+        """Of the trained parent's weights."""
+        return weights_sha256(self.tuned)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that decides the trained network."""
+        parts = [
+            self.teacher_sha256,
+            self.space.to_dict(),
+            self.plan.to_dict(),
+            self.settings.random_parts,
+            self.settings.calibration_examples,
+            self.seed,
+            self.task.data.task.content_hash("train"),
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def trained(self) -> tuple[ElasticFlexiBert, dict[str, Any]]:
+        """The trained network, on the device where candidates are judged, and its record."""
+        from edgetran.elastic import load_elastic
+
+        target, device = self.folder / "elastic", _device()
+        record = self._record(target)
+        if record is None:
+            made = self.folder / "elastic-made"
+            state = self.folder / ".elastic.state.safetensors"
+            record = self._train(self._made(made).to(device), state, target)
+            state.unlink(missing_ok=True)
+            shutil.rmtree(made, ignore_errors=True)
+        return load_elastic(target).to(device), record
+
+    def _record(self, folder: Path) -> dict[str, Any] | None:
+        """The record of the network in a folder, where it is this one."""
+        from edgetran.elastic import read_record
+
+        record = read_record(folder)
+        same = record is not None and record.get("fingerprint") == self.fingerprint
+        return record if same else None
+
+    def _train(self, elastic: ElasticFlexiBert, state: Path, target: Path) -> dict[str, Any]:
+        """Train the network, save it, and return its record."""
+        from edgetran.elastic import save_elastic, train_elastic
+        from edgetran.training.optimisation import TrainingDiverged
+
+        stage, told = "Train the shared weights", 0
+        self.progress.start(stage, total=self.settings.steps)
 
         def tell(step: int, _total: int) -> None:
             nonlocal told
-            progress.advance(stage, steps=step - told)
+            self.progress.advance(stage, steps=step - told)
             told = step
 
-        result = train_elastic(
-            elastic,
-            task.data,
-            space,
-            plan,
-            seed,
-            teacher,
-            random_parts=settings.random_parts,
-            state_path=state,
-            callback=tell,
-        )
-        record = {"fingerprint": fingerprint, "steps": result.steps, "seconds": result.seconds}
+        try:
+            result = train_elastic(
+                elastic,
+                self.task.data,
+                self.space,
+                self.plan,
+                self.seed,
+                self._teacher(),
+                random_parts=self.settings.random_parts,
+                state_path=state,
+                callback=tell,
+            )
+        except TrainingDiverged as error:
+            raise SearchFailedError(f"training of the shared weights: {error}") from None
+        record = {
+            "fingerprint": self.fingerprint,
+            "steps": result.steps,
+            "seconds": result.seconds,
+        }
         save_elastic(elastic, target, record)
-        state.unlink(missing_ok=True)
-        shutil.rmtree(made, ignore_errors=True)
-        progress.finish(stage, note=f"loss {result.loss:.3f}")
-    return load_elastic(target).to(device), record
+        self.progress.finish(stage, note=f"loss {result.loss:.3f}")
+        return record
+
+    def _teacher(self) -> TeacherSignals:
+        import torch
+
+        from edgetran.training.distillation import kept_signals
+        from edgetran.training.model_folder import load_model
+
+        return kept_signals(
+            lambda: torch.nn.Module.to(load_model(self.tuned), _device()),
+            self.teacher_sha256,
+            self.task.data,
+            self.plan,
+            self.folder / TEACHER,
+        )
+
+    def _made(self, folder: Path) -> ElasticFlexiBert:
+        """The untrained network, made once, so that a training that goes on begins with it."""
+        from edgetran.elastic import load_elastic, make_elastic, save_elastic
+        from edgetran.training.model_folder import load_model
+
+        if self._record(folder) is None:
+            stage, data = "Make the elastic network", self.task.data
+            self.progress.start(stage, total=1)
+            order = np.random.default_rng(self.seed).permutation(len(data.split("train")))
+            chosen = order[: self.settings.calibration_examples]
+            batches = [
+                data.batch("train", chosen[start : start + _CALIBRATION_BATCH])
+                for start in range(0, len(chosen), _CALIBRATION_BATCH)
+            ]
+            elastic = make_elastic(load_model(self.tuned), batches, self.space.head_types)
+            save_elastic(elastic, folder, {"fingerprint": self.fingerprint})
+            self.progress.advance(stage)
+            self.progress.finish(stage)
+        return load_elastic(folder)
 
 
-def _made_network(
-    settings: api.SharedWeights,
-    space: DesignSpace,
-    task: TaskSetting,
-    tuned: Path,
-    folder: Path,
-    fingerprint: str,
-    progress: Progress,
-    seed: int,
-) -> ElasticFlexiBert:
-    """The untrained network, made once, so that a training that goes on begins with the same."""
-    from edgetran.elastic import load_elastic, make_elastic, read_record, save_elastic
-    from edgetran.training.model_folder import load_model
+def _device() -> torch.device:
+    import torch
 
-    record = read_record(folder)
-    if record is None or record.get("fingerprint") != fingerprint:
-        stage, count = "Make the elastic network", len(task.data.split("train"))
-        progress.start(stage, total=1)
-        chosen = np.random.default_rng(seed).permutation(count)[: settings.calibration_examples]
-        batches = [
-            task.data.batch("train", chosen[start : start + _CALIBRATION_BATCH])
-            for start in range(0, len(chosen), _CALIBRATION_BATCH)
-        ]
-        elastic = make_elastic(load_model(tuned), batches, space.head_types)
-        save_elastic(elastic, folder, {"fingerprint": fingerprint})
-        progress.advance(stage)
-        progress.finish(stage)
-    return load_elastic(folder)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextmanager
@@ -282,5 +339,7 @@ def _all_cores() -> Iterator[None]:
 
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, int(usable_cores())))
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -322,7 +322,7 @@ class _ChainRun:
             seed=spec.seed,
             scored_as=scored_as(self.chain.devices, task.workload.batch_size),
         )
-        return run_search(
+        result = run_search(
             plan,
             translate.design_space(spec.design_space) if network is None else network.space,
             devices,
@@ -332,6 +332,9 @@ class _ChainRun:
             progress=self.progress,
             finalists=None if network is None else network.finalists,
         )
+        if network is not None:
+            network.forget_teacher()
+        return result
 
     def _elastic(
         self, search: CoDesignSearch, task: TaskSetting, parent: Checkpoint, pool: TrialPool

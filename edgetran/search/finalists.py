@@ -93,11 +93,12 @@ def calibration(trials: Iterable[Trial]) -> str | None:
         for trial, estimate, trained in complete
     )
     sentence = f"accuracy of the finalists: {words}"
-    estimates, trained = [each[1] for each in pairs], [each[2] for each in pairs]
-    if len(pairs) >= _LEAST_FOR_RANKS and len(set(estimates)) > 1 and len(set(trained)) > 1:
+    before = [estimate for _, estimate, _ in pairs]
+    after = [trained for _, _, trained in pairs]
+    if len(pairs) >= _LEAST_FOR_RANKS and len(set(before)) > 1 and len(set(after)) > 1:
         from scipy.stats import spearmanr
 
-        rank = float(spearmanr(estimates, trained).statistic)
+        rank = float(spearmanr(before, after).statistic)
         sentence += f"; rank correlation over the {len(pairs)} that were trained {rank:+.2f}"
     return sentence
 

@@ -40,9 +40,15 @@ class SearchResult:
         judged = [trial for trial in self.trials if trial.succeeded]
         return bool(judged) and all(trial.fidelity != FULL_TRAINING for trial in judged)
 
-    def _may_win(self, trial: Trial) -> bool:
-        """Whether a trial is trained for real, or none is yet."""
-        return trial.fidelity == FULL_TRAINING or self.estimated
+    @property
+    def _contenders(self) -> list[tuple[Trial, Evaluation]]:
+        """The feasible evaluations of what is trained for real; of everything while nothing is."""
+        estimated = self.estimated
+        return [
+            pair
+            for pair in self.evaluations
+            if pair[1].feasible and (estimated or pair[0].fidelity == FULL_TRAINING)
+        ]
 
     @property
     def best(self) -> tuple[Trial, Evaluation] | None:
@@ -58,10 +64,7 @@ class SearchResult:
 
     def best_by(self, objective: Objective) -> tuple[Trial, Evaluation] | None:
         """The feasible evaluation that would win by the weighted sum of another objective."""
-        feasible = [
-            pair for pair in self.evaluations if pair[1].feasible and self._may_win(pair[0])
-        ]
-        return min(feasible, key=lambda pair: _preference(pair, objective), default=None)
+        return min(self._contenders, key=lambda pair: _preference(pair, objective), default=None)
 
     @property
     def nearest(self) -> tuple[Trial, Evaluation] | None:
@@ -77,9 +80,7 @@ class SearchResult:
 
         Axes: those of the front that is sought; else every measure.
         """
-        feasible = [
-            pair for pair in self.evaluations if pair[1].feasible and self._may_win(pair[0])
-        ]
+        feasible = self._contenders
         axes = self.objective.pareto or FRONT_MEASURES
         points = costs([evaluation.measures for _, evaluation in feasible], axes)
         return [feasible[i] for i in pareto_front(points)]
