@@ -26,6 +26,7 @@ from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Path, Rule, at_least_one, distinct, exactly_one, listed
 from edgetran.api.scalars import LIST_SET, FilePath, Seed
 from edgetran.api.task import TaskSource, Training
+from edgetran.api.tracking import Tracking
 
 Stage = Literal[
     "growHeads",
@@ -276,9 +277,12 @@ class GPTranRunSpec(Refinement, CommonSpec):
         "where omitted.",
     )
     ray: RaySpec = Field(RaySpec(), description="Where children train.")
+    tracking: Tracking | None = Field(
+        None, description="Where the tree's models are shown besides the run's own folder."
+    )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials"})
+    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials", "tracking"})
 
     RULES = (
         exactly_one("search_ref", "model"),

@@ -17,7 +17,7 @@ from edgetran.api import (
     SpecError,
     refused_changes,
 )
-from edgetran.api.allowances import MeterAllowance, absolute_paths, meter_problems
+from edgetran.api.allowances import MeterAllowance, absolute_paths, meter_problems, tracker_problems
 from edgetran.api.base import BEGUN, ApiModel, immutable_fields
 from edgetran.api.common import NewClaim, Storage
 from edgetran.api.errors import path_text
@@ -143,9 +143,10 @@ def pod_problem(run: Run) -> str | None:
 
 
 def not_allowed(resource: Resource, allow: Allowances) -> list[str]:
-    """What leads where the administrator allows nothing: meters, paths, addresses."""
+    """What leads where the administrator allows nothing: meters, trackers, paths, addresses."""
     meters = MeterAllowance(allow.commands, allow.meters)
     found = [*meter_problems(resource, meters), *absolute_paths(resource)]
+    found += tracker_problems(resource, allow.trackers)
     sentences = [f"{path_text(path)}: {sentence}" for path, sentence in found]
     storage, ray = spec_of(resource).storage, getattr(spec_of(resource), "ray", None)
     uri = None if storage is None else storage.uri

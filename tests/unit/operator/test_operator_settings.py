@@ -66,6 +66,10 @@ def test_the_environment_counts_more_than_the_file(tmp_path):
             "allow.meters[0]: 'http://a/b c' was given; allowed is text like ^(https?://",
         ),
         (
+            "allow: {trackers: [mlflow.lan]}",
+            "allow.trackers[0]: 'mlflow.lan' was given; allowed is text like ^https?://",
+        ),
+        (
             "allow: {rayAddresses: [head, 'head:10001/x']}",
             "allow.rayAddresses[1]: 'head:10001/x' was given; allowed is text like ^[A-Za-z0-9",
         ),
