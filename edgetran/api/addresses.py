@@ -94,6 +94,18 @@ METER_CHECKS: Final = (
     ),
 )
 
+TRACKER_CHECKS: Final = (
+    Check(
+        r"^https?://[^\x00-\x20\x7f/?#@\\]+(/[^\x00-\x20\x7f?#@\\]*)?$",
+        "http://ADDRESS or https://ADDRESS, without credentials: no '@', '?' or '#' in it",
+        wanted=True,
+    ),
+    Check(
+        rf"(^|/)[.][.](/|$)|{_ENCODED}",
+        "an address with no '..' in its path, nor %2e, %2f, %5c or %25",
+    ),
+)
+
 
 def checker(*checks: Check) -> Callable[[str], str]:
     """A validator that refuses a text in the words of the first check that it fails."""

@@ -1,4 +1,4 @@
-"""What whoever runs a resource has to allow beyond its spec: meters, and where paths may lead."""
+"""What whoever runs a resource has to allow beyond its spec: meters, trackers, paths."""
 
 from __future__ import annotations
 
@@ -85,6 +85,14 @@ def meter_problems(resource: Resource, allowed: MeterAllowance) -> list[tuple[Pa
         for path, meter in _meters(resource)
         if (sentence := allowed.refusal(meter)) is not None
     ]
+
+
+def tracker_problems(resource: Resource, allowed: tuple[str, ...]) -> list[tuple[Path, str]]:
+    """The tracking servers of a resource below none of the addresses allowed: where, and the field's error."""
+    tracking = getattr(getattr(resource, "spec"), "tracking", None)  # noqa: B009 - as of meters
+    if tracking is None or any(covers(each, tracking.mlflow.uri) for each in allowed):
+        return []
+    return [(("spec", "tracking", "mlflow", "uri"), not_begun_by("trackers", allowed))]
 
 
 def absolute_paths(resource: Resource) -> list[tuple[Path, str]]:

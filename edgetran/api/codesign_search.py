@@ -10,6 +10,7 @@ from pydantic import Field
 from edgetran.api.architecture import ArchitectureSource, DesignSpaceSource
 from edgetran.api.base import ApiModel
 from edgetran.api.common import (
+    COMMON_MUTABLE,
     CandidateSummary,
     CommonSpec,
     CommonStatus,
@@ -40,6 +41,7 @@ from edgetran.api.rules import (
 )
 from edgetran.api.scalars import LIST_SET, Allowed, Name, PositiveFigure, Seed, Text, list_map
 from edgetran.api.task import TaskSource, Training
+from edgetran.api.tracking import Tracking
 
 Weight = Annotated[float, Field(ge=0, le=100)]
 Normaliser = Annotated[float, Field(gt=0, le=1e9)]
@@ -273,7 +275,12 @@ class CoDesignSearchSpec(CommonSpec):
         "device where omitted.",
     )
     ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
+    tracking: Tracking | None = Field(
+        None, description="Where trials are shown besides the run's own folder."
+    )
     seed: Seed = Field(0, description="What every random choice follows from.")
+
+    MUTABLE = frozenset({*COMMON_MUTABLE, "tracking"})
 
     RULES = (
         distinct("devices", key="name"),

@@ -34,6 +34,7 @@ from edgetran.api.rules import (
 )
 from edgetran.api.scalars import LIST_SET, FilePath, Seed
 from edgetran.api.task import TaskSource, Training
+from edgetran.api.tracking import Tracking
 
 Stage = Literal[
     "growHeads",
@@ -271,9 +272,12 @@ class GPTranRunSpec(Refinement, CommonSpec):
         "device where omitted.",
     )
     ray: RaySpec = Field(RaySpec(), description="Where children train.")
+    tracking: Tracking | None = Field(
+        None, description="Where the tree's models are shown besides the run's own folder."
+    )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials"})
+    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials", "tracking"})
 
     RULES = (
         exactly_one("search_ref", "model"),

@@ -62,6 +62,7 @@ def implied_refinement(search: CoDesignSearch) -> GPTranRun | None:
                 "storage": search.spec.storage,
                 "search_ref": Reference(name=search.name),
                 "ray": search.spec.ray,
+                "tracking": search.spec.tracking,
             }
         ),
     )

@@ -15,6 +15,7 @@ from edgetran.api.addresses import (
     METER_CHECKS,
     PATH_CHECKS,
     STORAGE_CHECKS,
+    TRACKER_CHECKS,
     cel_of,
     checker,
 )
@@ -138,6 +139,13 @@ MeterAddress = Annotated[
     Allowed(METER_CHECKS[0].allowed, secret=True),
 ]
 """Something that says watts when it is asked; rules as of `StorageUri`."""
+
+TrackerUri = Annotated[
+    str,
+    Field(min_length=8, max_length=1024),
+    Allowed(TRACKER_CHECKS[0].allowed, secret=True),
+]
+"""A server that shows trials; rules as of `StorageUri`."""
 
 ColumnName = Annotated[
     str,

@@ -54,6 +54,7 @@ COMPONENTS: Final = {kind: command for command, kind in COMMANDS.items()}
 
 ALLOW_COMMANDS: Final = "--allow-commands"
 ALLOW_METER: Final = "--allow-meter"
+ALLOW_TRACKER: Final = "--allow-tracker"
 """Options that say what the administrator allows."""
 
 LOG_VARIABLE: Final = "EDGETRAN_LOG"

@@ -7,6 +7,7 @@
 - `profiles/final/DEVICE.jsonl`: measurements of winner and baseline beside one another
 - `trials.jsonl`: trials of the search
 - `gptran/tree.jsonl`: nodes of GPTran's tree
+- `tracking/TRACKER.jsonl`: what a tracking server was sent, and its ids
 - `checkpoints/`: trained weights that later steps start from
 - `artifacts/FINALIST/`: what was timed and scored, each with its hash
 - `model/`, `model.onnx`: the winner
@@ -55,6 +56,7 @@ class RunFolder:
         self.log = self.path / "log.jsonl"
         self.profiles = self.path / "profiles"
         self.trials = self.path / "trials.jsonl"
+        self.tracking = self.path / "tracking"
         self.checkpoints = self.path / "checkpoints"
         self.search_checkpoints = self.checkpoints / "search"
         self.gptran = self.path / "gptran"
@@ -200,6 +202,6 @@ def _change(before: str, after: str) -> str:
 
 
 def _limits(resource: Resource) -> object:
-    """The spec without what only decides when and how a cluster runs it."""
+    """The spec without what only decides when and how a cluster runs it, and who is told."""
     spec = resource.spec
-    return spec.model_dump(exclude=set(COMMON_MUTABLE))
+    return spec.model_dump(exclude={*COMMON_MUTABLE, "tracking"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,7 @@ from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.problems import problems_of
 from edgetran.runner.profiles import measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
+from edgetran.runner.tracker import Tracker, tracker_of_chain, tracking_problem
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
 from edgetran.training import (
@@ -81,6 +82,7 @@ def run_chain(
     *,
     prior: PriorResults | None = None,
     base: Path | None = None,
+    place: str | None = None,
 ) -> dict[str, Any]:
     """Do all that the chain asks for, or what of it is not done yet.
 
@@ -90,6 +92,7 @@ def run_chain(
         progress: shows how far it is.
         prior: results of other runs to go on from.
         base: where relative paths in the resources begin; the current folder by default.
+        place: the folder as others would find it, for a tracking server; its path by default.
 
     Returns:
         The content of result.json, which is written last.
@@ -100,9 +103,9 @@ def run_chain(
         DependencyError: what is given cannot be built on.
         OSError: e.g. no space is left on the disk.
     """
-    return _ChainRun(
-        chain, folder, progress, prior or PriorResults(), base or Path.cwd()
-    ).complete()
+    run = _ChainRun(chain, folder, progress, prior or PriorResults(), base or Path.cwd())
+    run.tracker = tracker_of_chain(chain, folder, place)
+    return run.complete()
 
 
 def task_setting(chain: Chain, folder: RunFolder, progress: Progress, base: Path) -> TaskSetting:
@@ -129,6 +132,7 @@ class _ChainRun:
         self.chain, self.folder, self.progress = chain, folder, progress
         self.prior, self.base = prior, base
         self.log = JsonLog(folder.log)
+        self.tracker: Tracker | None = None
 
     def complete(self) -> dict[str, Any]:
         self.log.append({"time": _now(), "event": "session"})
@@ -152,7 +156,7 @@ class _ChainRun:
         gptran: GPTranResult | None = None
         if task is not None:
             devices = predictors(self.chain.devices, profiles, workload)
-            with self._pool() as pool:
+            with self._pool() as pool, self._tracked():
                 if self.chain.search is not None:
                     network = None
                     if model is not None and self.chain.search.spec.parent is not None:
@@ -174,7 +178,7 @@ class _ChainRun:
                 with self._phase("baseline"):
                     baseline = self._baseline(task, winner, pool) or self._control(finalist, gptran)
         with self._phase("conclusion"):
-            return conclude(
+            result = conclude(
                 self.chain,
                 self.folder,
                 self.progress,
@@ -185,6 +189,13 @@ class _ChainRun:
                 gptran=gptran,
                 finalists=(finalist, winner, baseline),
             )
+        if self.tracker is not None:
+            self.tracker.finish(self.progress)
+        return result
+
+    def _tracked(self) -> AbstractContextManager[None]:
+        """Trials are shown while they are made, and none while a device is measured."""
+        return nullcontext() if self.tracker is None else self.tracker.beside(self.progress)
 
     def inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
         """Check the given models before anything is loaded; the parent, or the one to refine."""
@@ -193,6 +204,7 @@ class _ChainRun:
                 with problems_of(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
         self._check_exports()
+        self._check_tracking()
         search, refinement = self.chain.search, self.chain.refinement
         if search is not None and search.spec.parent is not None:
             return inspect_parent(search, self.base)
@@ -213,6 +225,14 @@ class _ChainRun:
                     asking.source, asking.label, f"spec.export[{index}]", reason
                 )
                 raise api.SpecError([problem])
+
+    def _check_tracking(self) -> None:
+        """Say before any work that nothing can be shown; what is to be shown stands in the logs."""
+        reason = None if self.tracker is None else tracking_problem()
+        asking = self.chain.search or self.chain.refinement
+        if reason is not None and asking is not None:
+            problem = api.SpecProblem(asking.source, asking.label, "spec.tracking.mlflow", reason)
+            raise api.SpecError([problem])
 
     def task(self, inputs: RunInputs, model: Checkpoint | None) -> TaskSetting | None:
         """Load the task first: bad data is found before anything is measured or trained."""

@@ -47,6 +47,9 @@ MeterBeginning = Annotated[
         pattern=r"^(https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?|serial:/dev/[A-Za-z0-9._/-]*)$"
     ),
 ]
+TrackerBeginning = Annotated[
+    str, Field(pattern=r"^https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?$")
+]
 StorageBeginning = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[A-Za-z0-9._:/-]*$")]
 HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$")]
 
@@ -54,6 +57,7 @@ HARMLESS_VARIABLES: Final = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"),
     *("HF_ENDPOINT", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM"),
+    *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME"),
     *("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
     *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
     *("LANG", "LC_ALL", "TZ"),
@@ -109,6 +113,9 @@ class Allowances:
     meters: tuple[MeterBeginning, ...] = ()
     """What addresses of other meters begin with, such as `http://meters.lan/`: host and port as
     they are, and paths below; none where empty."""
+    trackers: tuple[TrackerBeginning, ...] = ()
+    """What addresses of tracking servers begin with, such as `http://mlflow.lan:5000`: host and
+    port as they are, and paths below; none where empty."""
     storage: tuple[StorageBeginning, ...] = OBJECT_STORES
     """What `spec.storage.uri` begins with: stores whose addresses name a bucket and no host."""
     ray_addresses: tuple[HostPort, ...] = ()

@@ -16,6 +16,7 @@ from edgetran.api.allowances import MeterAllowance
 from edgetran.api.wire import (
     ALLOW_COMMANDS,
     ALLOW_METER,
+    ALLOW_TRACKER,
     COMMANDS,
     LOG_VARIABLE,
     METRICS_PORT,
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work_hash=os.environ.get(WORK_HASH_VARIABLE, ""),
         log=Log(as_json=os.environ.get(LOG_VARIABLE) == "json"),
         meters=MeterAllowance(given.allow_commands, tuple(given.allow_meter)),
+        trackers=tuple(given.allow_tracker),
     )
     status = run_worker(settings)
     sys.stdout.flush()
@@ -104,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="ADDRESS",
         help="read meters whose address begins so; may be repeated",
+    )
+    parser.add_argument(
+        ALLOW_TRACKER,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="show trials to tracking servers whose address begins so; may be repeated",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(

@@ -23,6 +23,7 @@ from edgetran.api.allowances import (
     absolute_paths,
     meter_problems,
     not_begun_by,
+    tracker_problems,
 )
 from edgetran.api.base import BEGUN, ApiModel, immutable_fields
 from edgetran.api.common import NewClaim, Storage
@@ -148,9 +149,10 @@ def pod_problem(run: Run) -> str | None:
 
 
 def not_allowed(resource: Resource, allow: Allowances) -> list[str]:
-    """What leads where the administrator allows nothing: meters, paths, addresses."""
+    """What leads where the administrator allows nothing: meters, trackers, paths, addresses."""
     meters = MeterAllowance(allow.commands, allow.meters)
     found = [*meter_problems(resource, meters), *absolute_paths(resource)]
+    found += tracker_problems(resource, allow.trackers)
     sentences = [f"{path_text(path)}: {sentence}" for path, sentence in found]
     storage, ray = spec_of(resource).storage, getattr(spec_of(resource), "ray", None)
     uri = None if storage is None else storage.uri

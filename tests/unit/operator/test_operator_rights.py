@@ -86,6 +86,35 @@ def test_what_is_allowed_comes_to_the_worker_with_its_command_and_in_no_file():
     assert "allow" not in work
 
 
+def tracked(uri):
+    return {"tracking": {"mlflow": {"uri": uri}}}
+
+
+@pytest.mark.parametrize("kind", ["CoDesignSearch", "GPTranRun"])
+def test_trials_are_shown_only_where_the_administrator_says(kind):
+    spec = spec_of(kind, **tracked(f"http://169.254.169.254/{SECRET}"))
+    sentence = refusal(world_of(), kind, spec)
+    assert "spec.tracking.mlflow.uri: an address was given that no entry of it begins" in sentence
+    assert "allow.trackers, which is not set" in sentence
+    assert SECRET not in sentence
+    sentence = refusal(world_of(trackers=("http://mlflow.lan:5000",)), kind, spec)
+    assert "allow.trackers, which is http://mlflow.lan:5000" in sentence
+
+
+def test_a_tracker_that_is_allowed_comes_to_the_worker_with_its_command():
+    world = world_of(trackers=("http://mlflow.lan:5000/",))
+    spec = spec_of("CoDesignSearch", **tracked("http://mlflow.lan:5000"))
+    spec["devices"] = [{"name": "pi", "simulation": "raspberry-pi-4-cpu"}]
+    key = world.apply("CoDesignSearch", "s", spec)
+    world.settle()
+    (worker,) = world.job_of(key)["spec"]["template"]["spec"]["containers"]
+    assert worker["command"] == [
+        "edgetran-worker",
+        "search",
+        "--allow-tracker=http://mlflow.lan:5000/",
+    ]
+
+
 @pytest.mark.parametrize(
     ("uri", "allowed"),
     [

@@ -69,6 +69,10 @@ def test_the_environment_counts_more_than_the_file(tmp_path):
             'allow.meters[0]: Invalid value: "http://a/b c": must be text like ^(https?://',
         ),
         (
+            "allow: {trackers: [mlflow.lan]}",
+            "allow.trackers[0]: 'mlflow.lan' was given; allowed is text like ^https?://",
+        ),
+        (
             "allow: {rayAddresses: [head, 'head:10001/x']}",
             'allow.rayAddresses[1]: Invalid value: "head:10001/x": must be text like ^[A-Za-z0-9',
         ),

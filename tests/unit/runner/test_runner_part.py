@@ -3,7 +3,9 @@
 import pytest
 
 from edgetran.api import SpecError, load_text
+from edgetran.runner.folder import RunFolder
 from edgetran.runner.part import plan_part
+from edgetran.runner.tracker import tracker_of_chain
 
 TEXT = """
 apiVersion: edgetran.io/v1alpha1
@@ -103,3 +105,25 @@ def test_what_can_be_done_nowhere_is_refused_in_a_cluster_too():
         SpecError, match=r"spec\.devices\[2\]\.precision: Unsupported value: \"bf16\""
     ):
         plan_part(wrong, (JOB,))
+
+
+def tracked(resource, name="mlflow.lan"):
+    (made,) = load_text(text_of(resource), settings=[f"spec.tracking.mlflow.uri=http://{name}"])
+    return made
+
+
+@pytest.mark.parametrize("resource", [SEARCH, REFINEMENT])
+def test_a_worker_shows_trials_to_no_server_that_is_not_allowed(resource):
+    given = (JOB,) if resource is SEARCH else (JOB, SEARCH)
+    with pytest.raises(SpecError, match=r"spec\.tracking\.mlflow\.uri: .*allow\.trackers"):
+        plan_part(tracked(resource), given, trackers=("http://mlflow.lan.example.com",))
+    assert plan_part(tracked(resource), given, trackers=("http://mlflow.lan",)).resources
+
+
+def test_a_refinement_is_not_shown_where_another_ones_search_is(tmp_path):
+    """Of the search that a worker is given nobody has asked whether its server is allowed."""
+    folder = RunFolder(tmp_path)
+    chain = plan_part(REFINEMENT, (JOB, tracked(SEARCH, "elsewhere.example.com")))
+    assert tracker_of_chain(chain, folder) is None
+    chain = plan_part(tracked(REFINEMENT), (JOB, SEARCH), trackers=("http://mlflow.lan",))
+    assert tracker_of_chain(chain, folder) is not None
