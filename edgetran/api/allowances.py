@@ -88,7 +88,7 @@ def meter_problems(resource: Resource, allowed: MeterAllowance) -> list[tuple[Pa
 
 
 def tracker_problems(resource: Resource, allowed: tuple[str, ...]) -> list[tuple[Path, str]]:
-    """The tracking servers of a resource below none of the addresses allowed: where, and the field's error."""
+    """The tracking server of a resource that is not allowed: where, and the field's error."""
     tracking = getattr(getattr(resource, "spec"), "tracking", None)  # noqa: B009 - as of meters
     if tracking is None or any(covers(each, tracking.mlflow.uri) for each in allowed):
         return []

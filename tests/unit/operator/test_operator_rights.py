@@ -94,8 +94,8 @@ def tracked(uri):
 def test_trials_are_shown_only_where_the_administrator_says(kind):
     spec = spec_of(kind, **tracked(f"http://169.254.169.254/{SECRET}"))
     sentence = refusal(world_of(), kind, spec)
-    assert "spec.tracking.mlflow.uri: an address was given that no entry of it begins" in sentence
-    assert "allow.trackers, which is not set" in sentence
+    assert "spec.tracking.mlflow.uri: Invalid value: <hidden" in sentence
+    assert "must begin with an entry of the setting allow.trackers, which is not set" in sentence
     assert SECRET not in sentence
     sentence = refusal(world_of(trackers=("http://mlflow.lan:5000",)), kind, spec)
     assert "allow.trackers, which is http://mlflow.lan:5000" in sentence

@@ -70,7 +70,7 @@ def test_the_environment_counts_more_than_the_file(tmp_path):
         ),
         (
             "allow: {trackers: [mlflow.lan]}",
-            "allow.trackers[0]: 'mlflow.lan' was given; allowed is text like ^https?://",
+            'allow.trackers[0]: Invalid value: "mlflow.lan": must be text like ^https?://',
         ),
         (
             "allow: {rayAddresses: [head, 'head:10001/x']}",
