@@ -10,12 +10,14 @@ from pydantic import Field
 from edgetran.api.architecture import ArchitectureSource, DesignSpaceSource
 from edgetran.api.base import ApiModel
 from edgetran.api.common import (
+    COMMON_MUTABLE,
     CandidateSummary,
     CommonSpec,
     CommonStatus,
     ConstraintsSpec,
     ParetoFront,
     RaySpec,
+    ServeSpec,
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
@@ -271,9 +273,15 @@ class CoDesignSearchSpec(CommonSpec):
         description="As what the winner is handed over besides its own artefact; one per device "
         "where omitted.",
     )
+    serve: ServeSpec | None = Field(
+        None,
+        description="Serve the winner in the cluster by the Open Inference Protocol; not where "
+        "omitted. It may change at any time.",
+    )
     ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
     seed: Seed = Field(0, description="What every random choice follows from.")
 
+    MUTABLE = frozenset({*COMMON_MUTABLE, "serve"})
     RULES = (distinct("devices", key="name"),)
 
 

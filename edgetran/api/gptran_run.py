@@ -18,6 +18,7 @@ from edgetran.api.common import (
     ParetoFront,
     RaySpec,
     Reference,
+    ServeSpec,
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
@@ -275,10 +276,15 @@ class GPTranRunSpec(Refinement, CommonSpec):
         description="As what the winner is handed over besides its own artefact; one per device "
         "where omitted.",
     )
+    serve: ServeSpec | None = Field(
+        None,
+        description="Serve the winner in the cluster by the Open Inference Protocol; not where "
+        "omitted. It may change at any time.",
+    )
     ray: RaySpec = Field(RaySpec(), description="Where children train.")
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials"})
+    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials", "serve"})
 
     RULES = (
         exactly_one("search_ref", "model"),

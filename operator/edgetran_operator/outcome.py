@@ -42,7 +42,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """An object to be deleted, in the background, if it is still the one that was seen."""
+    """An object to be deleted, in the background, if it is still the one that was seen.
+
+    The uid is empty for what is not watched: whichever has that name.
+    """
 
     kind: str
     name: str

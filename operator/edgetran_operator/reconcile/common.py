@@ -17,6 +17,7 @@ from edgetran_operator.observation import Observation
 from edgetran_operator.outcome import Deletion, Outcome
 from edgetran_operator.reconcile.dependencies import Obstacle
 from edgetran_operator.reconcile.draft import Draft
+from edgetran_operator.reconcile.serving import serve_winner
 from edgetran_operator.reconcile.spec import effective, forbidden, spec_of
 from edgetran_operator.reconcile.worker import (
     Progress,
@@ -252,8 +253,11 @@ def _at_the_end(
             delete_worker(draft)
         if resource is not None and rest is not None:
             rest(draft, make_run(seen, resource))
-    elif seen.parts or seen.worker is not None or draft.before.results:
-        _lost_results(draft)
+    else:
+        if seen.parts or seen.worker is not None or draft.before.results:
+            _lost_results(draft)
+        if resource is not None:
+            serve_winner(draft, make_run(seen, resource))
     if problem is not None and seen.generation != draft.before.observed_generation:
         draft.tell(Reason.SPEC_CHANGE_REFUSED, f"{problem}; the work is at its end")
     if resource is not None:

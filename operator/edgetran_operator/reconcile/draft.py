@@ -43,6 +43,7 @@ _QUIET: Final = frozenset(
         Reason.DEVICE_BUSY,
         Reason.DEPENDENCY_NOT_READY,
         Reason.NODES_MATCHED,
+        Reason.NOT_COMPARED,
     }
 )
 """Reasons that say how work goes; nobody needs to be told of them one by one."""
@@ -73,6 +74,7 @@ _WARNINGS: Final = frozenset(
         Reason.STORAGE_UNAVAILABLE,
         Reason.RAY_UNAVAILABLE,
         Reason.RESULTS_LOST,
+        Reason.NOT_AS_MEASURED,
     }
 )
 

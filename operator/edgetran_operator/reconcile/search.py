@@ -40,6 +40,7 @@ from edgetran_operator.reconcile.dependencies import (
     works,
 )
 from edgetran_operator.reconcile.draft import Draft
+from edgetran_operator.reconcile.serving import serve_winner
 from edgetran_operator.reconcile.spec import spec_of, status_tells_of_work
 from edgetran_operator.reconcile.verdicts import loses_to_baseline
 from edgetran_operator.reconcile.worker import Stage, advance, give_work, refusal_of
@@ -160,6 +161,7 @@ def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
         succeed(draft, run, _verdict(draft, "the search is done"))
         return
     draft.fields["refinement"] = refinement.name
+    serve_winner(draft, run)
     foreign = _foreign(draft.seen, [refinement])
     if foreign is not None:
         draft.held_up(foreign.reason, foreign.message)
