@@ -487,6 +487,44 @@ def _gptran(result: dict[str, Any]) -> Iterator[str]:
     yield from _table((*head, "target", "sure"), rows())
 
 
+def _elastic(result: dict[str, Any]) -> Iterator[str]:
+    targets = result["targets"]
+    yield "## Shared weights: the elastic network\n"
+    yield f"`benchmarks/elastic.py` · {result['model']} · candidates drawn as the search draws"
+    yield "them, half of attention heads alone, half of mixed types · rank correlation (Spearman)"
+    yield "of what is known before training with the validation accuracy after fine-tuning\n"
+    for run in result["runs"]:
+        yield (
+            f"Seed {run['seed']} on {run['cpu_model']}, {run['threads']} threads: "
+            f"{run['candidates']} candidates, {run['shared_steps']} steps of the shared weights, "
+            f"{run['steps']} of each candidate. A candidate takes "
+            f"{run['secondsPerEstimate']:.1f} s by shared weights and "
+            f"{run['secondsPerTraining']:.0f} s of training: "
+            + _judged(
+                f"{run['judgedPerMinuteOverTrained']:.0f} times as many a minute",
+                run["judgedPerMinuteOverTrained"] >= targets["candidatesPerMinute"],
+            )
+            + f", target {targets['candidatesPerMinute']:.0f}.\n"
+        )
+
+        def rows(run: dict[str, Any] = run) -> Rows:
+            known = {f"{name} of all": ranks for name, ranks in run["ranks"].items()}
+            known["loss of attention alone"] = run["ranksOfAttention"]
+            known["loss of mixed types"] = run["ranksOfMixed"]
+            for name, ranks in known.items():
+                low, high = ranks["interval"]
+                met = ranks["spearman"] >= targets["spearman"] if "of all" in name else None
+                yield (
+                    name,
+                    _judged(f"{ranks['spearman']:.2f}", met),
+                    f"{low:.2f} to {high:.2f}",
+                    f"{ranks['kendall']:.2f}",
+                )
+
+        head = ("before training", f"Spearman, target {targets['spearman']:g}", "95 %", "Kendall")
+        yield from _table(head, rows())
+
+
 _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "quickstart-*.json": _quickstart,
     "models-*.json": _models,
@@ -500,6 +538,7 @@ _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "operator-*.json": _operator,
     "watching-*.json": _watching,
     "gptran.json": _gptran,
+    "elastic.json": _elastic,
     "search.json": _search,
     "search-time.json": _search_time,
 }

@@ -3,6 +3,7 @@
 from edgetran.api.architecture import (
     ArchitectureSource,
     DesignSpaceSource,
+    ElasticChoices,
     HomogeneousArchitecture,
     ModelDict,
 )
@@ -81,6 +82,7 @@ from edgetran.api.names import (
     profiling_job_name,
     refinement_name,
 )
+from edgetran.api.parent import ParentModel, SharedWeights
 from edgetran.api.profiling_job import (
     MeasurementSpec,
     PredictionError,
@@ -125,6 +127,7 @@ __all__ = [
     "DeviceProfiling",
     "DeviceStatus",
     "Distillation",
+    "ElasticChoices",
     "EnergySettings",
     "ExitCode",
     "ExportTarget",
@@ -142,6 +145,7 @@ __all__ = [
     "ObjectMeta",
     "ObjectiveSpec",
     "OwnerReference",
+    "ParentModel",
     "PodTemplate",
     "PredictionError",
     "ProfilingJob",
@@ -157,6 +161,7 @@ __all__ = [
     "Sampling",
     "SearchDevice",
     "SearchSettings",
+    "SharedWeights",
     "SimulatedDeviceName",
     "SpecError",
     "SpecProblem",

@@ -12,9 +12,11 @@ from edgetran.api.architecture import DesignSpaceSource
 from edgetran.api.base import ApiModel
 from edgetran.api.common import CommonSpec, CommonStatus, Reference, WorkloadSpec
 from edgetran.api.device import Device
+from edgetran.api.field_errors import forbidden
 from edgetran.api.measures import HARDWARE, HardwareMeasure, with_fields
+from edgetran.api.parent import PARENT_WITH_ELASTIC, ParentModel
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, distinct, exactly_one
+from edgetran.api.rules import Broken, Rule, distinct, exactly_one, ordered
 from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, Time, list_map
 
 
@@ -47,12 +49,6 @@ class MeasurementSpec(ApiModel):
     )
 
 
-def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.initial is not None and model.initial > model.max_measurements:
-        given = f"{model.initial} was given and maxMeasurements is {model.max_measurements}"
-        yield ("initial",), given
-
-
 class Sampling(ApiModel):
     """Which architectures of the design space are measured, and when it is enough."""
 
@@ -76,15 +72,7 @@ class Sampling(ApiModel):
         "which measuring stops.",
     )
 
-    RULES = (
-        Rule(
-            name="initialUpToMaxMeasurements",
-            fields=("initial", "max_measurements"),
-            allowed="initial up to maxMeasurements",
-            check=_initial_up_to_max,
-            cel="!has(self.initial) || self.initial <= self.maxMeasurements",
-        ),
-    )
+    RULES = (ordered("initial", "max_measurements"),)
 
     @property
     def initial_design(self) -> int:
@@ -102,9 +90,9 @@ def _written_out(sampling: Sampling) -> dict[str, Any]:
 _DEFAULT_SAMPLING = _written_out(Sampling())
 
 
-def _no_sampling_of_models(model: Any) -> Iterator[tuple[Path, str]]:
+def _no_sampling_of_models(model: Any) -> Iterator[Broken]:
     if model.models is not None and _written_out(model.sampling) != _DEFAULT_SAMPLING:
-        yield ("sampling",), "given together with models, which are all measured"
+        yield ("sampling",), forbidden
 
 
 _SAMPLING_IS_DEFAULT = " && ".join(
@@ -119,6 +107,9 @@ class ProfilingJobSpec(CommonSpec):
     device: Device = Field(description="The device to measure on.")
     design_space: DesignSpaceSource | None = Field(
         None, description="The architectures whose cost is to be predicted."
+    )
+    parent: ParentModel | None = Field(
+        None, description="The model whose parts are measured, for designSpace.elastic only."
     )
     models: (
         Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1, max_length=256)] | None
@@ -145,10 +136,12 @@ class ProfilingJobSpec(CommonSpec):
 
     RULES = (
         exactly_one("design_space", "models"),
+        PARENT_WITH_ELASTIC,
         Rule(
             name="samplingOnlyWithDesignSpace",
             fields=("models", "sampling"),
-            allowed="sampling only with designSpace",
+            at="sampling",
+            message="may not be set together with models, which are all measured",
             check=_no_sampling_of_models,
             cel=f"!has(self.models) || ({_SAMPLING_IS_DEFAULT})",
         ),

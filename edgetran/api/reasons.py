@@ -48,7 +48,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     """`spec.suspend` is true."""
     RESUMED = "Resumed"
-    """`spec.suspend` was taken back."""
+    """`spec.suspend` was lifted."""
     NO_MATCHING_NODE = "NoMatchingNode"
     """No node has the labels that a device asks for."""
     NODES_MATCHED = "NodesMatched"

@@ -25,7 +25,7 @@ class Allowed:
     """What a type allows, in words, for messages about bad input.
 
     Attributes:
-        words: the end of a sentence that begins "allowed is".
+        words: the end of a sentence that begins "must be".
         secret: the value may hold a password, so no message repeats it.
     """
 
@@ -42,7 +42,7 @@ _MAX_FREE_FORM_DEPTH: Final = 50
 
 
 def _refuse(allowed: str) -> PydanticCustomError:
-    return PydanticCustomError("allowed", "allowed is {allowed}", {"allowed": allowed})
+    return PydanticCustomError("allowed", "must be {allowed}", {"allowed": allowed})
 
 
 def _label_key(key: str) -> str:
@@ -175,7 +175,11 @@ PodAnnotations = Annotated[
     AfterValidator(_sorted_map),
 ]
 LIST_SET: Final[dict[str, Any]] = {"x-kubernetes-list-type": "set"}
-"""Schema of a list whose values are distinct."""
+"""Schema of a list whose values are distinct.
+
+Not for lists of numbers with a fraction: to a server's rules, no set of these that has a whole
+number in it equals itself (seen with Kubernetes 1.36), so that such an object could not change.
+"""
 
 
 def list_map(key: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from edgetran.api.addresses import STORAGE_FORM
+from edgetran.api.field_errors import HIDDEN, invalid
 
 # -- Objects: labels, annotations, containers -----------------------------------------------------
 
@@ -70,6 +71,7 @@ SPEC_HASH_VARIABLE: Final = "EDGETRAN_SPEC_HASH"
 WORK_HASH_VARIABLE: Final = "EDGETRAN_WORK_HASH"
 """The hash of what a worker was given beside its spec."""
 POD_VARIABLE: Final = "POD_NAME"
+NAMESPACE_VARIABLE: Final = "POD_NAMESPACE"
 
 # -- Its folders and files ------------------------------------------------------------------------
 
@@ -211,18 +213,17 @@ class Termination(Message):
 
 def _below_storage(folder: Any) -> str:
     if not isinstance(folder, str) or not _FOLDER.fullmatch(folder) or ".." in folder.split("/"):
-        raise _refused(f"{folder!r} was given; allowed is a relative path without '..'")
+        raise _refused(invalid(folder, "must be a relative path without '..'"))
     return folder
 
 
 def _address(uri: Any) -> str:
     """An address of storage; the operator has judged which one, so only its form is looked at."""
     if not isinstance(uri, str):
-        raise _refused("no text was given; allowed is an address")
+        raise _refused(invalid(uri, "must be an address"))
     failed = [each for each in STORAGE_FORM if not each.holds(uri)]
     if failed:
-        said = "not repeated, as it may hold a password"
-        raise _refused(f"{said}; allowed is {failed[0].allowed}")
+        raise _refused(invalid(HIDDEN, f"must be {failed[0].allowed}"))
     return uri
 
 

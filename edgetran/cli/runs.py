@@ -29,14 +29,14 @@ ResumeOption = Annotated[
     bool,
     typer.Option(
         help="Continue the unfinished run of the same resources that DIR holds; --no-resume "
-        "wants an empty folder."
+        "requires an empty folder."
     ),
 ]
 CommandsOption = Annotated[
     bool,
     typer.Option(
         "--allow-commands",
-        help="Run the program that `energy.meter: command:…` names, of a spec that you trust.",
+        help="Run the program that `energy.meter: command:…` names; only for specs that you trust.",
     ),
 ]
 RunFolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
@@ -49,7 +49,7 @@ def validate(
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field, as in `edgetran run`."),
     ] = None,
 ) -> None:
-    """Check resources without running anything; every mistake is told at once."""
+    """Check resources without running anything; every mistake is reported at once."""
     with errors():
         bundle = api.load_bundle(*files, settings=settings or ())
     for resource in bundle.resources:
@@ -82,8 +82,8 @@ def run(
 ) -> None:
     """Measure, search and refine on this machine, as the resources say.
 
-    All that happens is kept in DIR, step by step: after Ctrl-C, a crash or a power cut the same
-    command goes on where it stopped.
+    DIR records every step: after Ctrl-C, a crash or a power cut, the same command continues where
+    it stopped.
     """
     changes = list(settings or ())
     if seed is not None:
@@ -134,7 +134,7 @@ def run_bundle(
         if continued:
             RunInputs(folder, chain, Path.cwd()).check(complete=folder.complete)
         if folder.complete:
-            console.print(f"{path}: this run is complete; its result again:\n", highlight=False)
+            console.print(f"{path}: this run is already complete; its result:\n", highlight=False)
             _show(folder, console)
             return
         if continued:

@@ -206,7 +206,7 @@ class _Run:
             if begun is None and self._rounds_without_gain() >= plan.patience:
                 self.progress.log(
                     f"GPTran stops before round {number}: {plan.patience} rounds in a row brought "
-                    "no child that is better than its parent"
+                    "no child better than its parent"
                 )
                 break
             if begun is None and stage == SCHEDULE:
@@ -318,8 +318,8 @@ class _Run:
         steps: dict[str, Step] = {}
         if not self.proposer.keeps(parent.architecture, milestone):
             self.progress.log(
-                f"GPTran round {number}: weighs every block of {parent.id} to choose what goes for "
-                f"{milestone.title}; that may take minutes"
+                f"GPTran round {number}: weighing every block of {parent.id} to choose what to cut "
+                f"for {milestone.title}; this may take minutes"
             )
             step = self.proposer.propose_cut(parent, self.checkpoint(parent), milestone)
             steps = {} if step is None else {f"{number}.1": step}

@@ -9,6 +9,7 @@ from edgetran import api
 from edgetran.api import CoDesignSearch, GPTranRun, ProfilingJob, Resource, SpecError
 from edgetran.api.allowances import NO_METERS, MeterAllowance, absolute_paths
 from edgetran.api.errors import path_text
+from edgetran.api.field_errors import not_found
 from edgetran.runner.chain import Chain, impossible, problem_of, refused_meters
 
 AnyResource = TypeVar("AnyResource", bound=Resource)
@@ -48,8 +49,10 @@ def plan_part(
             problem_of(
                 referring,
                 path_text(reference.path),
-                f"{reference.kind}/{reference.name} was not given; allowed is a resource that the "
-                "work is given together with",
+                not_found(
+                    reference.name,
+                    f"no {reference.kind} of this name was given together with the work",
+                ),
             )
             for reference in api.references(referring)
             if f"{reference.kind}/{reference.name}" not in given

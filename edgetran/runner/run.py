@@ -27,20 +27,22 @@ from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
 from edgetran.runner.devices import predictors, unpredictable_measures
+from edgetran.runner.elastic import AT_A_TIME, ElasticRun, elastic_run
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import export_forms, scored_as
 from edgetran.runner.inputs import InputSource, RunInputs, task_place
 from edgetran.runner.model_import import given_model, import_model
+from edgetran.runner.parent import check_tokenizer, inspect_parent, parts_of
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.prior_results import DependencyError, PriorResults
+from edgetran.runner.problems import problems_of
 from edgetran.runner.profiles import measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
-    TaskError,
     TrainingPlan,
     TrialPool,
     TrialSpec,
@@ -152,9 +154,16 @@ class _ChainRun:
             devices = predictors(self.chain.devices, profiles, workload)
             with self._pool() as pool:
                 if self.chain.search is not None:
+                    network = None
+                    if model is not None and self.chain.search.spec.parent is not None:
+                        with self._phase("elastic", self.chain.search):
+                            network = self._elastic(self.chain.search, task, model, pool)
                     with self._phase("search", self.chain.search):
-                        search = self._search(self.chain.search, task, devices, pool)
+                        search = self._search(self.chain.search, task, devices, pool, network)
                         finalist = self._search_winner(search)
+                        if network is not None:
+                            history = network.history(finalist.history)
+                            finalist = replace(finalist, history=history)
                 if self.chain.refinement is not None:
                     with self._phase("gptran", self.chain.refinement):
                         finalist = finalist or self._model_to_refine(
@@ -178,16 +187,18 @@ class _ChainRun:
             )
 
     def inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
-        """Check the given models before anything is loaded; the one to refine, if there is one."""
+        """Check the given models before anything is loaded; the parent, or the one to refine."""
         for job in own_jobs:
             for index, path in enumerate(job.spec.models or ()):
-                with _problems(job, f"spec.models[{index}]"):
+                with problems_of(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
         self._check_exports()
-        refinement = self.chain.refinement
+        search, refinement = self.chain.search, self.chain.refinement
+        if search is not None and search.spec.parent is not None:
+            return inspect_parent(search, self.base)
         if self.chain.setting is not None or refinement is None or refinement.spec.model is None:
             return None
-        with _problems(refinement, "spec.model"):
+        with problems_of(refinement, "spec.model"):
             length = self.chain.workload.sequence_length
             return given_model(self.base / refinement.spec.model, length)
 
@@ -214,8 +225,15 @@ class _ChainRun:
         assert main is not None  # noqa: S101 - they alone have a task
         reference = inputs.of(translate.task_reference(source, self.base), self.chain)
         vocab_size, tokenizer_folder = DEFAULT_VOCAB_SIZE, None
+        parent = getattr(main.spec, "parent", None)
         if model is not None:
             tokenizer_folder = str(model.folder)
+            if parent is not None and source.tokenizer.folder is not None:
+                with problems_of(main, "spec.task.tokenizer.folder"):
+                    check_tokenizer(model, self.base / source.tokenizer.folder)
+        elif parent is not None and self.chain.searched is not None:
+            # The parent's folder may be out of reach; the winner's holds the same tokenizer.
+            tokenizer_folder = str(self._given_winner(self.chain.searched).checkpoint)
         elif source.tokenizer.folder is not None:
             tokenizer_folder = str(self.base / source.tokenizer.folder)
         else:
@@ -232,11 +250,11 @@ class _ChainRun:
         )
         if model is None:  # nothing is shown until a given model is known to fit
             self.progress.start("Load the task", total=1)
-        with _problems(main, "spec.task"):
+        with problems_of(main, "spec.task"):
             data = encoded_task(reference, length, vocab_size, tokenizer_folder)
         if model is not None:
-            with _problems(main, "spec.model"):
-                check_fit(model, data)
+            with problems_of(main, "spec.model" if parent is None else "spec.parent"):
+                check_fit(model, data, classes=parent is None)
             self.progress.start("Load the task", total=1)
         if source.hub is not None:
             rows = data.task.content_hash()
@@ -281,10 +299,11 @@ class _ChainRun:
         task: TaskSetting,
         devices: list[Predictor],
         pool: TrialPool,
+        network: ElasticRun | None,
     ) -> SearchResult:
         spec = search.spec
         plan = SearchPlan(
-            trial=task.trial,
+            trial=task.trial if network is None else network.trial,
             workload=task.workload,
             weights=translate.weights(spec.objective),
             normalisers=spec.objective.normalisers.model_dump(exclude_none=True),
@@ -294,20 +313,43 @@ class _ChainRun:
             method=spec.search.method,
             max_trials=spec.search.max_trials,
             initial_trials=spec.search.initial_design,
-            parallel_trials=spec.search.parallel_trials,
+            parallel_trials=(
+                spec.search.parallel_trials
+                if network is None
+                else min(AT_A_TIME, spec.search.max_trials)
+            ),
             max_failed_trials=spec.search.max_failed_trials,
             seed=spec.seed,
             scored_as=scored_as(self.chain.devices, task.workload.batch_size),
         )
         return run_search(
             plan,
-            translate.design_space(spec.design_space),
+            translate.design_space(spec.design_space) if network is None else network.space,
             devices,
-            pool,
+            pool if network is None else network.pool,
             log_path=self.folder.trials,
             folder=self.folder.search_checkpoints,
             progress=self.progress,
+            finalists=None if network is None else network.finalists,
         )
+
+    def _elastic(
+        self, search: CoDesignSearch, task: TaskSetting, parent: Checkpoint, pool: TrialPool
+    ) -> ElasticRun:
+        """The network of the parent's parts, trained: what the search judges candidates by."""
+        choices = search.spec.design_space.elastic
+        assert choices is not None  # noqa: S101 - a rule of the spec
+        with problems_of(search, "spec.parent"):
+            return elastic_run(
+                search.spec.shared_weights or api.SharedWeights(),
+                parts_of(choices, parent),
+                task,
+                parent,
+                pool,
+                folder=self.folder.checkpoints,
+                progress=self.progress,
+                seed=search.spec.seed,
+            )
 
     def _search_winner(self, result: SearchResult) -> Finalist:
         if result.best is None:
@@ -365,7 +407,7 @@ class _ChainRun:
                     else "which is not trained, so the given model's own figures say little"
                 )
             )
-        with _problems(refinement, "spec.model"):
+        with problems_of(refinement, "spec.model"):
             checkpoint = import_model(model, task.data, self.folder.checkpoints)
         assert refinement.spec.device is not None  # noqa: S101 - required with a model
         history = TrainingHistory()
@@ -411,7 +453,7 @@ class _ChainRun:
             if kept is not None:
                 self.progress.log(
                     f"The search has another winner now, {root.checkpoint.name}: growing and "
-                    f"pruning begins anew from it; what was made of the one before is in {kept}"
+                    f"pruning starts over from it; the earlier tree is in {kept}"
                 )
         length = task.trial.plan.max_length
         trainer = TaskTrainer(
@@ -495,8 +537,8 @@ class _ChainRun:
             spent = phase_seconds(self.folder.log).get(name, 0.0)
             if limit is not None and spent > limit:
                 raise RunFailedError(
-                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s are used up, "
-                    f"allowed are {limit}"
+                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s of {limit} s "
+                    "are used up"
                 )
         self.log.append({"time": _now(), "event": "phase", "phase": name})
         yield
@@ -513,16 +555,6 @@ def _best_of(result: SearchResult, folder: RunFolder) -> Finalist:
         checkpoint=folder.search_checkpoints / (trial.checkpoint or ""),
         history=TrainingHistory.of_trial(trial, result.trials, folder.search_checkpoints),
     )
-
-
-@contextmanager
-def _problems(resource: api.Resource, path: str) -> Iterator[None]:
-    """What is wrong with data or a model is a problem of the resource's field that names it."""
-    try:
-        yield
-    except TaskError as error:
-        problem = api.SpecProblem(resource.source, resource.label, path, str(error))
-        raise api.SpecError([problem]) from None
 
 
 def control_of(root: Finalist, gptran: GPTranResult, folder: Path) -> Finalist | None:

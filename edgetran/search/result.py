@@ -12,7 +12,7 @@ from edgetran.search.constraints import UNKNOWN_EXCESS
 from edgetran.search.objective import Objective
 from edgetran.search.pareto import FRONT_MEASURES, costs, hypervolume, pareto_front
 from edgetran.search.picking import pick
-from edgetran.search.trials import Evaluation, Trial
+from edgetran.search.trials import FULL_TRAINING, Evaluation, Trial
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,18 @@ class SearchResult:
 
     @property
     def evaluations(self) -> list[tuple[Trial, Evaluation]]:
-        """Every trained architecture on every device, with its trial."""
+        """Every judged architecture on every device, with its trial."""
         return [(trial, e) for trial in self.trials for e in trial.evaluations]
+
+    @property
+    def estimated(self) -> bool:
+        """Whether every accuracy is an estimate so far, so that the best is too."""
+        judged = [trial for trial in self.trials if trial.succeeded]
+        return bool(judged) and all(trial.fidelity != FULL_TRAINING for trial in judged)
+
+    def _may_win(self, trial: Trial) -> bool:
+        """Whether a trial is trained for real, or none is yet."""
+        return trial.fidelity == FULL_TRAINING or self.estimated
 
     @property
     def best(self) -> tuple[Trial, Evaluation] | None:
@@ -48,7 +58,9 @@ class SearchResult:
 
     def best_by(self, objective: Objective) -> tuple[Trial, Evaluation] | None:
         """The feasible evaluation that would win by the weighted sum of another objective."""
-        feasible = [pair for pair in self.evaluations if pair[1].feasible]
+        feasible = [
+            pair for pair in self.evaluations if pair[1].feasible and self._may_win(pair[0])
+        ]
         return min(feasible, key=lambda pair: _preference(pair, objective), default=None)
 
     @property
@@ -61,9 +73,13 @@ class SearchResult:
     def front(self) -> list[tuple[Trial, Evaluation]]:
         """The feasible evaluations that no other dominates, by trial.
 
+        Once anything is trained, of what is trained.
+
         Axes: those of the front that is sought; else every measure.
         """
-        feasible = [pair for pair in self.evaluations if pair[1].feasible]
+        feasible = [
+            pair for pair in self.evaluations if pair[1].feasible and self._may_win(pair[0])
+        ]
         axes = self.objective.pareto or FRONT_MEASURES
         points = costs([evaluation.measures for _, evaluation in feasible], axes)
         return [feasible[i] for i in pareto_front(points)]

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from edgetran import __version__
+from edgetran.api.field_errors import forbidden, invalid, unsupported
 
 ENVIRONMENT: Final = "EDGETRAN_"
 """Prefix of environment variables: EDGETRAN_METRICS_PORT sets `metricsPort`."""
@@ -88,7 +89,7 @@ class Allowances:
     host_namespaces: Flag = False
     """Use the node's network, processes, IPC or ports."""
     identities: Flag = False
-    """Run as other users and groups than 65532, but for root."""
+    """Run as other users and groups than 65532, except root."""
     privileged: Flag = False
     """Weaken security contexts: privileged, root, capabilities."""
     service_accounts: Flag = False
@@ -271,7 +272,7 @@ class Settings:
     max_loop_lag_seconds: Number = 10.0
     """Lag of the event loop above which /healthz fails."""
     max_watch_silence_seconds: Number = 300.0
-    """Time without any word of a watch, bookmarks included, above which /healthz fails."""
+    """Silence of a watch, bookmarks included, above which /healthz fails."""
     watch_timeout_seconds: Whole = 240
     """How long the API server keeps one watch open."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -291,7 +292,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise SettingsError(f"{path}: {error}; allowed is a YAML file of settings") from None
     if not isinstance(data, Mapping):
-        raise SettingsError(f"settings: {data!r} was given; allowed is a mapping")
+        raise SettingsError(f"settings: {invalid(data, 'must be a mapping')}")
     variables = _from_environment(environ)
     try:
         return TypeAdapter(Settings).validate_python(
@@ -333,15 +334,14 @@ _ALLOWED: Final = {
 
 
 def _sentence(error: ErrorDetails, data: Any, variables: Mapping[str, Any]) -> str:
-    """Where it is wrong, what was given and what is allowed."""
+    """Where it is wrong, what was given and what it must be."""
     place, given = error["loc"], error["input"]
     if error["type"] == "unexpected_keyword_argument":
-        return f"{_path(place)}: unknown; allowed is one of {', '.join(_names(place[:-1]))}"
+        known = ", ".join(_names(place[:-1]))
+        return f"{_path(place)}: {forbidden(f'unknown setting; known settings: {known}')}"
     allowed = _ALLOWED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
     if error["type"] == "string_pattern_mismatch":
         allowed = f"text like {error['ctx']['pattern']}"
-    if error["type"] == "literal_error":
-        allowed = "one of " + error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
     if isinstance(place[-1], int) and error["type"] in ("string_type", "dict_type"):
         allowed = "a list of " + ("names" if error["type"] == "string_type" else "mappings")
         place = place[:-1]
@@ -349,7 +349,11 @@ def _sentence(error: ErrorDetails, data: Any, variables: Mapping[str, Any]) -> s
         for part in place:
             given = given[part]
     variable = {camel(name): ENVIRONMENT + name.upper() for name in variables}.get(str(place[0]))
-    return f"{variable or _path(place)}: {given!r} was given; allowed is {allowed}"
+    where = variable or _path(place)
+    if error["type"] == "literal_error":
+        expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        return f"{where}: {unsupported(given, expected.split(', '))}"
+    return f"{where}: {invalid(given, f'must be {allowed}')}"
 
 
 def _path(place: tuple[int | str, ...]) -> str:

@@ -150,7 +150,7 @@ def _api_client(kubeconfig: Path | None) -> client.ApiClient:
         else:
             config.load_kube_config(str(kubeconfig), client_configuration=settings)
     except config.ConfigException as error:
-        raise ResultsError(f"results: no API server is known ({error})") from None
+        raise ResultsError(f"results: no API server found ({error})") from None
     settings.retries = False  # who calls tries again, and knows how long he may
     return client.ApiClient(settings)
 

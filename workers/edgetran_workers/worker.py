@@ -131,7 +131,7 @@ class _Worker:
         """End the process after SIGTERM, with all state saved."""
         signal.alarm(0)  # Ray's handler, where it came first, would abort in three seconds
         self._stopping.set()
-        code, message = ExitCode.STOPPED, "stopped by SIGTERM; what is done is kept"
+        code, message = ExitCode.STOPPED, "stopped by SIGTERM; finished work is kept"
         if self._replaced:
             code, message = ExitCode.UNEXPECTED, "another worker has taken over this work"
         self._log.info(message)

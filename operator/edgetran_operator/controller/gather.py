@@ -150,7 +150,7 @@ class Gatherer:
                 return None, ""
             return None, (
                 f"{name} was deleted, and the spec is not the one that the work began with; "
-                "allowed is to change the spec back, or to make the resource anew"
+                "change the spec back, or delete the resource and create it again"
             )
         first = self._read(key, work)
         if first is not None and spec_hash(first) == fixed:
@@ -161,7 +161,7 @@ class Gatherer:
                 return first, ""  # it was written anew, and the status was not yet
         return None, (
             f"{name} is not what the operator made of the spec that the work began with, so it is "
-            "not used; allowed is to delete it, and it is made again from the spec"
+            "not used; delete it, and the operator makes it again from the spec"
         )
 
     def _read(self, key: Key, work: WorkFiles) -> Resource | None:
@@ -233,7 +233,7 @@ def _changed_beside(key: Key, work: WorkFiles | None, worker: WorkerView | None)
     name = f"ConfigMap/{key.name}-{KINDS[key.kind].SHORT_NAME}-{SPEC}"
     return (
         f"{name} was changed: what it holds beside {RESOURCE_FILE} is not what "
-        f"{worker.kind}/{worker.name} was made for; allowed is to delete it, and it is made again"
+        f"{worker.kind}/{worker.name} was made for; delete it, and the operator makes it again"
     )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from edgetran.api import API_VERSION, KINDS
+from edgetran.api.field_errors import forbidden
 from edgetran.api.names import profiling_job_name, refinement_name
 from edgetran.api.wire import KIND_LABEL, NAME_LABEL
 from edgetran_operator.kube.border import UNREADABLE, UnreadableError, refuse_if_marked
@@ -423,7 +424,7 @@ def _spec(body: Mapping[str, Any]) -> tuple[Any, bytes, str]:
         text = json.dumps(spec, separators=(",", ":")).encode()
         if len(text) <= SPEC_BYTES:
             return spec, text, ""
-        problem = f"spec: {len(text)} bytes were given; allowed are {SPEC_BYTES}"
+        problem = f"spec: {forbidden(f'{len(text)} bytes; must have at most {SPEC_BYTES}')}"
     return None, b"null", problem
 
 

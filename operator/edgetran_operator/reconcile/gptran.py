@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgetran.api import CoDesignSearch, ConditionType, GPTranRun, Reason
+from edgetran.api.field_errors import invalid, required
 from edgetran_operator.observation import Dependency, Observation
-from edgetran_operator.outcome import Outcome
+from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.common import (
     fail,
     make_run,
@@ -26,40 +27,39 @@ from edgetran_operator.reconcile.dependencies import (
     resources,
     unfinished,
 )
-from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.search import profiling_jobs
 from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.worker import Stage, advance
 from edgetran_operator.resources import Inputs, Run
 
 
-def reconcile_gptran(seen: Observation) -> Outcome:
+def reconcile_gptran(seen: Observation) -> Plan:
     """What is to be done for a GPTranRun."""
     return reconcile_work(seen, _work)
 
 
-def _work(draft: Draft, run: Run) -> None:
+def _work(builder: StatusBuilder, run: Run) -> None:
     refinement = run.resource
     assert isinstance(refinement, GPTranRun)  # noqa: S101 - the kind decides
     obstacle, inputs = None, Inputs()
-    if draft.seen.worker is None:
-        obstacle, inputs = _inputs(draft.seen, refinement)
+    if builder.seen.worker is None:
+        obstacle, inputs = _inputs(builder.seen, refinement)
     else:
-        _, inputs = _inputs(draft.seen, refinement)
+        _, inputs = _inputs(builder.seen, refinement)
     if obstacle is not None:
-        wait_for(draft, run, obstacle)
+        wait_for(builder, run, obstacle)
         return
-    run = make_run(draft.seen, refinement, inputs)
-    progress = advance(draft, run)
+    run = make_run(builder.seen, refinement, inputs)
+    progress = advance(builder, run)
     complete = ConditionType.REFINEMENT_COMPLETE
     if progress.stage is Stage.DONE:
-        draft.set(complete, "True", progress.reason, progress.message)
-        succeed(draft, run, progress.message or "the model is refined")
+        builder.set(complete, "True", progress.reason, progress.message)
+        succeed(builder, run, progress.message or "the model is refined")
     elif progress.stage is Stage.FAILED:
-        draft.set(complete, "False", progress.reason, progress.message)
-        fail(draft, run, progress.reason, progress.message)
+        builder.set(complete, "False", progress.reason, progress.message)
+        fail(builder, run, progress.reason, progress.message)
     else:
-        show(draft, with_stage(draft, progress))
+        show(builder, with_stage(builder, progress))
 
 
 def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, Inputs]:
@@ -76,8 +76,8 @@ def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, 
             return None, Inputs()
         return Obstacle(
             Reason.SPEC_INVALID,
-            "spec.device.nodeSelector: given without profileRef; allowed in a cluster is a "
-            "profileRef to the ProfilingJob that measures the device",
+            "spec.device.profileRef: "
+            + required("must name the ProfilingJob that measures the device, in a cluster"),
         ), Inputs()
     name = device.profile_ref.name
     jobs = {name: seen.dependencies["ProfilingJob", name]}
@@ -100,8 +100,8 @@ def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]
     if search.spec.storage is None:
         return Obstacle(
             Reason.SPEC_INVALID,
-            f"spec.searchRef: CoDesignSearch/{name} has no storage, so its model is not kept; "
-            "allowed is a search with spec.storage",
+            "spec.searchRef.name: "
+            + invalid(name, "must be a search with spec.storage, or its model is not kept"),
         ), Inputs()
     jobs = profiling_jobs(seen, search)
     inputs = Inputs(

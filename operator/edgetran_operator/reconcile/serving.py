@@ -11,9 +11,8 @@ from edgetran.api.implied import implied_profiling_jobs, implied_refinement
 from edgetran.api.names import SERVED
 from edgetran.api.wire import VERDICT_MINUTES, ServedVerdict
 from edgetran_operator.observation import DeploymentView, Observation
-from edgetran_operator.outcome import Deletion
+from edgetran_operator.plan import Deletion, StatusBuilder, cut, read_status
 from edgetran_operator.reconcile.dependencies import succeeded
-from edgetran_operator.reconcile.draft import Draft, cut, read_status
 from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.worker import refusal_of
 from edgetran_operator.resources import Run, ServedWinner, made_from_of, serving_children
@@ -21,65 +20,65 @@ from edgetran_operator.resources import Run, ServedWinner, made_from_of, serving
 _TYPE = ConditionType.SERVED_AS_MEASURED
 
 
-def serve_winner(draft: Draft, run: Run) -> None:
+def serve_winner(builder: StatusBuilder, run: Run) -> None:
     """Make, change or take away what serves the winner, and say whether it is as measured."""
     resource = run.resource
     if not isinstance(resource, CoDesignSearch | GPTranRun):
         return
     serve = resource.spec.serve
     if serve is None:
-        _take_away(draft, resource)
+        _take_away(builder, resource)
         return
-    if not draft.seen.settings.serving:
+    if not builder.seen.settings.serving:
         message = "spec.serve: given, and nothing is served here; allowed where rbac.serving is set"
-        draft.set(_TYPE, "Unknown", Reason.NOT_COMPARED, message)
+        builder.set(_TYPE, "Unknown", Reason.NOT_COMPARED, message)
         return
-    winner = _winner(draft, resource)
-    if winner is not None and not _make(draft, run, serve, winner):
+    winner = _winner(builder, resource)
+    if winner is not None and not _make(builder, run, serve, winner):
         return
-    if winner is None and draft.seen.deployment is None:
+    if winner is None and builder.seen.deployment is None:
         message = "the artefact of the winner is not known, so nothing is served"
-        draft.set(_TYPE, "Unknown", Reason.NOT_COMPARED, message)
+        builder.set(_TYPE, "Unknown", Reason.NOT_COMPARED, message)
         return
-    _tell(draft)
+    _tell(builder)
 
 
-def _take_away(draft: Draft, resource: CoDesignSearch | GPTranRun) -> None:
+def _take_away(builder: StatusBuilder, resource: CoDesignSearch | GPTranRun) -> None:
     """The Deployment goes last: as long as it is there, the rest is asked to go again."""
-    draft.drop(_TYPE)
-    deployment = draft.seen.deployment
+    builder.drop(_TYPE)
+    deployment = builder.seen.deployment
     if deployment is not None and not deployment.deleting:
-        draft.delete.append(Deletion("Service", child_name(resource, SERVED), ""))
-        draft.delete.append(Deletion("Deployment", deployment.name, deployment.uid))
+        builder.delete.append(Deletion("Service", child_name(resource, SERVED), ""))
+        builder.delete.append(Deletion("Deployment", deployment.name, deployment.uid))
 
 
-def _make(draft: Draft, run: Run, serve: ServeSpec, winner: ServedWinner) -> bool:
+def _make(builder: StatusBuilder, run: Run, serve: ServeSpec, winner: ServedWinner) -> bool:
     """Apply what is not as it should be; whether it is worth looking at what is there."""
     children = serving_children(run, serve, winner)
-    deployment = draft.seen.deployment
+    deployment = builder.seen.deployment
     if deployment is not None and deployment.made_from == made_from_of(children):
         return True
     for child in children:
-        refusal = refusal_of(draft.seen, child)
+        refusal = refusal_of(builder.seen, child)
         if refusal is not None:
             message = f"{child.label} is refused: {cut(refusal.message, 500)}"
-            draft.set(_TYPE, "Unknown", refusal.reason, message)
+            builder.set(_TYPE, "Unknown", refusal.reason, message)
             if refusal.passes:
-                draft.apply += children
+                builder.apply += children
             return False
-    draft.apply += children
+    builder.apply += children
     if deployment is None:
-        draft.set(_TYPE, "Unknown", Reason.PENDING, f"{children[-1].label} is being made")
+        builder.set(_TYPE, "Unknown", Reason.PENDING, f"{children[-1].label} is being made")
         return False
     return True
 
 
-def _winner(draft: Draft, resource: CoDesignSearch | GPTranRun) -> ServedWinner | None:
+def _winner(builder: StatusBuilder, resource: CoDesignSearch | GPTranRun) -> ServedWinner | None:
     """What is to be served: the refined model once there is one; None where what is served stays.
 
     None also where no artefact is known.
     """
-    seen = draft.seen
+    seen = builder.seen
     refinement = implied_refinement(resource) if isinstance(resource, CoDesignSearch) else None
     if refinement is not None:
         child = seen.dependencies.get((refinement.kind, refinement.name))
@@ -89,9 +88,9 @@ def _winner(draft: Draft, resource: CoDesignSearch | GPTranRun) -> ServedWinner 
             if isinstance(source, GPTranRun) and status.best is not None:
                 source = with_storage(source, seen.settings, source)
                 return _served(seen, resource, source, child.uid, status.best)
-        if draft.ended:
+        if builder.ended:
             return None  # it was refined, and the refined model's resource is gone
-    best = draft.fields.get("best", getattr(draft.before, "best", None))
+    best = builder.fields.get("best", getattr(builder.before, "best", None))
     if best is None or resource.spec.storage is None:
         return None
     return _served(seen, resource, resource, seen.uid, best)
@@ -138,11 +137,11 @@ def _measured(seen: Observation, device: Any, job: str | None) -> Device | None:
     return device if isinstance(device, Device) else None
 
 
-def _tell(draft: Draft) -> None:
-    deployment = draft.seen.deployment
+def _tell(builder: StatusBuilder) -> None:
+    deployment = builder.seen.deployment
     if deployment is None:
         return
-    verdicts = _current(draft, deployment)
+    verdicts = _current(builder, deployment)
     off = next((each for each in verdicts if each.served_as_measured == "False"), None)
     same = next((each for each in verdicts if each.served_as_measured == "True"), None)
     if not deployment.complete:
@@ -150,24 +149,24 @@ def _tell(draft: Draft) -> None:
         message += "serve the newest artefact"
         if deployment.trouble:
             message += f"; {deployment.trouble}"
-        draft.set(_TYPE, "Unknown", Reason.PENDING, message)
+        builder.set(_TYPE, "Unknown", Reason.PENDING, message)
     elif off is not None:
-        draft.set(_TYPE, "False", Reason.NOT_AS_MEASURED, off.message)
+        builder.set(_TYPE, "False", Reason.NOT_AS_MEASURED, off.message)
     elif same is not None:
-        draft.set(_TYPE, "True", Reason.AS_MEASURED, same.message)
+        builder.set(_TYPE, "True", Reason.AS_MEASURED, same.message)
     else:
         said = next((each.message for each in verdicts), "no pod has told its verdict yet")
-        draft.set(_TYPE, "Unknown", Reason.NOT_COMPARED, said)
+        builder.set(_TYPE, "Unknown", Reason.NOT_COMPARED, said)
 
 
-def _current(draft: Draft, deployment: DeploymentView) -> list[ServedVerdict]:
+def _current(builder: StatusBuilder, deployment: DeploymentView) -> list[ServedVerdict]:
     """Verdicts on the newest artefact that are young enough to count."""
     young = timedelta(minutes=VERDICT_MINUTES)
     found = [
         (told, verdict)
-        for told, verdict in draft.seen.verdicts.verdicts
-        if verdict.artifact == deployment.artifact and draft.now - told < young
+        for told, verdict in builder.seen.verdicts.verdicts
+        if verdict.artifact == deployment.artifact and builder.now - told < young
     ]
     for told, _ in found:
-        draft.look_again_at(told + young)
+        builder.look_again_at(told + young)
     return [verdict for _, verdict in found]

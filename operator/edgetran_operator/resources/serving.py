@@ -17,6 +17,7 @@ from edgetran.api.wire import (
     LOG_VARIABLE,
     MADE_FROM_ANNOTATION,
     MODEL_LABEL,
+    NAMESPACE_VARIABLE,
     POD_VARIABLE,
     SERVE_COMMAND,
     STORAGE_PATH,
@@ -24,7 +25,7 @@ from edgetran.api.wire import (
     WORKER_CONTAINER,
     WORKER_PROGRAM,
 )
-from edgetran_operator.outcome import Child
+from edgetran_operator.plan import Child
 from edgetran_operator.resources.merge import strategic_merge
 from edgetran_operator.resources.pod import (
     RESTRICTED,
@@ -175,7 +176,7 @@ def _container(run: Run, serve: ServeSpec, winner: ServedWinner) -> dict[str, An
             {"name": LOG_VARIABLE, "value": "json"},
             {"name": "HOME", "value": HOME_PATH},
             from_field(POD_VARIABLE, "metadata.name"),
-            from_field("POD_NAMESPACE", "metadata.namespace"),
+            from_field(NAMESPACE_VARIABLE, "metadata.namespace"),
         ],
         # Named as workers' ports are, so that whatever scrapes those finds it.
         "ports": [{"name": "metrics", "containerPort": serve.port, "protocol": "TCP"}],

@@ -150,6 +150,29 @@ def test_the_best_of_a_search_for_the_front_is_the_point_that_the_rule_picks():
     assert [each.id for each in status.pareto_front] == [2, 1, 0]
 
 
+def test_what_is_trained_takes_the_place_of_its_estimate_and_of_every_other():
+    reporter = SearchReporter(SEARCH)
+    summary = summary_of(SEARCH, reporter)
+    estimated = [
+        trial(number, accuracy, objective=accuracy) | {"fidelity": "shared-weights"}
+        for number, accuracy in enumerate((0.9, 0.8, 0.7))
+    ]
+    for record in estimated:
+        record["measures"]["accuracy"]["source"] = "estimated"
+    tell(summary, "proposals.jsonl", HEADER)
+    tell(summary, "trials.jsonl", *estimated)
+    status = CoDesignSearchStatus.model_validate(summary.summary().status)
+    assert (status.best.id, status.best.estimated) == (0, True)
+    trained = trial(1, 0.75, objective=0.75) | {"fidelity": "full-training"}
+    for _ in range(2):
+        tell(summary, "trials.jsonl", *estimated, trained)
+    status = CoDesignSearchStatus.model_validate(summary.summary().status)
+    assert (status.best.id, status.best.accuracy, status.best.estimated) == (1, 0.75, None)
+    assert [each.id for each in status.pareto_front] == [1]
+    assert (status.succeeded, reporter.progress()) == (3, (3, 20000))
+    assert summary.summary().to_dict()["metrics"]["training_seconds"] == 8.0
+
+
 def test_records_told_twice_count_once():
     reporter = SearchReporter(SEARCH)
     summary = summary_of(SEARCH, reporter)
