@@ -17,6 +17,7 @@ from edgetran.api.common import (
     ConstraintsSpec,
     ParetoFront,
     RaySpec,
+    ServeSpec,
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
@@ -274,13 +275,18 @@ class CoDesignSearchSpec(CommonSpec):
         description="Forms in which the winner is exported besides its own artefact; one per "
         "device where omitted.",
     )
+    serve: ServeSpec | None = Field(
+        None,
+        description="Serve the winner in the cluster by the Open Inference Protocol; not where "
+        "omitted. It may change at any time.",
+    )
     ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
     tracking: Tracking | None = Field(
         None, description="Where trials are shown besides the run's own folder."
     )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    MUTABLE = frozenset({*COMMON_MUTABLE, "tracking"})
+    MUTABLE = frozenset({*COMMON_MUTABLE, "serve", "tracking"})
 
     RULES = (
         distinct("devices", key="name"),

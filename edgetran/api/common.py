@@ -250,6 +250,28 @@ class CommonStatus(ApiModel):
     RULES: ClassVar[tuple[Rule, ...]] = (ONE_CONDITION_PER_TYPE,)
 
 
+class ServeSpec(ApiModel):
+    """How the winner is served once the run has succeeded."""
+
+    replicas: Annotated[int, Field(ge=1, le=16)] = Field(
+        1, description="Pods that answer; more than one where several boards have its labels."
+    )
+    port: Annotated[int, Field(ge=1024, le=65535)] = Field(
+        8080, description="Port of the Service and of the pods."
+    )
+    max_drift: Fraction = Field(
+        0.2,
+        description="How far the shares of classes may be off those of the test part: total "
+        "variation distance; for regression the mean, in standard deviations.",
+    )
+    max_confidence_drift: Fraction = Field(
+        0.1, description="How far the mean confidence may be off that on the test part."
+    )
+    max_slowdown: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.5, description="How much slower than measured it may be; 0.5 is by half."
+    )
+
+
 class WorkloadSpec(ApiModel):
     """What a device is measured with."""
 

@@ -17,6 +17,7 @@ from edgetran.api.common import (
     ParetoFront,
     RaySpec,
     Reference,
+    ServeSpec,
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
@@ -271,13 +272,20 @@ class GPTranRunSpec(Refinement, CommonSpec):
         description="Forms in which the winner is exported besides its own artefact; one per "
         "device where omitted.",
     )
+    serve: ServeSpec | None = Field(
+        None,
+        description="Serve the winner in the cluster by the Open Inference Protocol; not where "
+        "omitted. It may change at any time.",
+    )
     ray: RaySpec = Field(RaySpec(), description="Where children train.")
     tracking: Tracking | None = Field(
         None, description="Where the tree's models are shown besides the run's own folder."
     )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials", "tracking"})
+    MUTABLE = frozenset(
+        {*COMMON_MUTABLE, "cycles", "patience", "parallel_trials", "serve", "tracking"}
+    )
 
     RULES = (
         exactly_one("search_ref", "model"),

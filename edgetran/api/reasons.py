@@ -24,6 +24,8 @@ class ConditionType(StrEnum):
     """True when the search ended and its winner is known."""
     REFINEMENT_COMPLETE = "RefinementComplete"
     """True when growing and pruning ended and the final model is known."""
+    SERVED_AS_MEASURED = "ServedAsMeasured"
+    """True when the served winner does what was measured, False when it is off by too much."""
 
 
 class Reason(StrEnum):
@@ -105,5 +107,11 @@ class Reason(StrEnum):
     """The storage cannot be reached or is full."""
     RAY_UNAVAILABLE = "RayUnavailable"
     """The Ray cluster cannot be reached, or the RayJob API is not served."""
+    AS_MEASURED = "AsMeasured"
+    """What is served was compared with what was measured, and does the same."""
+    NOT_AS_MEASURED = "NotAsMeasured"
+    """What is served is off what was measured by more than `spec.serve` allows."""
+    NOT_COMPARED = "NotCompared"
+    """What is served was not compared with what was measured yet, or cannot be."""
     RESULTS_LOST = "ResultsLost"
     """The results of finished work were deleted."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -40,6 +40,11 @@ WORK_ANNOTATION: Final = "edgetran.io/work"
 NODE_ANNOTATION: Final = "edgetran.io/node"
 """The board that a measuring worker is pinned to."""
 
+MODEL_LABEL: Final = "edgetran.io/served-by"
+"""On a pod that serves a winner: the Deployment that it is of."""
+ARTIFACT_ANNOTATION: Final = "edgetran.io/artifact"
+"""On a pod that serves a winner: the SHA-256 of the artefact."""
+
 WORKER_CONTAINER: Final = "worker"
 METRICS_PORT: Final = 9090
 """Port of a worker's /metrics."""
@@ -51,6 +56,9 @@ COMMANDS: Final = {"profile": "ProfilingJob", "search": "CoDesignSearch", "gptra
 """The kind of resource that each command of the program works on."""
 COMPONENTS: Final = {kind: command for command, kind in COMMANDS.items()}
 """What each kind's worker does: label, command and settings go by these words."""
+
+SERVE_COMMAND: Final = "serve"
+"""The command that serves a winner; its model's name in addresses is the resource's."""
 
 ALLOW_COMMANDS: Final = "--allow-commands"
 ALLOW_METER: Final = "--allow-meter"
@@ -256,6 +264,19 @@ class InputsOrder(Message):
     profiles: dict[str, list[str]] = {}
     """Folders of the mounted results of ProfilingJobs, in order, by the job's name."""
     search: SearchOrder | None = None
+
+
+VERDICT_MINUTES: Final = 30
+"""How long a `ServedVerdict` counts; it is told again three times as often."""
+
+
+class ServedVerdict(Message):
+    """Whether a pod serves as measured; in `data` of the served model's ConfigMap, by the pod."""
+
+    artifact: Annotated[str, Field(max_length=64)] = ""
+    served_as_measured: Literal["True", "False", "Unknown"] = "Unknown"
+    message: Annotated[str, Field(max_length=MESSAGE_CHARACTERS)] = ""
+    updated: Word = ""
 
 
 class WorkOrder(Message):

@@ -14,6 +14,7 @@ from edgetran.cli.gptran import gptran_app
 from edgetran.cli.handover import export, push
 from edgetran.cli.profile import profile
 from edgetran.cli.runs import report, run, show, track, validate
+from edgetran.cli.serving import serve
 
 app = typer.Typer(
     help="Find the best transformer and the best edge device for a task: measure, search, refine.",
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (validate, run, profile, show, report, track, export, push):
+for command in (validate, run, profile, show, report, track, export, push, serve):
     app.command()(command)
 app.add_typer(devices_app, name="devices")
 app.add_typer(gptran_app, name="gptran")

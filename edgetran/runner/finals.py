@@ -155,6 +155,7 @@ class Finals:
                 for name, value in judged.test_metrics(self._data).items()
                 if name != metric
             },
+            "testPredictions": judged.test_predictions(self._data),
         }
         self._compare_count(finalist, models.model.config, architecture, parameters)
         return row, architecture

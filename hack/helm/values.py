@@ -113,6 +113,10 @@ class WorkerResources(Part):
         Resources(requests={"memory": "2Gi"}, limits={"memory": "8Gi"}),
         description="Refinements; CPUs and GPUs are what `spec.ray` asks for.",
     )
+    serve: Resources = Field(
+        Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "2Gi"}),
+        description="Pods that serve a winner.",
+    )
 
 
 class Scratch(Part):
@@ -218,6 +222,9 @@ class Rbac(Part):
     create: bool = Field(True, description="Create the roles that the operator needs.")
     ray_jobs: bool = Field(
         True, description="Let it create RayJobs, which `spec.ray.mode: kuberay` needs."
+    )
+    serving: bool = Field(
+        True, description="Let it make Deployments and Services, which `spec.serve` needs."
     )
     aggregate: bool = Field(
         True, description="Let the cluster's roles view, edit and admin cover the three kinds."

@@ -43,6 +43,7 @@ _QUIET: Final = frozenset(
         Reason.DEVICE_BUSY,
         Reason.DEPENDENCY_NOT_READY,
         Reason.NODES_MATCHED,
+        Reason.NOT_COMPARED,
     }
 )
 """Reasons that say how work goes; nobody needs to be told of them one by one."""
@@ -73,6 +74,7 @@ _WARNINGS: Final = frozenset(
         Reason.STORAGE_UNAVAILABLE,
         Reason.RAY_UNAVAILABLE,
         Reason.RESULTS_LOST,
+        Reason.NOT_AS_MEASURED,
     }
 )
 
@@ -114,7 +116,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """An object to be deleted, in the background, if it is still the one that was seen."""
+    """An object to be deleted, in the background, if it is still the one that was seen.
+
+    The uid is empty for what is not watched: whichever has that name.
+    """
 
     kind: str
     name: str

@@ -172,6 +172,13 @@ class Resources:
         default_factory=lambda: {"requests": {"memory": "2Gi"}, "limits": {"memory": "8Gi"}}
     )
     """Refinements; CPUs and GPUs are what `spec.ray` asks for."""
+    serve: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "requests": {"cpu": "100m", "memory": "256Mi"},
+            "limits": {"memory": "2Gi"},
+        }
+    )
+    """Pods that serve a winner."""
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -247,6 +254,9 @@ class Settings:
     """What users may ask for beyond what is harmless."""
     network_policy: NetworkPolicies = field(default_factory=NetworkPolicies)
     """Who may talk to workers."""
+    serving: Flag = True
+    """Whether winners are served where `spec.serve` asks for it: that takes rights over Deployments
+    and Services."""
     worker_pod_patch: Mapping[str, Any] = field(default_factory=dict)
     """A strategic merge patch (metadata, spec) over all workers' pods; `spec.podTemplate` is merged
     over that."""

@@ -14,10 +14,12 @@ from edgetran_operator.kube.border import UnreadableError, read_json
 from edgetran_operator.kube.cache import Cache, Entry, Family, Key
 from edgetran_operator.observation import (
     Dependency,
+    DeploymentView,
     Observation,
     PartView,
     PodView,
     Refusal,
+    VerdictsView,
     WorkerView,
     WorkFiles,
 )
@@ -99,6 +101,8 @@ class Gatherer:
             worker=worker,
             pods=tuple(view for view in views if isinstance(view, PodView)),
             parts=_parts(views),
+            deployment=next((v for v in views if isinstance(v, DeploymentView)), None),
+            verdicts=next((v for v in views if isinstance(v, VerdictsView)), VerdictsView()),
             board=self._boards.verdict(key),
             dependencies=dependencies,
             left_over=left_over,

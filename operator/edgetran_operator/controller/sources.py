@@ -29,7 +29,8 @@ def sources(engine: Engine) -> list[Source]:
     spaces: list[str | None] = list(engine.settings.namespaces) or [None]
     found = [_nodes(engine)]
     for namespace in spaces:
-        found += (_children(engine, kind, namespace) for kind in CHILD_KINDS if kind != "RayJob")
+        without = {"RayJob", *(() if engine.settings.serving else ("Deployment",))}
+        found += (_children(engine, kind, namespace) for kind in CHILD_KINDS if kind not in without)
         found.append(_events(engine, namespace))
         found += (_troubles(engine, namespace, selector) for selector in SELECTORS)
     return found

@@ -16,6 +16,7 @@ from edgetran.api import (
 from edgetran_operator.observation import Observation
 from edgetran_operator.plan import Deletion, Plan, StatusBuilder
 from edgetran_operator.reconcile.dependencies import Obstacle
+from edgetran_operator.reconcile.serving import serve_winner
 from edgetran_operator.reconcile.spec import effective, forbidden, spec_of
 from edgetran_operator.reconcile.worker import (
     Stage,
@@ -251,8 +252,11 @@ def _at_the_end(
             delete_worker(builder)
         if resource is not None and rest is not None:
             rest(builder, make_run(seen, resource))
-    elif seen.parts or seen.worker is not None or builder.before.results:
-        _lost_results(builder)
+    else:
+        if seen.parts or seen.worker is not None or builder.before.results:
+            _lost_results(builder)
+        if resource is not None:
+            serve_winner(builder, make_run(seen, resource))
     if problem is not None and seen.generation != builder.before.observed_generation:
         builder.tell(Reason.SPEC_CHANGE_REFUSED, f"{problem}; the work has ended")
     if resource is not None:

@@ -40,6 +40,7 @@ from edgetran_operator.reconcile.dependencies import (
     unfinished,
     works,
 )
+from edgetran_operator.reconcile.serving import serve_winner
 from edgetran_operator.reconcile.spec import spec_of, status_tells_of_work
 from edgetran_operator.reconcile.verdicts import loses_to_baseline
 from edgetran_operator.reconcile.worker import Stage, advance, give_work, refusal_of
@@ -160,6 +161,7 @@ def _refine(builder: StatusBuilder, run: Run, search: CoDesignSearch) -> None:
         succeed(builder, run, _verdict(builder, "the search is done"))
         return
     builder.fields["refinement"] = refinement.name
+    serve_winner(builder, run)
     foreign = _foreign(builder.seen, [refinement])
     if foreign is not None:
         builder.held_up(foreign.reason, foreign.message)
