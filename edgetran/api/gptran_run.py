@@ -20,6 +20,7 @@ from edgetran.api.common import (
     ServeSpec,
     WorkloadSpec,
 )
+from edgetran.api.data import DataSource
 from edgetran.api.device import SearchDevice
 from edgetran.api.export import ExportTarget
 from edgetran.api.resource import Resource, name_rule
@@ -261,6 +262,11 @@ class GPTranRunSpec(Refinement, CommonSpec):
         "model only.",
     )
     task: TaskSource | None = Field(None, description="The task, for model only.")
+    data: DataSource | None = Field(
+        None,
+        description="In a cluster, where the model, the task's files and its tokenizer lie, "
+        "read-only, for model only; in the storage where omitted.",
+    )
     device: SearchDevice | None = Field(None, description="The device, for model only.")
     workload: WorkloadSpec | None = Field(
         None, description="Batch and length on the device, for model only."
@@ -291,7 +297,7 @@ class GPTranRunSpec(Refinement, CommonSpec):
         exactly_one("search_ref", "model"),
         needed_where("task", *_MODEL_ALONE, reads=("model", "search_ref")),
         needed_where("device", *_MODEL_ALONE, reads=("model", "search_ref")),
-        not_together("search_ref", "task", "device", "workload"),
+        not_together("search_ref", "task", "data", "device", "workload"),
     )
 
 
