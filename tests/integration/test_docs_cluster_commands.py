@@ -33,6 +33,7 @@ NEEDS_MORE = {
     ("edgetran", "logs"): "pods that run",
     ("edgetran", "get"): "results",
     ("edgetran", "put"): "pods that run",
+    ("create", "configmap"): "a file of data",
     ("edgetran", "show"): "results",
     ("edgetran", "report"): "results",
     ("get", "runtimeclass"): "a K3s node with a GPU",

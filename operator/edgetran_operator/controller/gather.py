@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -122,7 +122,7 @@ class Gatherer:
             return {}
         of = self._cache.troubles.of
         pod = max(pods, key=lambda each: (each.created, each.name))
-        claims = claims_of(resource) if isinstance(resource, Resource) else ()
+        claims: Iterable[str] = claims_of(resource) if isinstance(resource, Resource) else ()
         told = (of("PersistentVolumeClaim", key.namespace, claim) for claim in claims)
         return {
             "pod_trouble": of("Pod", key.namespace, pod.name),
