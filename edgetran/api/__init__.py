@@ -65,7 +65,11 @@ from edgetran.api.gptran_run import (
     StepSizesSpec,
     Targets,
 )
-from edgetran.api.implied import implied_profiling_jobs, implied_refinement
+from edgetran.api.implied import (
+    implied_profiling_jobs,
+    implied_refinement,
+    implied_verification,
+)
 from edgetran.api.meta import (
     Condition,
     ObjectMeta,
@@ -80,8 +84,11 @@ from edgetran.api.names import (
     NAME_LIMITS,
     profiling_job_name,
     refinement_name,
+    verification_name,
 )
 from edgetran.api.profiling_job import (
+    FinalistsSource,
+    MeasuredFinalist,
     MeasurementSpec,
     PredictionError,
     ProfilingJob,
@@ -128,6 +135,7 @@ __all__ = [
     "EnergySettings",
     "ExitCode",
     "ExportTarget",
+    "FinalistsSource",
     "FractionBound",
     "GPTranRun",
     "GPTranRunSpec",
@@ -135,6 +143,7 @@ __all__ = [
     "HomogeneousArchitecture",
     "MaskedLm",
     "MeasureValue",
+    "MeasuredFinalist",
     "MeasurementSpec",
     "MinimumSizes",
     "ModelDict",
@@ -178,6 +187,7 @@ __all__ = [
     "has_begun",
     "implied_profiling_jobs",
     "implied_refinement",
+    "implied_verification",
     "load_bundle",
     "load_resources",
     "load_text",
@@ -195,5 +205,6 @@ __all__ = [
     "set_path",
     "spec_hash",
     "to_dict",
+    "verification_name",
     "work_hash",
 ]

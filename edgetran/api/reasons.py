@@ -24,6 +24,8 @@ class ConditionType(StrEnum):
     """True when the search ended and its winner is known."""
     REFINEMENT_COMPLETE = "RefinementComplete"
     """True when growing and pruning ended and the final model is known."""
+    WINNER_VERIFIED = "WinnerVerified"
+    """True when the winner was measured on its board and is no worse than its baseline there."""
 
 
 class Reason(StrEnum):
@@ -63,6 +65,14 @@ class Reason(StrEnum):
     """Profiling stopped because it made all the measurements that it may make."""
     PROFILE_UNUSABLE = "ProfileUnusable"
     """A device was measured, and its cost cannot be predicted well enough from that."""
+    WINNER_MEASURED = "WinnerMeasured"
+    """The winner was measured on its board, beside its baseline."""
+    WORSE_THAN_BASELINE = "WorseThanBaseline"
+    """Measured on its board, the winner's objective is less than its baseline's."""
+    NOT_MEASURABLE = "NotMeasurable"
+    """The winner's device is simulated, or no node in particular."""
+    STORAGE_OUT_OF_REACH = "StorageOutOfReach"
+    """The storage with the artefacts cannot be mounted on the winner's board."""
     DEPENDENCY_NOT_READY = "DependencyNotReady"
     """A resource that this one refers to has not succeeded yet."""
     DEPENDENCY_MISSING = "DependencyMissing"

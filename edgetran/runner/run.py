@@ -37,7 +37,15 @@ from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.profiles import measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
 from edgetran.runner.training_history import TrainingHistory
-from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
+from edgetran.runner.verification import verify_finalists
+from edgetran.search import (
+    Objective,
+    SearchError,
+    SearchPlan,
+    SearchResult,
+    read_result,
+    run_search,
+)
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
     TaskError,
@@ -98,9 +106,13 @@ def run_chain(
         DependencyError: what is given cannot be built on.
         OSError: e.g. no space is left on the disk.
     """
-    return _ChainRun(
-        chain, folder, progress, prior or PriorResults(), base or Path.cwd()
-    ).complete()
+    prior = prior or PriorResults()
+    if chain.finalists_of is not None:
+        if prior.finalists is None:
+            source = chain.finalists_of
+            raise DependencyError(f"{source.kind}/{source.name}: its run was not given")
+        return verify_finalists(chain, folder, progress, prior.finalists)
+    return _ChainRun(chain, folder, progress, prior, base or Path.cwd()).complete()
 
 
 def task_setting(chain: Chain, folder: RunFolder, progress: Progress, base: Path) -> TaskSetting:
@@ -174,8 +186,15 @@ class _ChainRun:
                 measured_here=measured_here(profiles, self.prior),
                 search=search,
                 gptran=gptran,
+                objective=self._objective(search),
                 finalists=(finalist, winner, baseline),
             )
+
+    def _objective(self, search: SearchResult | None) -> Objective | None:
+        """What a search maximised, this run's or the one whose winner is refined."""
+        if search is None and self.chain.searched is not None and self.prior.search is not None:
+            search = read_result(self.prior.search.trials)
+        return None if search is None else search.objective
 
     def inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
         """Check the given models before anything is loaded; the one to refine, if there is one."""

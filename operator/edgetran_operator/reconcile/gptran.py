@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from edgetran.api import CoDesignSearch, ConditionType, GPTranRun, Reason
+from edgetran.api import (
+    CoDesignSearch,
+    ConditionType,
+    GPTranRun,
+    Reason,
+    find_condition,
+    verification_name,
+)
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.outcome import Outcome
+from edgetran_operator.reconcile.children import hold
 from edgetran_operator.reconcile.common import (
     fail,
     make_run,
@@ -29,18 +37,25 @@ from edgetran_operator.reconcile.dependencies import (
 from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.search import profiling_jobs
 from edgetran_operator.reconcile.spec import with_storage
+from edgetran_operator.reconcile.verdicts import worth_of_winner
+from edgetran_operator.reconcile.verifying import verified
 from edgetran_operator.reconcile.worker import Stage, advance
 from edgetran_operator.resources import Inputs, Run
 
 
 def reconcile_gptran(seen: Observation) -> Outcome:
     """What is to be done for a GPTranRun."""
-    return reconcile_work(seen, _work)
+    return reconcile_work(seen, _work, _hold_child)
 
 
 def _work(draft: Draft, run: Run) -> None:
     refinement = run.resource
     assert isinstance(refinement, GPTranRun)  # noqa: S101 - the kind decides
+    complete = ConditionType.REFINEMENT_COMPLETE
+    done = find_condition(draft.conditions, complete)
+    if done is not None and done.status == "True":
+        _verify(draft, run, done.message)
+        return
     obstacle, inputs = None, Inputs()
     if draft.seen.worker is None:
         obstacle, inputs = _inputs(draft.seen, refinement)
@@ -51,15 +66,26 @@ def _work(draft: Draft, run: Run) -> None:
         return
     run = make_run(draft.seen, refinement, inputs)
     progress = advance(draft, run)
-    complete = ConditionType.REFINEMENT_COMPLETE
     if progress.stage is Stage.DONE:
         draft.set(complete, "True", progress.reason, progress.message)
-        succeed(draft, run, progress.message or "the model is refined")
+        _verify(draft, run, progress.message)
     elif progress.stage is Stage.FAILED:
         draft.set(complete, "False", progress.reason, progress.message)
         fail(draft, run, progress.reason, progress.message)
     else:
         show(draft, with_stage(draft, progress))
+
+
+def _verify(draft: Draft, run: Run, message: str) -> None:
+    """The model is refined; its worth is known once it was measured."""
+    if verified(draft, run):
+        words = [message or "the model is refined", *worth_of_winner(draft)]
+        succeed(draft, run, "; ".join(words))
+
+
+def _hold_child(draft: Draft, run: Run) -> None:
+    """Nothing is measured for a refinement that rests."""
+    hold(draft, run, [("ProfilingJob", verification_name(run.resource.name))])
 
 
 def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, Inputs]:

@@ -482,7 +482,30 @@ CASES = [
     ),
     # Profiling.
     (PROFILING_JOB, ["spec", "device"], MISSING, "spec.device", "missing"),
-    (PROFILING_JOB, ["spec", "designSpace"], MISSING, "spec", "one of designSpace and models"),
+    (
+        PROFILING_JOB,
+        ["spec", "designSpace"],
+        MISSING,
+        "spec",
+        "one of designSpace, models and finalistsOf",
+    ),
+    (
+        PROFILING_JOB,
+        ["spec", "finalistsOf"],
+        {"searchRef": {"name": "s"}},
+        "spec",
+        "designSpace and finalistsOf were given",
+    ),
+    (
+        PROFILING_JOB,
+        ["spec"],
+        {
+            "device": {"name": "here", "host": True},
+            "finalistsOf": {"searchRef": {"name": "s"}, "refinementRef": {"name": "r"}},
+        },
+        "spec.finalistsOf",
+        "exactly one of searchRef and refinementRef",
+    ),
     (PROFILING_JOB, ["spec", "models"], ["a"], "spec", "designSpace and models were given"),
     (PROFILING_JOB, ["spec", "workload"], {"batchSize": 0}, "spec.workload.batchSize", "1 to 4096"),
     (
