@@ -292,7 +292,8 @@ def test_a_finished_run_is_shown_as_its_result_says(
         "accuracy": Figure(0.8125, "", "measured").to_dict(),
         "latencyMs": Figure(7.5, "ms", "predicted").to_dict(),
     }
-    row = {"title": "Winner", "device": "pi", "deviceKind": "node", "figures": figures}
+    row = {"title": "Winner", "device": "pi", "deviceKind": "node", "figures": figures,
+           "artifact": {"sha256": "ab"}}  # fmt: skip
     final = {"schemaVersion": 1, "name": "tickets", "winner": row, "baseline": None, "notes": []}
     publish(
         api_server, namespace, "tickets-cds-results",
@@ -305,6 +306,12 @@ def test_a_finished_run_is_shown_as_its_result_says(
         assert words in result.stdout
     found = json.loads(plugin("show", "tickets", "-o", "json").stdout)
     assert found["winner"] == row
+    make("ProfilingJob", "tickets--verify", conditions=[DONE], finalists=[
+        {"finalist": "winner", "artifact": "ab", "latencyMs": {"value": 8.25, "source": "measured"}}
+    ])  # fmt: skip
+    assert "8.25 ms measured" in plugin("show", "tickets").stdout
+    found = json.loads(plugin("show", "tickets", "-o", "json").stdout)
+    assert found["winner"]["figures"]["accuracy"] == row["figures"]["accuracy"]
     assert "Models and samples are in s3://models/tickets." in found["notes"]
 
 
