@@ -192,6 +192,14 @@ class ProfilingJobSpec(CommonSpec):
         description="ProfilingJobs of other devices whose measurements the surrogate starts from.",
         json_schema_extra=list_map("name"),
     )
+    priors: (
+        Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1, max_length=16)] | None
+    ) = Field(
+        None,
+        description="Files of `edgetran profile export`, of devices that compute alike, whose "
+        "measurements the surrogate starts from; in a cluster paths in the storage.",
+        json_schema_extra=LIST_SET,
+    )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
     RULES = (
@@ -203,8 +211,9 @@ class ProfilingJobSpec(CommonSpec):
             check=_no_sampling_of_models,
             cel=f"(!has(self.models) && !has(self.finalistsOf)) || ({_SAMPLING_IS_DEFAULT})",
         ),
-        not_together("finalists_of", "warm_start_from"),
+        not_together("finalists_of", "warm_start_from", "priors"),
         distinct("models"),
+        distinct("priors"),
         distinct("warm_start_from", key="name"),
     )
 

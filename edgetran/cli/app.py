@@ -12,7 +12,7 @@ from edgetran.cli.devices import devices_app
 from edgetran.cli.errors import FAILED, WORKER_PACKAGES, missing_package
 from edgetran.cli.gptran import gptran_app
 from edgetran.cli.handover import export, push
-from edgetran.cli.profile import profile
+from edgetran.cli.profile import profile_app
 from edgetran.cli.runs import report, run, show, validate
 
 app = typer.Typer(
@@ -22,7 +22,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (validate, run, profile, show, report, export, push):
+for command in (validate, run):
+    app.command()(command)
+app.add_typer(profile_app, name="profile")
+for command in (show, report, export, push):
     app.command()(command)
 app.add_typer(devices_app, name="devices")
 app.add_typer(gptran_app, name="gptran")

@@ -5,6 +5,7 @@
 - `log.jsonl`: every event with its time
 - `profiles/DEVICE.jsonl`: measurements of a device
 - `profiles/final/DEVICE.jsonl`: measurements of winner and baseline beside one another
+- `priors/`: exported profiles of other devices that profiling starts from
 - `trials.jsonl`: trials of the search
 - `gptran/tree.jsonl`: nodes of GPTran's tree
 - `checkpoints/`: trained weights that later steps start from
@@ -54,6 +55,7 @@ class RunFolder:
         self.inputs = self.path / "inputs.jsonl"
         self.log = self.path / "log.jsonl"
         self.profiles = self.path / "profiles"
+        self.priors = self.path / "priors"
         self.trials = self.path / "trials.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.search_checkpoints = self.checkpoints / "search"
@@ -144,7 +146,11 @@ class RunFolder:
             if before != spec:
                 write_atomically(self.spec, spec)
             return True
-        strangers = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        strangers = sorted(
+            p.name
+            for p in self.path.iterdir()
+            if not p.name.startswith(".") and p != self.priors  # which may be there before the run
+        )
         if strangers:
             raise RunFolderError(
                 f"{self.path}: holds {strangers[0]} but no spec.yaml, so it is not the folder of a "

@@ -34,7 +34,7 @@ from edgetran.runner.inputs import InputSource, RunInputs, task_place
 from edgetran.runner.model_import import given_model, import_model
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.prior_results import DependencyError, PriorResults
-from edgetran.runner.profiles import measured_here, profile_devices
+from edgetran.runner.profiles import check_priors, measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.runner.verification import verify_finalists
@@ -202,6 +202,7 @@ class _ChainRun:
             for index, path in enumerate(job.spec.models or ()):
                 with _problems(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
+        check_priors(own_jobs, self.folder, self.base)
         self._check_exports()
         refinement = self.chain.refinement
         if self.chain.setting is not None or refinement is None or refinement.spec.model is None:

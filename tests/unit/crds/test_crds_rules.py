@@ -228,6 +228,11 @@ NEAR = [
     ),
     (
         "ProfilingJobSpec",
+        {"device": HOME, "models": ["m"], "priors": ["a"]},
+        {"device": HOME, "models": ["m"], "priors": ["a", "a"]},
+    ),
+    (
+        "ProfilingJobSpec",
         {"device": HOME, "models": ["m", "n"]},
         {"device": HOME, "models": ["m", "m"]},
     ),
