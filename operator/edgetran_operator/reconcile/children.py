@@ -7,8 +7,8 @@ from typing import Any
 
 from edgetran.api import Reason, Resource
 from edgetran_operator.observation import Dependency, Observation
+from edgetran_operator.plan import StatusBuilder
 from edgetran_operator.reconcile.dependencies import Obstacle
-from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.spec import spec_of, status_tells_of_work
 from edgetran_operator.reconcile.worker import refusal_of
 from edgetran_operator.resources import Run, implied_child
@@ -28,14 +28,14 @@ def foreign(seen: Observation, wanted: Iterable[Resource]) -> Obstacle | None:
     return None
 
 
-def keep(draft: Draft, run: Run, wanted: Iterable[Resource]) -> Obstacle | None:
+def keep(builder: StatusBuilder, run: Run, wanted: Iterable[Resource]) -> Obstacle | None:
     """Make resources that the work stands for, and pass on what may change in them.
 
     What the API server says where it refuses one.
     """
     refused = None
     for resource in wanted:
-        found = draft.seen.dependencies.get((resource.kind, resource.name))
+        found = builder.seen.dependencies.get((resource.kind, resource.name))
         target = resource
         if found is not None and found.newest is not None:
             spec = _passed_on(found, found.newest, resource)
@@ -43,30 +43,30 @@ def keep(draft: Draft, run: Run, wanted: Iterable[Resource]) -> Obstacle | None:
                 continue
             target = found.newest.model_copy(update={"spec": spec})
         child = implied_child(run, target)
-        refusal = refusal_of(draft.seen, child)
+        refusal = refusal_of(builder.seen, child)
         if refusal is not None:
             refused = Obstacle(refusal.reason, f"{child.label} is refused: {refusal.message}")
         if refusal is None or refusal.passes:
-            draft.apply.append(child)
+            builder.apply.append(child)
     return refused
 
 
-def hold(draft: Draft, run: Run, places: Iterable[tuple[str, str]]) -> None:
+def hold(builder: StatusBuilder, run: Run, places: Iterable[tuple[str, str]]) -> None:
     """Hold back own resources, by kind and name, that are not at their end.
 
     Nothing runs on for work that rests.
     """
     unended = []
     for place in places:
-        found = draft.seen.dependencies.get(place)
+        found = builder.seen.dependencies.get(place)
         if (
             found is not None
             and found.newest is not None
-            and found.owner == draft.seen.uid
+            and found.owner == builder.seen.uid
             and found.status.get("completionTime") is None
         ):
             unended.append(_suspended(found.newest))
-    keep(draft, run, unended)
+    keep(builder, run, unended)
 
 
 def _passed_on(child: Dependency, newest: Resource, wanted: Resource) -> Any:

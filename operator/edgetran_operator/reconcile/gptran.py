@@ -11,7 +11,7 @@ from edgetran.api import (
     verification_name,
 )
 from edgetran_operator.observation import Dependency, Observation
-from edgetran_operator.outcome import Outcome
+from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.children import hold
 from edgetran_operator.reconcile.common import (
     fail,
@@ -34,7 +34,6 @@ from edgetran_operator.reconcile.dependencies import (
     resources,
     unfinished,
 )
-from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.search import profiling_jobs
 from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.verdicts import worth_of_winner
@@ -43,49 +42,49 @@ from edgetran_operator.reconcile.worker import Stage, advance
 from edgetran_operator.resources import Inputs, Run
 
 
-def reconcile_gptran(seen: Observation) -> Outcome:
+def reconcile_gptran(seen: Observation) -> Plan:
     """What is to be done for a GPTranRun."""
     return reconcile_work(seen, _work, _hold_child)
 
 
-def _work(draft: Draft, run: Run) -> None:
+def _work(builder: StatusBuilder, run: Run) -> None:
     refinement = run.resource
     assert isinstance(refinement, GPTranRun)  # noqa: S101 - the kind decides
     complete = ConditionType.REFINEMENT_COMPLETE
-    done = find_condition(draft.conditions, complete)
+    done = find_condition(builder.conditions, complete)
     if done is not None and done.status == "True":
-        _verify(draft, run, done.message)
+        _verify(builder, run, done.message)
         return
     obstacle, inputs = None, Inputs()
-    if draft.seen.worker is None:
-        obstacle, inputs = _inputs(draft.seen, refinement)
+    if builder.seen.worker is None:
+        obstacle, inputs = _inputs(builder.seen, refinement)
     else:
-        _, inputs = _inputs(draft.seen, refinement)
+        _, inputs = _inputs(builder.seen, refinement)
     if obstacle is not None:
-        wait_for(draft, run, obstacle)
+        wait_for(builder, run, obstacle)
         return
-    run = make_run(draft.seen, refinement, inputs)
-    progress = advance(draft, run)
+    run = make_run(builder.seen, refinement, inputs)
+    progress = advance(builder, run)
     if progress.stage is Stage.DONE:
-        draft.set(complete, "True", progress.reason, progress.message)
-        _verify(draft, run, progress.message)
+        builder.set(complete, "True", progress.reason, progress.message)
+        _verify(builder, run, progress.message)
     elif progress.stage is Stage.FAILED:
-        draft.set(complete, "False", progress.reason, progress.message)
-        fail(draft, run, progress.reason, progress.message)
+        builder.set(complete, "False", progress.reason, progress.message)
+        fail(builder, run, progress.reason, progress.message)
     else:
-        show(draft, with_stage(draft, progress))
+        show(builder, with_stage(builder, progress))
 
 
-def _verify(draft: Draft, run: Run, message: str) -> None:
+def _verify(builder: StatusBuilder, run: Run, message: str) -> None:
     """The model is refined; its worth is known once it was measured."""
-    if verified(draft, run):
-        words = [message or "the model is refined", *worth_of_winner(draft)]
-        succeed(draft, run, "; ".join(words))
+    if verified(builder, run):
+        words = [message or "the model is refined", *worth_of_winner(builder)]
+        succeed(builder, run, "; ".join(words))
 
 
-def _hold_child(draft: Draft, run: Run) -> None:
+def _hold_child(builder: StatusBuilder, run: Run) -> None:
     """Nothing is measured for a refinement that rests."""
-    hold(draft, run, [("ProfilingJob", verification_name(run.resource.name))])
+    hold(builder, run, [("ProfilingJob", verification_name(run.resource.name))])
 
 
 def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, Inputs]:

@@ -13,7 +13,7 @@ from edgetran.api import (
     Reason,
 )
 from edgetran_operator.observation import Observation
-from edgetran_operator.outcome import Outcome
+from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.common import (
     fail,
     make_run,
@@ -34,7 +34,6 @@ from edgetran_operator.reconcile.dependencies import (
     resources,
     unfinished,
 )
-from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.verdicts import unusable_profile
 from edgetran_operator.reconcile.worker import (
@@ -48,51 +47,51 @@ from edgetran_operator.reconcile.worker import (
 from edgetran_operator.resources import Inputs, Run
 
 
-def reconcile_profiling(seen: Observation) -> Outcome:
+def reconcile_profiling(seen: Observation) -> Plan:
     """What is to be done for a ProfilingJob."""
     return reconcile_work(seen, _work, _release)
 
 
-def _work(draft: Draft, run: Run) -> None:
+def _work(builder: StatusBuilder, run: Run) -> None:
     job = run.resource
     assert isinstance(job, ProfilingJob)  # noqa: S101 - the kind decides
     if job.spec.finalists_of is not None:
-        obstacle, inputs = _finalists(draft.seen, job, job.spec.finalists_of)
+        obstacle, inputs = _finalists(builder.seen, job, job.spec.finalists_of)
     else:
-        obstacle, inputs = _warm_starts(draft.seen, job)
-    if obstacle is not None and draft.seen.worker is None:
-        draft.fields["node"] = None  # another job may have the board meanwhile
-        wait_for(draft, run, obstacle)
+        obstacle, inputs = _warm_starts(builder.seen, job)
+    if obstacle is not None and builder.seen.worker is None:
+        builder.fields["node"] = None  # another job may have the board meanwhile
+        wait_for(builder, run, obstacle)
         return
-    run = make_run(draft.seen, job, inputs)
-    refused = refused_for_good(draft.seen)
-    if refused is not None and draft.seen.worker is None:
-        draft.fields["node"] = None  # as above
-        show(draft, refused)
+    run = make_run(builder.seen, job, inputs)
+    refused = refused_for_good(builder.seen)
+    if refused is not None and builder.seen.worker is None:
+        builder.fields["node"] = None  # as above
+        show(builder, refused)
         return
-    if not _has_board(draft, run):
+    if not _has_board(builder, run):
         return
-    progress = advance(draft, run)
+    progress = advance(builder, run)
     if progress.stage is Stage.DONE:
         said = progress.message or "the device is measured"
-        unusable = unusable_profile(draft)
+        unusable = unusable_profile(builder)
         if unusable:
             said = f"{said}; the profile is of no use: {unusable}"
-            draft.set(ConditionType.PROFILING_COMPLETE, "False", Reason.PROFILE_UNUSABLE, said)
+            builder.set(ConditionType.PROFILING_COMPLETE, "False", Reason.PROFILE_UNUSABLE, said)
         else:
-            draft.set(ConditionType.PROFILING_COMPLETE, "True", progress.reason, said)
-        succeed(draft, run, said)
+            builder.set(ConditionType.PROFILING_COMPLETE, "True", progress.reason, said)
+        succeed(builder, run, said)
     elif progress.stage is Stage.FAILED:
-        draft.set(ConditionType.PROFILING_COMPLETE, "False", progress.reason, progress.message)
-        fail(draft, run, progress.reason, progress.message)
+        builder.set(ConditionType.PROFILING_COMPLETE, "False", progress.reason, progress.message)
+        fail(builder, run, progress.reason, progress.message)
     else:
-        _lost_board(draft)
-        show(draft, with_stage(draft, progress))
-        if draft.seen.board is not None and draft.seen.board.lost:
-            draft.counts_time = False
-            draft.held_up(Reason.DEVICE_LOST, draft.seen.board.lost)
-        elif draft.waits and draft.seen.board is not None and draft.seen.board.wanted:
-            _make_room(draft, progress)
+        _lost_board(builder)
+        show(builder, with_stage(builder, progress))
+        if builder.seen.board is not None and builder.seen.board.lost:
+            builder.counts_time = False
+            builder.held_up(Reason.DEVICE_LOST, builder.seen.board.lost)
+        elif builder.waits and builder.seen.board is not None and builder.seen.board.wanted:
+            _make_room(builder, progress)
 
 
 def _warm_starts(seen: Observation, job: ProfilingJob) -> tuple[Obstacle | None, Inputs]:
@@ -146,76 +145,82 @@ def _finalists(
     return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), inputs
 
 
-def _has_board(draft: Draft, run: Run) -> bool:
+def _has_board(builder: StatusBuilder, run: Run) -> bool:
     """Whether the job has its board; says what it waits for otherwise."""
-    board = draft.seen.board
+    board = builder.seen.board
     if board is None:
         message = "the node that the pod runs on is the device"
-        draft.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
-        draft.fields["node"] = _pods_node(draft) or _before(draft)
+        builder.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
+        builder.fields["node"] = _pods_node(builder) or _before(builder)
         return True
     if board.node is not None:
-        draft.fields["node"] = board.node
+        builder.fields["node"] = board.node
         if not board.lost:
             message = f"node {board.node} is the device {run.spec.device.name}"
-            draft.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
+            builder.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
         return True
-    _give_up_board(draft)
+    _give_up_board(builder)
     if board.problem is not None:
-        draft.set(ConditionType.DEVICES_AVAILABLE, "False", Reason.NO_MATCHING_NODE, board.problem)
-        draft.held_up(Reason.NO_MATCHING_NODE, board.problem)
+        builder.set(
+            ConditionType.DEVICES_AVAILABLE, "False", Reason.NO_MATCHING_NODE, board.problem
+        )
+        builder.held_up(Reason.NO_MATCHING_NODE, board.problem)
         return False
     device = run.spec.device.name
     message = f"a node is the device {device}"
-    draft.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
+    builder.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
     if board.behind is not None:
         message = f"the device {device} is busy: ProfilingJob {board.behind} comes first"
-        if getattr(draft.before, "board_returned", None) is not None:
+        if getattr(builder.before, "board_returned", None) is not None:
             message += "; this one had the device, and its worker did not start there"
-        draft.going_on(Reason.DEVICE_BUSY, message)
+        builder.going_on(Reason.DEVICE_BUSY, message)
     else:
-        draft.going_on(Reason.PENDING, "the earlier worker ends")
+        builder.going_on(Reason.PENDING, "the earlier worker ends")
     return False
 
 
-def _lost_board(draft: Draft) -> None:
-    board = draft.seen.board
+def _lost_board(builder: StatusBuilder) -> None:
+    board = builder.seen.board
     if board is not None and board.lost:
-        draft.set(ConditionType.DEVICES_AVAILABLE, "False", Reason.DEVICE_LOST, board.lost)
+        builder.set(ConditionType.DEVICES_AVAILABLE, "False", Reason.DEVICE_LOST, board.lost)
 
 
-def _give_up_board(draft: Draft) -> None:
+def _give_up_board(builder: StatusBuilder) -> None:
     """The board is another job's, or no node is one any more: the worker there ends."""
-    delete_worker(draft)
-    draft.fields["node"] = None
+    delete_worker(builder)
+    builder.fields["node"] = None
 
 
-def _make_room(draft: Draft, progress: Progress) -> None:
+def _make_room(builder: StatusBuilder, progress: Progress) -> None:
     """A worker that does not start keeps a board that another job waits for only for a while."""
-    patience = draft.seen.settings.board_start_seconds
-    due = draft.waiting_since() + timedelta(seconds=patience)
-    if draft.now < due:
-        draft.look_again_at(due)
+    patience = builder.seen.settings.board_start_seconds
+    due = builder.waiting_since() + timedelta(seconds=patience)
+    if builder.now < due:
+        builder.look_again_at(due)
         return
-    _give_up_board(draft)
-    draft.fields["board_returned"] = draft.now
-    draft.waits = False
+    _give_up_board(builder)
+    builder.fields["board_returned"] = builder.now
+    builder.waits = False
     message = f"the worker did not start for {patience} s, and another job gets the device"
-    draft.tell(progress.reason, f"{message}: {progress.message}")
-    draft.going_on(Reason.DEVICE_BUSY, f"{message}: {progress.message}")
+    builder.tell(progress.reason, f"{message}: {progress.message}")
+    builder.going_on(Reason.DEVICE_BUSY, f"{message}: {progress.message}")
 
 
-def _release(draft: Draft, run: Run) -> None:  # noqa: ARG001 - the signature of every kind
+def _release(builder: StatusBuilder, run: Run) -> None:  # noqa: ARG001 - the signature of every kind
     """A suspended job gives its board back once its pods are gone; an ended one names it."""
-    if not draft.ended and "completion_time" not in draft.fields and not live_pods(draft.seen):
-        draft.fields["node"] = None
+    if (
+        not builder.ended
+        and "completion_time" not in builder.fields
+        and not live_pods(builder.seen)
+    ):
+        builder.fields["node"] = None
 
 
-def _pods_node(draft: Draft) -> str | None:
-    nodes = [pod.node for pod in draft.seen.pods if pod.node]
+def _pods_node(builder: StatusBuilder) -> str | None:
+    nodes = [pod.node for pod in builder.seen.pods if pod.node]
     return nodes[-1] if nodes else None
 
 
-def _before(draft: Draft) -> str | None:
-    node: str | None = getattr(draft.before, "node", None)
+def _before(builder: StatusBuilder) -> str | None:
+    node: str | None = getattr(builder.before, "node", None)
     return node

@@ -16,7 +16,7 @@ from edgetran.api import (
     verification_name,
 )
 from edgetran_operator.observation import Dependency, Observation
-from edgetran_operator.outcome import Outcome
+from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.children import foreign, hold, keep
 from edgetran_operator.reconcile.common import (
     fail,
@@ -40,34 +40,33 @@ from edgetran_operator.reconcile.dependencies import (
     unfinished,
     works,
 )
-from edgetran_operator.reconcile.draft import Draft
 from edgetran_operator.reconcile.verdicts import worth_of_winner
 from edgetran_operator.reconcile.verifying import take_from_refinement, verified
 from edgetran_operator.reconcile.worker import Stage, advance, give_work
 from edgetran_operator.resources import Inputs, Run, new_work
 
 
-def reconcile_search(seen: Observation) -> Outcome:
+def reconcile_search(seen: Observation) -> Plan:
     """What is to be done for a CoDesignSearch."""
     return reconcile_work(seen, _work, _hold_children)
 
 
-def _work(draft: Draft, run: Run) -> None:
+def _work(builder: StatusBuilder, run: Run) -> None:
     search = run.resource
     assert isinstance(search, CoDesignSearch)  # noqa: S101 - the kind decides
-    jobs = profiling_jobs(draft.seen, search)
-    _show_devices(draft, search, jobs)
-    if not _searched(draft):
-        obstacle = _obstacle(draft, run, search, jobs)
+    jobs = profiling_jobs(builder.seen, search)
+    _show_devices(builder, search, jobs)
+    if not _searched(builder):
+        obstacle = _obstacle(builder, run, search, jobs)
         if obstacle is not None:
             own = [job.name for job in implied_profiling_jobs(search).values()]
-            draft.counts_time = any(works(jobs[name]) for name in own if name in jobs)
-            _wait(draft, run, obstacle)
+            builder.counts_time = any(works(jobs[name]) for name in own if name in jobs)
+            _wait(builder, run, obstacle)
             return
-        _show_profiles(draft, jobs)
-        if not _search(draft, search, jobs):
+        _show_profiles(builder, jobs)
+        if not _search(builder, search, jobs):
             return
-    _refine(draft, run, search)
+    _refine(builder, run, search)
 
 
 def profiling_jobs(seen: Observation, search: CoDesignSearch) -> dict[str, Dependency]:
@@ -81,18 +80,18 @@ def profiling_jobs(seen: Observation, search: CoDesignSearch) -> dict[str, Depen
     }
 
 
-def _searched(draft: Draft) -> bool:
+def _searched(builder: StatusBuilder) -> bool:
     return any(
         condition.type == ConditionType.SEARCH_COMPLETE and condition.status == "True"
-        for condition in draft.conditions
+        for condition in builder.conditions
     )
 
 
 def _obstacle(
-    draft: Draft, run: Run, search: CoDesignSearch, jobs: dict[str, Dependency]
+    builder: StatusBuilder, run: Run, search: CoDesignSearch, jobs: dict[str, Dependency]
 ) -> Obstacle | None:
     """Why the search's own worker cannot start; its ProfilingJobs are made on the way."""
-    seen = draft.seen
+    seen = builder.seen
     if seen.worker is not None:
         return None
     implied = list(implied_profiling_jobs(search).values())
@@ -104,8 +103,8 @@ def _obstacle(
         mistake = disagreement(seen, search, resources(jobs))
         if mistake is not None:
             return Obstacle(Reason.SPEC_INVALID, mistake)
-    _begin(draft, run)
-    refused = keep(draft, run, implied)
+    _begin(builder, run)
+    refused = keep(builder, run, implied)
     if refused is not None:
         return refused
     own = {job.name for job in implied}
@@ -121,85 +120,85 @@ def _obstacle(
     return obstacle or lost_results(jobs)
 
 
-def _begin(draft: Draft, run: Run) -> None:
+def _begin(builder: StatusBuilder, run: Run) -> None:
     """From here on the spec is fixed."""
-    if draft.before.start_time is None:
-        draft.fields["start_time"] = draft.now
-    if draft.seen.work is None:
-        draft.apply.append(give_work(draft, run, new_work(run)))
+    if builder.before.start_time is None:
+        builder.fields["start_time"] = builder.now
+    if builder.seen.work is None:
+        builder.apply.append(give_work(builder, run, new_work(run)))
 
 
-def _wait(draft: Draft, run: Run, obstacle: Obstacle) -> None:
-    draft.set(ConditionType.PROFILING_COMPLETE, "False", obstacle.reason, obstacle.message)
+def _wait(builder: StatusBuilder, run: Run, obstacle: Obstacle) -> None:
+    builder.set(ConditionType.PROFILING_COMPLETE, "False", obstacle.reason, obstacle.message)
     if obstacle.final:
-        fail(draft, run, obstacle.reason, obstacle.message, _hold_children)
+        fail(builder, run, obstacle.reason, obstacle.message, _hold_children)
     elif obstacle.wait:
-        draft.going_on(obstacle.reason, obstacle.message)
+        builder.going_on(obstacle.reason, obstacle.message)
     else:
-        draft.held_up(obstacle.reason, obstacle.message)
+        builder.held_up(obstacle.reason, obstacle.message)
 
 
-def _search(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependency]) -> bool:
+def _search(builder: StatusBuilder, search: CoDesignSearch, jobs: dict[str, Dependency]) -> bool:
     """Run the search's worker; whether it is done."""
     inputs = Inputs(profiles(jobs), resources(jobs))
-    run = make_run(draft.seen, search, inputs)
-    progress = advance(draft, run)
+    run = make_run(builder.seen, search, inputs)
+    progress = advance(builder, run)
     if progress.stage is Stage.DONE:
-        draft.set(ConditionType.SEARCH_COMPLETE, "True", progress.reason, progress.message)
+        builder.set(ConditionType.SEARCH_COMPLETE, "True", progress.reason, progress.message)
         return True
     if progress.stage is Stage.FAILED:
-        draft.set(ConditionType.SEARCH_COMPLETE, "False", progress.reason, progress.message)
-        fail(draft, run, progress.reason, progress.message, _hold_children)
+        builder.set(ConditionType.SEARCH_COMPLETE, "False", progress.reason, progress.message)
+        fail(builder, run, progress.reason, progress.message, _hold_children)
     else:
-        show(draft, with_stage(draft, progress))
+        show(builder, with_stage(builder, progress))
     return False
 
 
-def _refine(draft: Draft, run: Run, search: CoDesignSearch) -> None:
+def _refine(builder: StatusBuilder, run: Run, search: CoDesignSearch) -> None:
     refinement = implied_refinement(search)
     if refinement is None:
-        if verified(draft, run):
-            succeed(draft, run, _verdict(draft, "the search is done"))
+        if verified(builder, run):
+            succeed(builder, run, _verdict(builder, "the search is done"))
         return
-    draft.fields["refinement"] = refinement.name
-    not_own = foreign(draft.seen, [refinement])
+    builder.fields["refinement"] = refinement.name
+    not_own = foreign(builder.seen, [refinement])
     if not_own is not None:
-        draft.held_up(not_own.reason, not_own.message)
+        builder.held_up(not_own.reason, not_own.message)
         return
-    refused = keep(draft, run, [refinement])
+    refused = keep(builder, run, [refinement])
     if refused is not None:
-        draft.held_up(refused.reason, refused.message)
+        builder.held_up(refused.reason, refused.message)
         return
-    child = draft.seen.dependencies.get(("GPTranRun", refinement.name))
+    child = builder.seen.dependencies.get(("GPTranRun", refinement.name))
     complete = ConditionType.REFINEMENT_COMPLETE
     if child is not None and succeeded(child):
         condition = condition_of(child.status, ConditionType.SUCCEEDED)
         message = str(condition.get("message", ""))
-        draft.set(complete, "True", Reason.SUCCEEDED, message)
-        take_from_refinement(draft, child, refinement.name)
+        builder.set(complete, "True", Reason.SUCCEEDED, message)
+        take_from_refinement(builder, child, refinement.name)
         done = "the search and the refinement of its winner are done"
-        succeed(draft, run, _verdict(draft, done))
+        succeed(builder, run, _verdict(builder, done))
         return
     if child is not None and failed(child):
         condition = condition_of(child.status, ConditionType.SUCCEEDED)
         said = f"{condition.get('reason')}: {condition.get('message')}"
         message = f"GPTranRun/{refinement.name} failed: {said}"
-        draft.set(complete, "False", Reason.CHILD_FAILED, message)
-        fail(draft, run, Reason.CHILD_FAILED, message, _hold_children)
+        builder.set(complete, "False", Reason.CHILD_FAILED, message)
+        fail(builder, run, Reason.CHILD_FAILED, message, _hold_children)
         return
     message = f"GPTranRun/{refinement.name} refines the winner"
-    draft.set(complete, "False", Reason.DEPENDENCY_NOT_READY, message)
+    builder.set(complete, "False", Reason.DEPENDENCY_NOT_READY, message)
     if child is not None:
         waits = Obstacle(Reason.RUNNING, message, wait=True)
         known = cause({f"GPTranRun/{refinement.name}": child}, waits)
         if known is not waits:
-            _wait_for_refinement(draft, known)
+            _wait_for_refinement(builder, known)
             return
-    draft.counts_time = child is not None and works(child)
-    draft.going_on(Reason.RUNNING, message)
+    builder.counts_time = child is not None and works(child)
+    builder.going_on(Reason.RUNNING, message)
 
 
-def _show_profiles(draft: Draft, jobs: dict[str, Dependency]) -> None:
+def _show_profiles(builder: StatusBuilder, jobs: dict[str, Dependency]) -> None:
     """Every device was measured: whether that is of use."""
     complete = ConditionType.PROFILING_COMPLETE
     bad = [
@@ -208,10 +207,10 @@ def _show_profiles(draft: Draft, jobs: dict[str, Dependency]) -> None:
         if _unusable(job)
     ]
     if bad:
-        draft.set(complete, "False", Reason.PROFILE_UNUSABLE, "; ".join(bad))
+        builder.set(complete, "False", Reason.PROFILE_UNUSABLE, "; ".join(bad))
     else:
         message = "every device has its profile"
-        draft.set(complete, "True", Reason.SUCCEEDED, message)
+        builder.set(complete, "True", Reason.SUCCEEDED, message)
 
 
 def _unusable(job: Dependency) -> bool:
@@ -219,22 +218,22 @@ def _unusable(job: Dependency) -> bool:
     return reason == Reason.PROFILE_UNUSABLE
 
 
-def _verdict(draft: Draft, message: str) -> str:
+def _verdict(builder: StatusBuilder, message: str) -> str:
     """How the search ended, and what its result is not worth."""
-    words = [message, *worth_of_winner(draft)]
-    profiling = find_condition(draft.conditions, ConditionType.PROFILING_COMPLETE)
+    words = [message, *worth_of_winner(builder)]
+    profiling = find_condition(builder.conditions, ConditionType.PROFILING_COMPLETE)
     if profiling is not None and profiling.reason == Reason.PROFILE_UNUSABLE:
         words.append(f"what devices cost was badly predicted ({profiling.message})")
     return "; ".join(word for word in words if word)
 
 
-def _wait_for_refinement(draft: Draft, obstacle: Obstacle) -> None:
-    draft.set(ConditionType.REFINEMENT_COMPLETE, "False", obstacle.reason, obstacle.message)
-    tell = draft.going_on if obstacle.wait else draft.held_up
+def _wait_for_refinement(builder: StatusBuilder, obstacle: Obstacle) -> None:
+    builder.set(ConditionType.REFINEMENT_COMPLETE, "False", obstacle.reason, obstacle.message)
+    tell = builder.going_on if obstacle.wait else builder.held_up
     tell(obstacle.reason, obstacle.message)
 
 
-def _hold_children(draft: Draft, run: Run) -> None:
+def _hold_children(builder: StatusBuilder, run: Run) -> None:
     """Hold back what is not at its end: nothing runs on for a search that rests."""
     search = run.resource
     assert isinstance(search, CoDesignSearch)  # noqa: S101 - the kind decides
@@ -243,10 +242,12 @@ def _hold_children(draft: Draft, run: Run) -> None:
     refinement = implied_refinement(search)
     if refinement is not None:
         places.append(("GPTranRun", refinement.name))
-    hold(draft, run, places)
+    hold(builder, run, places)
 
 
-def _show_devices(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependency]) -> None:
+def _show_devices(
+    builder: StatusBuilder, search: CoDesignSearch, jobs: dict[str, Dependency]
+) -> None:
     """How each device stands, and whether every one has a node."""
     own = implied_profiling_jobs(search)
     shown, without = [], []
@@ -264,15 +265,15 @@ def _show_devices(draft: Draft, search: CoDesignSearch, jobs: dict[str, Dependen
         available = condition_of(job.status, ConditionType.DEVICES_AVAILABLE) if job else {}
         if available.get("status") == "False":
             without.append((available.get("reason"), f"{device.name}: {available.get('message')}"))
-    draft.fields["devices"] = tuple(shown)
+    builder.fields["devices"] = tuple(shown)
     if without:
         lost = without[0][0] == Reason.DEVICE_LOST
         reason = Reason.DEVICE_LOST if lost else Reason.NO_MATCHING_NODE
         message = "; ".join(said for _, said in without)
-        draft.set(ConditionType.DEVICES_AVAILABLE, "False", reason, message)
+        builder.set(ConditionType.DEVICES_AVAILABLE, "False", reason, message)
     elif all(device.ready or _has_node(jobs.get(device.profiling_job or "")) for device in shown):
         message = "every device has a node or is simulated"
-        draft.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
+        builder.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
 
 
 def _has_node(job: Dependency | None) -> bool:

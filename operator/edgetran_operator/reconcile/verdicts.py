@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgetran.api import ConditionType, Reason, find_condition
 from edgetran.api.codesign_search import CoDesignSearchStatus
 from edgetran.api.profiling_job import ProfilingJobStatus
-from edgetran_operator.reconcile.draft import Draft
+from edgetran_operator.plan import StatusBuilder
 
 _WHAT_TO_DO = (
     "more measurements (sampling.maxMeasurements), longer ones (measurement.mode), or a board that "
@@ -13,11 +13,11 @@ _WHAT_TO_DO = (
 )
 
 
-def unusable_profile(draft: Draft) -> str:
+def unusable_profile(builder: StatusBuilder) -> str:
     """Why what was measured predicts too little, and what to do; empty where it does well."""
-    status = draft.before.model_copy(update=draft.fields)
+    status = builder.before.model_copy(update=builder.fields)
     assert isinstance(status, ProfilingJobStatus)  # noqa: S101 - the kind decides
-    most = draft.seen.settings.max_profile_error
+    most = builder.seen.settings.max_profile_error
     bad = [
         f"{each.measure} is predicted with an error of {each.error:.0%}"
         for each in status.errors
@@ -33,23 +33,23 @@ def unusable_profile(draft: Draft) -> str:
     return f"{' and '.join(bad)}, and up to {most:.0%} is of use; {_WHAT_TO_DO}"
 
 
-def worth_of_winner(draft: Draft) -> list[str]:
+def worth_of_winner(builder: StatusBuilder) -> list[str]:
     """What is to be said of a winner besides that there is one: measured, or else predicted."""
-    found = find_condition(draft.conditions, ConditionType.WINNER_VERIFIED)
+    found = find_condition(builder.conditions, ConditionType.WINNER_VERIFIED)
     if found is None or found.reason == Reason.NOT_MEASURABLE:
-        loses = loses_to_baseline(draft) if draft.seen.kind == "CoDesignSearch" else ""
+        loses = loses_to_baseline(builder) if builder.seen.kind == "CoDesignSearch" else ""
         return [loses] if loses else []
     if found.status == "True":
         return []
     if found.reason == Reason.WORSE_THAN_BASELINE:
         return [found.message]
-    loses = loses_to_baseline(draft) if draft.seen.kind == "CoDesignSearch" else ""
+    loses = loses_to_baseline(builder) if builder.seen.kind == "CoDesignSearch" else ""
     return [*([loses] if loses else []), f"its winner was not measured ({found.message})"]
 
 
-def loses_to_baseline(draft: Draft) -> str:
+def loses_to_baseline(builder: StatusBuilder) -> str:
     """That a search's winner is worse than its baseline; empty where it is not known to be."""
-    status = draft.before.model_copy(update=draft.fields)
+    status = builder.before.model_copy(update=builder.fields)
     assert isinstance(status, CoDesignSearchStatus)  # noqa: S101 - the kind decides
     best, baseline = status.best, status.baseline
     if best is None or baseline is None or best.objective is None or baseline.objective is None:

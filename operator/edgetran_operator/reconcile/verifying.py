@@ -27,7 +27,8 @@ from edgetran.api import (
 )
 from edgetran.api.measures import HARDWARE
 from edgetran_operator.observation import Dependency, Observation
-from edgetran_operator.outcome import Deletion
+from edgetran_operator.plan import Deletion
+from edgetran_operator.reconcile.builder import StatusBuilder, read_status
 from edgetran_operator.reconcile.children import foreign, keep
 from edgetran_operator.reconcile.dependencies import (
     Obstacle,
@@ -36,7 +37,6 @@ from edgetran_operator.reconcile.dependencies import (
     failed,
     succeeded,
 )
-from edgetran_operator.reconcile.draft import Draft, read_status
 from edgetran_operator.resources import Run
 
 VERIFIED: Final = ConditionType.WINNER_VERIFIED
@@ -44,57 +44,59 @@ _OUT_OF_REACH: Final = ("volume node affinity conflict", "no available volume zo
 """How schedulers say that a volume cannot be had on a node, now or ever."""
 
 
-def verified(draft: Draft, run: Run) -> bool:
+def verified(builder: StatusBuilder, run: Run) -> bool:
     """Have the winner measured beside its baseline; whether that is over, well or not."""
     owner = run.resource
     assert isinstance(owner, CoDesignSearch | GPTranRun)  # noqa: S101 - others have no winner
-    best = _best(draft)
+    best = _best(builder)
     if best is None or best.artifact is None:
         return True  # nothing was scored that could be measured
-    profile = _profile(draft.seen, owner, best.device)
+    profile = _profile(builder.seen, owner, best.device)
     if isinstance(profile, Obstacle):
-        draft.set(VERIFIED, "False", profile.reason, profile.message)
+        builder.set(VERIFIED, "False", profile.reason, profile.message)
         return True
     wanted = implied_verification(owner, profile)
-    obstacle = foreign(draft.seen, [wanted]) or keep(draft, run, [wanted])
+    obstacle = foreign(builder.seen, [wanted]) or keep(builder, run, [wanted])
     if obstacle is not None:
         final = obstacle.reason is Reason.SPEC_INVALID
-        draft.set(VERIFIED, "False" if final else "Unknown", obstacle.reason, obstacle.message)
+        builder.set(VERIFIED, "False" if final else "Unknown", obstacle.reason, obstacle.message)
         if not final:
-            draft.held_up(obstacle.reason, obstacle.message)
+            builder.held_up(obstacle.reason, obstacle.message)
         return final
-    job = draft.seen.dependencies.get(("ProfilingJob", wanted.name))
+    job = builder.seen.dependencies.get(("ProfilingJob", wanted.name))
     if job is not None and succeeded(job):
-        _take_over(draft, job)
-        _judge(draft, job, best)
+        _take_over(builder, job)
+        _judge(builder, job, best)
         return True
     if job is not None and failed(job):
         ended = condition_of(job.status, ConditionType.SUCCEEDED)
         message = f"{wanted.label} failed: {ended.get('reason')}: {ended.get('message')}"
-        draft.set(VERIFIED, "False", Reason.CHILD_FAILED, message)
+        builder.set(VERIFIED, "False", Reason.CHILD_FAILED, message)
         return True
-    given_up = None if job is None else _given_up(draft, job)
+    given_up = None if job is None else _given_up(builder, job)
     if job is not None and given_up is not None:
         message = f"{wanted.label} was given up: {given_up.message}"
-        draft.set(VERIFIED, "False", given_up.reason, message)
-        draft.delete.append(Deletion(wanted.kind, wanted.name, job.uid))
+        builder.set(VERIFIED, "False", given_up.reason, message)
+        builder.delete.append(Deletion(wanted.kind, wanted.name, job.uid))
         return True
-    _wait(draft, wanted, job)
+    _wait(builder, wanted, job)
     return False
 
 
-def take_from_refinement(draft: Draft, refinement: Dependency, name: str) -> None:
+def take_from_refinement(builder: StatusBuilder, refinement: Dependency, name: str) -> None:
     """What became of the winner of a search's refinement, which had it measured."""
     found = find_condition(read_status("GPTranRun", refinement.status).conditions, VERIFIED)
     if found is not None:
-        draft.set(VERIFIED, found.status, Reason(found.reason), found.message)
-    job = draft.seen.dependencies.get(("ProfilingJob", verification_name(name)))
+        builder.set(VERIFIED, found.status, Reason(found.reason), found.message)
+    job = builder.seen.dependencies.get(("ProfilingJob", verification_name(name)))
     if job is not None and succeeded(job):
-        _take_over(draft, job)
+        _take_over(builder, job)
 
 
-def _best(draft: Draft) -> CandidateSummary | None:
-    best: CandidateSummary | None = draft.fields.get("best", getattr(draft.before, "best", None))
+def _best(builder: StatusBuilder) -> CandidateSummary | None:
+    best: CandidateSummary | None = builder.fields.get(
+        "best", getattr(builder.before, "best", None)
+    )
     return best
 
 
@@ -127,7 +129,7 @@ def _profile(
     return job.resource
 
 
-def _given_up(draft: Draft, job: Dependency) -> Obstacle | None:
+def _given_up(builder: StatusBuilder, job: Dependency) -> Obstacle | None:
     """Why measuring is not waited for any longer; None where it is."""
     told = condition_of(job.status, ConditionType.SUCCEEDED)
     reason, message = str(told.get("reason")), str(told.get("message"))
@@ -139,29 +141,29 @@ def _given_up(draft: Draft, job: Dependency) -> Obstacle | None:
     )
     if stalled is None or stalled.status != "True" or reason not in list(Reason):
         return None
-    patience = timedelta(seconds=draft.seen.settings.stalled_after_seconds)
+    patience = timedelta(seconds=builder.seen.settings.stalled_after_seconds)
     due = stalled.last_transition_time + patience
-    if draft.now < due:
-        draft.look_again_at(due)
+    if builder.now < due:
+        builder.look_again_at(due)
         return None
     return Obstacle(Reason(reason), message)
 
 
-def _wait(draft: Draft, wanted: ProfilingJob, job: Dependency | None) -> None:
+def _wait(builder: StatusBuilder, wanted: ProfilingJob, job: Dependency | None) -> None:
     message = f"{wanted.label} measures the winner beside its baseline on its board"
     waits = Obstacle(Reason.RUNNING, message, wait=True)
     known = waits if job is None else cause({wanted.label: job}, waits)
     reason = Reason.DEPENDENCY_NOT_READY if known is waits else known.reason
-    draft.set(VERIFIED, "Unknown", reason, known.message)
-    tell = draft.going_on if known.wait else draft.held_up
+    builder.set(VERIFIED, "Unknown", reason, known.message)
+    tell = builder.going_on if known.wait else builder.held_up
     tell(known.reason, known.message)
 
 
-def _take_over(draft: Draft, job: Dependency) -> None:
+def _take_over(builder: StatusBuilder, job: Dependency) -> None:
     """Put what was measured in the place of what was predicted of the very same artefacts."""
     measured = {each.artifact: each for each in _finalists(job).values()}
     for field in ("best", "baseline"):
-        before = draft.fields.get(field, getattr(draft.before, field, None))
+        before = builder.fields.get(field, getattr(builder.before, field, None))
         if before is not None and before.artifact in measured:
             told = measured[before.artifact]
             costs: dict[str, Any] = {
@@ -169,18 +171,18 @@ def _take_over(draft: Draft, job: Dependency) -> None:
                 for each in HARDWARE
                 if (value := told.hardware(each.name)) is not None and value.value is not None
             }
-            if draft.seen.kind == "CoDesignSearch" and told.objective is not None:
+            if builder.seen.kind == "CoDesignSearch" and told.objective is not None:
                 costs["objective"] = told.objective  # a refinement's is another one
-            draft.fields[field] = before.model_copy(update=costs)
+            builder.fields[field] = before.model_copy(update=costs)
 
 
-def _judge(draft: Draft, job: Dependency, predicted: CandidateSummary) -> None:
+def _judge(builder: StatusBuilder, job: Dependency, predicted: CandidateSummary) -> None:
     """What was measured against what was predicted, and the winner against its baseline."""
     finalists = _finalists(job)
     winner, baseline = finalists.get("winner"), finalists.get("baseline")
     if winner is None or winner.artifact != predicted.artifact:
-        message = f"ProfilingJob/{verification_name(draft.seen.name)} measured another winner"
-        draft.set(VERIFIED, "False", Reason.RESULTS_LOST, message)
+        message = f"ProfilingJob/{verification_name(builder.seen.name)} measured another winner"
+        builder.set(VERIFIED, "False", Reason.RESULTS_LOST, message)
         return
     place = f"on {predicted.device}, node {job.status.get('node')}"
     costs = "; ".join(_compared(winner, predicted))
@@ -196,9 +198,9 @@ def _judge(draft: Draft, job: Dependency, predicted: CandidateSummary) -> None:
             f"measured {place}, the winner is worse than the baseline: objective "
             f"{winner.objective:.3g} against {baseline.objective:.3g}; {costs}"
         )
-        draft.set(VERIFIED, "False", Reason.WORSE_THAN_BASELINE, message)
+        builder.set(VERIFIED, "False", Reason.WORSE_THAN_BASELINE, message)
     else:
-        draft.set(VERIFIED, "True", Reason.WINNER_MEASURED, f"{place}: {costs}")
+        builder.set(VERIFIED, "True", Reason.WINNER_MEASURED, f"{place}: {costs}")
 
 
 def _compared(winner: MeasuredFinalist, predicted: CandidateSummary) -> list[str]:
