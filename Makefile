@@ -4,6 +4,9 @@
 # Tests that share what is costly stay together, and the longest begin (tests/conftest.py).
 BESIDE := --dist loadgroup --no-loadscope-reorder
 
+# See tests/conftest.py.
+export GODEBUG := asyncpreemptoff=1
+
 help: ## Say what can be made
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 

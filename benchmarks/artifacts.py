@@ -132,12 +132,14 @@ def measured(
         judged[form.words] = judge_artifact(models, form, data, batch_size=batch)
     times = latencies(list(judged.values()), workload, given)
     rows = {}
-    for (words, each), latency in zip(judged.items(), times, strict=True):
+    for (words, each), durations in zip(judged.items(), times, strict=True):
         figures = each.accuracies(data)
+        lower, latency, upper = statistics.quantiles(durations, n=4)
         rows[words] = {
             "accuracy": figures["accuracy"]["value"],
             "validationAccuracy": figures["validationAccuracy"]["value"],
             "latencyMs": latency,
+            "latencyQuartilesMs": [lower, upper],
             "bytes": size(each.artifact.path),
             "quantization": each.artifact.to_dict()["quantization"],
             "calibration": each.artifact.to_dict()["calibration"],
@@ -148,7 +150,7 @@ def measured(
 
 def latencies(
     judged: list[JudgedArtifact], workload: Workload, given: argparse.Namespace
-) -> list[float]:
+) -> list[list[float]]:
     from edgetran.artifacts import open_artifact
 
     inputs = example_inputs(workload)
@@ -163,7 +165,7 @@ def latencies(
             session.run(inputs)
             if repeat >= 3:  # the first ones warm up
                 durations.append((time.perf_counter() - begun) * 1e3)
-    return [statistics.median(each) for each in times]
+    return times
 
 
 def size(path: Path) -> int:

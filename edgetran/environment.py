@@ -20,6 +20,7 @@ NO_TELEMETRY: Final = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",  # transformers asks the hub to convert old weights
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime's uploader, and its identifier of the machine
     "NNCF_CI": "1",  # NNCF reports each use unless it believes to run in its makers' own tests
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # MLflow hears DO_NOT_TRACK only as the word "true"
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9",  # else it reports that it reports nothing
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -430,6 +430,10 @@ def _artifacts(result: dict[str, Any]) -> Iterator[str]:
     def median(form: str, key: str) -> float:
         return statistics.median(run["forms"][form][key] for run in result["runs"])
 
+    def spread(form: str) -> str:
+        quartiles = [run["forms"][form]["latencyQuartilesMs"] for run in result["runs"]]
+        return "–".join(f"{statistics.median(each):.1f}" for each in zip(*quartiles, strict=True))
+
     def rows() -> Rows:
         plain = "torch fp32"
         for form in result["runs"][0]["forms"]:
@@ -444,13 +448,13 @@ def _artifacts(result: dict[str, Any]) -> Iterator[str]:
                 form,
                 f"{median(form, 'accuracy'):.4f}",
                 _judged(f"{lost:+.2f}", fine),
-                f"{latency:.1f}",
+                f"{latency:.1f} ({spread(form)})",
                 f"{latency / median(plain, 'latencyMs'):.2f}",
                 _judged(f"{own:.2f}", fast),
                 f"{median(form, 'bytes') / 1e6:.0f}",
             )
 
-    head = ("form", "accuracy", "points lost", "latency, ms", "÷ torch fp32")
+    head = ("form", "accuracy", "points lost", "latency, ms (quartiles)", "÷ torch fp32")
     yield from _table((*head, "÷ own fp32", "size, MB"), rows())
 
 
@@ -483,6 +487,44 @@ def _gptran(result: dict[str, Any]) -> Iterator[str]:
     yield from _table((*head, "target", "sure"), rows())
 
 
+def _elastic(result: dict[str, Any]) -> Iterator[str]:
+    targets = result["targets"]
+    yield "## Shared weights: the elastic network\n"
+    yield f"`benchmarks/elastic.py` · {result['model']} · candidates drawn as the search draws"
+    yield "them, half of attention heads alone, half of mixed types · rank correlation (Spearman)"
+    yield "of what is known before training with the validation accuracy after fine-tuning\n"
+    for run in result["runs"]:
+        yield (
+            f"Seed {run['seed']} on {run['cpu_model']}, {run['threads']} threads: "
+            f"{run['candidates']} candidates, {run['shared_steps']} steps of the shared weights, "
+            f"{run['steps']} of each candidate. A candidate takes "
+            f"{run['secondsPerEstimate']:.1f} s by shared weights and "
+            f"{run['secondsPerTraining']:.0f} s of training: "
+            + _judged(
+                f"{run['judgedPerMinuteOverTrained']:.0f} times as many a minute",
+                run["judgedPerMinuteOverTrained"] >= targets["candidatesPerMinute"],
+            )
+            + f", target {targets['candidatesPerMinute']:.0f}.\n"
+        )
+
+        def rows(run: dict[str, Any] = run) -> Rows:
+            known = {f"{name} of all": ranks for name, ranks in run["ranks"].items()}
+            known["loss of attention alone"] = run["ranksOfAttention"]
+            known["loss of mixed types"] = run["ranksOfMixed"]
+            for name, ranks in known.items():
+                low, high = ranks["interval"]
+                met = ranks["spearman"] >= targets["spearman"] if "of all" in name else None
+                yield (
+                    name,
+                    _judged(f"{ranks['spearman']:.2f}", met),
+                    f"{low:.2f} to {high:.2f}",
+                    f"{ranks['kendall']:.2f}",
+                )
+
+        head = ("before training", f"Spearman, target {targets['spearman']:g}", "95 %", "Kendall")
+        yield from _table(head, rows())
+
+
 _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "quickstart-*.json": _quickstart,
     "models-*.json": _models,
@@ -496,6 +538,7 @@ _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "operator-*.json": _operator,
     "watching-*.json": _watching,
     "gptran.json": _gptran,
+    "elastic.json": _elastic,
     "search.json": _search,
     "search-time.json": _search_time,
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -167,8 +168,9 @@ def _model(model: type[ApiModel]) -> Iterator[str]:
     if rules:
         yield "Rules:\n"
         for rule in rules:
-            names = listed([f"`{_alias(model, name)}`" for name in rule.fields])
-            yield f"- {names}: allowed is {rule.allowed}."
+            message = rule.message[0].upper() + rule.message[1:]
+            at = re.sub(r"\b(?!or\b|and\b)[\w.]+", r"`\g<0>`", rule.at)
+            yield f"- {at} {rule.message}." if at else f"- {message}."
         yield ""
     if model.MUTABLE is not None:
         names = listed(sorted(f"`{_alias(model, name)}`" for name in model.MUTABLE))

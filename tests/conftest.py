@@ -13,6 +13,11 @@ if _BESIDE > 1:  # threads of two processes that wait for each other's cores do 
     _cores = len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores // _BESIDE)))
 
+os.environ["GODEBUG"] = "asyncpreemptoff=1"
+"""Helm's library is Go, and the signals by which Go interrupts its threads end the process where
+OpenVINO has computed in int8 before (libhelm_c 0.2.2, OpenVINO 2026.4, a processor with AMX). Go
+reads this when a process begins: it is for xdist's; the Makefile says it to the first one."""
+
 _LONGEST = (
     "e2e/test_cluster_",  # one cluster for all of them, and everything else beside them
     "e2e/",

@@ -3,6 +3,7 @@
 from edgetran.api.architecture import (
     ArchitectureSource,
     DesignSpaceSource,
+    ElasticChoices,
     HomogeneousArchitecture,
     ModelDict,
 )
@@ -86,6 +87,7 @@ from edgetran.api.names import (
     refinement_name,
     verification_name,
 )
+from edgetran.api.parent import ParentModel, SharedWeights
 from edgetran.api.profiling_job import (
     FinalistsSource,
     MeasuredFinalist,
@@ -132,6 +134,7 @@ __all__ = [
     "DeviceProfiling",
     "DeviceStatus",
     "Distillation",
+    "ElasticChoices",
     "EnergySettings",
     "ExitCode",
     "ExportTarget",
@@ -151,6 +154,7 @@ __all__ = [
     "ObjectMeta",
     "ObjectiveSpec",
     "OwnerReference",
+    "ParentModel",
     "PodTemplate",
     "PredictionError",
     "ProfilingJob",
@@ -166,6 +170,7 @@ __all__ = [
     "Sampling",
     "SearchDevice",
     "SearchSettings",
+    "SharedWeights",
     "SimulatedDeviceName",
     "SpecError",
     "SpecProblem",

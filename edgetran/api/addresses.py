@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from pydantic_core import PydanticCustomError
 
-from edgetran.api.rules import Path, Rule
+from edgetran.api.field_errors import HIDDEN
+from edgetran.api.rules import Broken, Rule, wrong
 
 _ENCODED: Final = r"%(2[5eEfF]|5[cC])"
 """A dot, a separator or the percent sign itself, as addresses write them."""
@@ -29,7 +30,7 @@ class Check:
 
     Attributes:
         expression: searched for in the text; `$` is the very end.
-        allowed: what is allowed, as the end of a sentence that begins "allowed is".
+        allowed: what is allowed, as the end of a sentence that begins "must be".
         wanted: whether the expression must be found, or must not.
     """
 
@@ -93,6 +94,18 @@ METER_CHECKS: Final = (
     ),
 )
 
+TRACKER_CHECKS: Final = (
+    Check(
+        r"^https?://[^\x00-\x20\x7f/?#@\\]+(/[^\x00-\x20\x7f?#@\\]*)?$",
+        "http://ADDRESS or https://ADDRESS, without credentials: no '@', '?' or '#' in it",
+        wanted=True,
+    ),
+    Check(
+        rf"(^|/)[.][.](/|$)|{_ENCODED}",
+        "an address with no '..' in its path, nor %2e, %2f, %5c or %25",
+    ),
+)
+
 
 def checker(*checks: Check) -> Callable[[str], str]:
     """A validator that refuses a text in the words of the first check that it fails."""
@@ -100,9 +113,7 @@ def checker(*checks: Check) -> Callable[[str], str]:
     def check(text: str) -> str:
         for each in checks:
             if not each.holds(text):
-                raise PydanticCustomError(
-                    "allowed", "allowed is {allowed}", {"allowed": each.allowed}
-                )
+                raise PydanticCustomError("allowed", "must be {allowed}", {"allowed": each.allowed})
         return text
 
     return check
@@ -111,12 +122,9 @@ def checker(*checks: Check) -> Callable[[str], str]:
 def cel_of(*checks: Check) -> dict[str, Any]:
     """The part of a string's schema that says the same to an API server."""
     validations = [
-        {"rule": each.cel("self"), "message": f"allowed is {each.allowed}"} for each in checks
+        {"rule": each.cel("self"), "message": f"must be {each.allowed}"} for each in checks
     ]
     return {"x-kubernetes-validations": validations}
-
-
-NOT_REPEATED: Final = "the address given is not repeated, as it may hold a password"
 
 
 def address_rules(field: str, *checks: Check) -> tuple[Rule, ...]:
@@ -125,31 +133,16 @@ def address_rules(field: str, *checks: Check) -> tuple[Rule, ...]:
 
 
 def _address_rule(field: str, number: int, check: Check) -> Rule:
-    def violations(model: Any) -> Iterator[tuple[Path, str]]:
+    def violations(model: Any) -> Iterator[Broken]:
         text = getattr(model, field)
         if text is not None and not check.holds(text):
-            yield (field,), NOT_REPEATED
+            yield (field,), wrong(HIDDEN)
 
     return Rule(
         name=f"{field}{number}",
         fields=(field,),
-        allowed=check.allowed,
+        at=field,
+        message=f"must be {check.allowed}",
         check=violations,
         cel=f"!has(self.{field}) || {check.cel(f'self.{field}')}",
     )
-
-
-_USER_INFO: Final = re.compile(r"([a-z][a-z0-9+.-]*://)?\S+@")
-_QUERY: Final = re.compile(r"(://[^\s?#]*)[?#]\S*")
-
-
-def without_credentials(text: str) -> str:
-    """`text` with what may be a password in an address taken out, for messages.
-
-    Example:
-        >>> without_credentials("s3://key:secret@bucket/folder?token=x")
-        's3://…@bucket/folder?…'
-    """
-    if "@" in text:
-        text = _USER_INFO.sub(lambda match: f"{match[1] or ''}…@", text)
-    return _QUERY.sub(r"\1?…", text)

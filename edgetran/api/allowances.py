@@ -1,18 +1,19 @@
-"""What whoever runs a resource has to allow beyond its spec: meters, and where paths may lead."""
+"""What whoever runs a resource has to allow beyond its spec: meters, trackers, paths."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from edgetran.api.base import ApiModel
 from edgetran.api.device import Device
-from edgetran.api.explain import Type, field_type, given, step
+from edgetran.api.explain import Type, field_type, step
+from edgetran.api.field_errors import HIDDEN, forbidden, invalid
 from edgetran.api.resource import Resource
-from edgetran.api.rules import Path, listed
+from edgetran.api.rules import Path
 from edgetran.api.scalars import FILE_PATH
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -33,20 +34,19 @@ class MeterAllowance:
     addresses: tuple[str, ...] | None = None
 
     def refusal(self, address: str) -> str | None:
-        """Why a meter may not be read, as the end of a sentence; None where it may."""
+        """Why a meter may not be read, as a field's error; None where it may."""
         if address.startswith("command:"):
             if self.commands:
                 return None
             if self.addresses is None:
-                return (
-                    "a command was given, which is a program to run; allowed is another meter, or "
-                    "--allow-commands beside a spec that you trust"
+                return forbidden(
+                    "a command is a program to run; give --allow-commands if you trust this spec, "
+                    "or use another meter"
                 )
-            return _not_set("a command was given", "commands")
+            return forbidden("a command needs the setting allow.commands, which is not set")
         if self.addresses is None or any(covers(each, address) for each in self.addresses):
             return None
-        words = "an address was given that no entry of it begins"
-        return _not_set(words, "meters", self.addresses)
+        return not_begun_by("meters", self.addresses)
 
 
 NO_COMMANDS: Final = MeterAllowance()
@@ -79,7 +79,7 @@ def covers(beginning: str, address: str) -> bool:
 
 
 def meter_problems(resource: Resource, allowed: MeterAllowance) -> list[tuple[Path, str]]:
-    """The meters of a resource that may not be read: where, and a sentence."""
+    """The meters of a resource that may not be read: where, and the field's error."""
     return [
         (path, sentence)
         for path, meter in _meters(resource)
@@ -87,13 +87,19 @@ def meter_problems(resource: Resource, allowed: MeterAllowance) -> list[tuple[Pa
     ]
 
 
+def tracker_problems(resource: Resource, allowed: tuple[str, ...]) -> list[tuple[Path, str]]:
+    """The tracking server of a resource that is not allowed: where, and the field's error."""
+    tracking = getattr(getattr(resource, "spec"), "tracking", None)  # noqa: B009 - as of meters
+    if tracking is None or any(covers(each, tracking.mlflow.uri) for each in allowed):
+        return []
+    return [(("spec", "tracking", "mlflow", "uri"), not_begun_by("trackers", allowed))]
+
+
 def absolute_paths(resource: Resource) -> list[tuple[Path, str]]:
-    """The paths of a resource that do not begin in the storage: where, and a sentence."""
-    allowed = "a path that begins in the storage, without '/' at its start"
+    """The paths of a resource that do not begin in the storage: where, and the field's error."""
+    what = "must begin in the storage, without '/' at its start, in a cluster"
     return [
-        (path, f"{given(text)} was given; allowed in a cluster is {allowed}")
-        for path, text in file_paths(resource)
-        if text.startswith("/")
+        (path, invalid(text, what)) for path, text in file_paths(resource) if text.startswith("/")
     ]
 
 
@@ -130,9 +136,10 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int | None, str | None]:
     return scheme, url.hostname, url.port or _PORTS.get(scheme), url.username
 
 
-def _not_set(words: str, allowance: str, entries: tuple[str, ...] = ()) -> str:
-    permitted = f"which is {listed(entries[:5])}" if entries else "which is not set"
-    return (
-        f"{words}; allowed is what the settings permit by allow.{allowance}, {permitted}"
-        f"{' and more' if len(entries) > 5 else ''}"
+def not_begun_by(allowance: str, entries: Sequence[str]) -> str:
+    """The error of an address, hidden, that lies below none of a setting's entries."""
+    more = ", …" if len(entries) > 5 else ""
+    permitted = f"{', '.join(entries[:5])}{more}" if entries else "not set"
+    return invalid(
+        HIDDEN, f"must begin with an entry of the setting allow.{allowance}, which is {permitted}"
     )

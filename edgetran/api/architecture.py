@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from edgetran.api.base import ApiModel
-from edgetran.api.rules import Path, Rule, distinct, exactly_one, listed
+from edgetran.api.field_errors import required
+from edgetran.api.rules import Broken, Rule, distinct, exactly_one, listed, wrong
 from edgetran.api.scalars import LIST_SET, Allowed
 
 HeadType = Literal["sa_sdp", "sa_wma", "l_dft", "l_dct", "c_5", "c_9", "c_13"]
@@ -29,12 +30,9 @@ FeedForwardStack = Annotated[
 ]
 
 
-def _heads_fit(model: Any) -> Iterator[tuple[Path, str]]:
+def _heads_fit(model: Any) -> Iterator[Broken]:
     if model.heads > model.hidden_size:
-        yield (
-            ("heads",),
-            f"{model.heads} heads of a hidden size of {model.hidden_size} have no dimension",
-        )
+        yield ("heads",), wrong(model.heads)
 
 
 class HomogeneousArchitecture(ApiModel):
@@ -52,7 +50,8 @@ class HomogeneousArchitecture(ApiModel):
         Rule(
             name="headsUpToHiddenSize",
             fields=("heads", "hidden_size"),
-            allowed="at most as many heads as the hidden size",
+            at="heads",
+            message="must be at most hiddenSize",
             check=_heads_fit,
             cel="self.heads <= self.hiddenSize",
         ),
@@ -62,23 +61,19 @@ class HomogeneousArchitecture(ApiModel):
 _PER_LAYER = ("h", "f", "o")
 
 
-def _per_layer_lengths(model: Any) -> Iterator[tuple[Path, str]]:
+def _per_layer_lengths(model: Any) -> Iterator[Broken]:
     for key, values in zip(
         _PER_LAYER, (model.hidden_sizes, model.feed_forwards, model.operations), strict=True
     ):
         if len(values) != model.num_layers:
-            entries = "1 entry" if len(values) == 1 else f"{len(values)} entries"
-            yield (key,), f"{entries} for {model.num_layers} layers were given"
+            yield (key,), wrong(values)
 
 
-def _one_head_dimension(model: Any) -> Iterator[tuple[Path, str]]:
+def _one_head_dimension(model: Any) -> Iterator[Broken]:
     for index, layer in enumerate(model.operations):
-        dimensions = sorted({int(head.rpartition("_")[2]) for head in layer})
+        dimensions = {int(head.rpartition("_")[2]) for head in layer}
         if len(dimensions) > 1:
-            yield (
-                ("o", index),
-                f"heads of dimensions {listed([str(d) for d in dimensions])} were given",
-            )
+            yield ("o", index), wrong(", ".join(layer))
 
 
 class ModelDict(ApiModel):
@@ -103,14 +98,16 @@ class ModelDict(ApiModel):
         Rule(
             name="oneEntryPerLayer",
             fields=("num_layers", "hidden_sizes", "feed_forwards", "operations"),
-            allowed="one entry per layer in h, f and o",
+            at="h, f and o",
+            message="must have one entry per layer, of which l says the number",
             check=_per_layer_lengths,
             cel="self.h.size() == self.l && self.f.size() == self.l && self.o.size() == self.l",
         ),
         Rule(
             name="oneHeadDimensionPerLayer",
             fields=("operations",),
-            allowed="one head dimension within a layer",
+            at="o",
+            message="must have heads of one dimension within a layer",
             check=_one_head_dimension,
             cel="self.o.all(layer, layer.all(head, head.split('_')[2] == layer[0].split('_')[2]))",
         ),
@@ -162,7 +159,51 @@ _INLINE_ALIASES = (
 _REQUIRED_ALIASES = ("layers", "hiddenSizes", "heads", "feedForwardWidths")
 
 
-def _preset_or_inline(model: Any) -> Iterator[tuple[Path, str]]:
+class ElasticChoices(ApiModel):
+    """What may shrink and change of a parent: every candidate is a part of it."""
+
+    layers: Annotated[tuple[LayerCount, ...], Field(strict=False, min_length=1, max_length=48)] | (
+        None
+    ) = Field(
+        None,
+        description="Allowed numbers of the parent's layers that stay, the least needed go first; "
+        "every number where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+    heads: Annotated[tuple[HeadCount, ...], Field(strict=False, min_length=1, max_length=64)] | (
+        None
+    ) = Field(
+        None,
+        description="Allowed numbers of the parent's heads that a layer keeps, the most important "
+        "ones; quarters of the parent's where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+    head_types: Annotated[tuple[HeadType, ...], Field(strict=False, min_length=1, max_length=7)] = (
+        Field(
+            ("sa_sdp",),
+            description="What a head may be: sa_sdp, as the parent's are, or what takes its place.",
+            json_schema_extra=LIST_SET,
+        )
+    )
+    feed_forward_widths: (
+        Annotated[tuple[FeedForwardWidth, ...], Field(strict=False, min_length=1, max_length=64)]
+        | None
+    ) = Field(
+        None,
+        description="Allowed numbers of the parent's feed-forward units that a layer keeps, the "
+        "most important ones; quarters of the parent's where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+
+    RULES = (
+        distinct("layers"),
+        distinct("heads"),
+        distinct("head_types"),
+        distinct("feed_forward_widths"),
+    )
+
+
+def _preset_or_inline(model: Any) -> Iterator[Broken]:
     inline = [
         alias
         for field, alias in zip(_INLINE, _INLINE_ALIASES, strict=True)
@@ -173,37 +214,36 @@ def _preset_or_inline(model: Any) -> Iterator[tuple[Path, str]]:
         for field, alias in zip(_INLINE_REQUIRED, _REQUIRED_ALIASES, strict=True)
         if getattr(model, field) is None
     ]
-    if model.preset is not None and inline:
-        yield (), f"preset and {listed(inline)} were given"
-    elif model.preset is None and not inline:
-        yield (), "none was given"
-    elif model.preset is None and missing:
-        yield (
-            (),
-            f"{listed(inline)} {'was' if len(inline) == 1 else 'were'} given without "
-            + (listed(missing)),
-        )
+    whole = [name for name in ("preset", "elastic") if getattr(model, name) is not None]
+    if whole and (inline or len(whole) > 1):
+        yield (), wrong(dict.fromkeys([*whole, *inline]))
+    elif whole:
+        return
+    elif not inline:
+        yield (), required
+    elif missing:
+        yield (), wrong(dict.fromkeys(inline))
 
 
-def _every_head_count_fits(model: Any) -> Iterator[tuple[Path, str]]:
+def _every_head_count_fits(model: Any) -> Iterator[Broken]:
     if not model.heads or not model.hidden_sizes:
         return
     smallest = min(model.hidden_sizes)
     for index, heads in enumerate(model.heads):
         if heads > smallest:
-            yield (
-                ("heads", index),
-                f"{heads} heads of a hidden size of {smallest} have no dimension",
-            )
+            yield ("heads", index), wrong(heads)
 
 
 class DesignSpaceSource(ApiModel):
-    """The architectures to choose from: a preset, or every choice inline."""
+    """The architectures to choose from: a preset, the parts of a parent, or every choice inline."""
 
     preset: Literal["flexibert-2.0", "tiny"] | None = Field(
         None,
         description="A design space that ships: flexibert-2.0 (1.7e88 architectures of 2 to 12 "
         "layers) or tiny (2 to 4 layers, 64 to 192 wide, for a laptop).",
+    )
+    elastic: ElasticChoices | None = Field(
+        None, description="The parts of the parent that `spec.parent` names."
     )
     layers: Annotated[tuple[LayerCount, ...], Field(strict=False, min_length=1, max_length=48)] | (
         None
@@ -240,10 +280,11 @@ class DesignSpaceSource(ApiModel):
     RULES = (
         Rule(
             name="presetOrInline",
-            fields=("preset", *_INLINE),
-            allowed=f"either preset, or at least {listed(_REQUIRED_ALIASES)}",
+            fields=("preset", "elastic", *_INLINE),
+            message=f"must set either preset, elastic, or at least {listed(_REQUIRED_ALIASES)}",
             check=_preset_or_inline,
-            cel="has(self.preset) ? !("
+            cel="has(self.preset) || has(self.elastic) ? has(self.preset) != has(self.elastic) "
+            "&& !("
             + " || ".join(f"has(self.{alias})" for alias in _INLINE_ALIASES)
             + ") : ("
             + " && ".join(f"has(self.{alias})" for alias in _REQUIRED_ALIASES)
@@ -252,7 +293,8 @@ class DesignSpaceSource(ApiModel):
         Rule(
             name="everyHeadCountUpToEveryHiddenSize",
             fields=("heads", "hidden_sizes"),
-            allowed="no more heads than the smallest hidden size",
+            at="heads",
+            message="must be at most the smallest of hiddenSizes",
             check=_every_head_count_fits,
             cel="!has(self.heads) || !has(self.hiddenSizes) || "
             "self.heads.all(n, self.hiddenSizes.all(h, n <= h))",
@@ -265,9 +307,9 @@ class DesignSpaceSource(ApiModel):
     )
 
     def to_mapping(self) -> dict[str, Any]:
-        """`{"preset": NAME}`, or every choice inline with what was omitted filled in."""
+        """`{"preset": NAME}`, `{"elastic": …}`, or every choice with what was omitted filled in."""
         mapping = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        if self.preset is None:
+        if self.preset is None and self.elastic is None:
             mapping.setdefault("headTypes", list(get_args(HeadType)))
             mapping.setdefault("maxFeedForwardStack", 1)
         return mapping

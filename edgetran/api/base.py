@@ -19,8 +19,8 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from edgetran.api.rules import Rule, Violation
 
-CANNOT_CHANGE: Final = "cannot change; allowed is what was given first"
-CANNOT_CHANGE_ANY_MORE: Final = "cannot change once work has begun; allowed is what it began with"
+IMMUTABLE: Final = "is immutable"
+IMMUTABLE_ONCE_BEGUN: Final = "is immutable once work has begun"
 BEGUN: Final = {
     "active_since": None,
     "completion_time": None,
@@ -106,16 +106,13 @@ class ApiModel(BaseModel):
         for name, field in cls.model_fields.items():
             _make_structural(properties[field.alias or name], field)
         validations = [
-            {"rule": rule.cel, "message": f"allowed is {rule.allowed}"}
-            for rule in cls.RULES
-            if rule.cel
+            {"rule": rule.cel, "message": rule.sentence} for rule in cls.RULES if rule.cel
         ]
         validations += [
-            {"rule": rule, "message": f"{alias} {CANNOT_CHANGE}"}
-            for alias, rule in _immutability(cls)
+            {"rule": rule, "message": f"{alias} {IMMUTABLE}"} for alias, rule in _immutability(cls)
         ]
         validations += [
-            {"rule": rule, "message": f"{alias} {CANNOT_CHANGE_ANY_MORE}"}
+            {"rule": rule, "message": f"{alias} {IMMUTABLE_ONCE_BEGUN}"}
             for alias, rule in _immutability_of_begun(cls)
         ]
         if validations:

@@ -12,11 +12,12 @@ from edgetran.api.common import WorkloadSpec
 from edgetran.api.device import Device
 from edgetran.api.errors import SpecError, SpecProblem, path_text
 from edgetran.api.explain import suggestion
+from edgetran.api.field_errors import duplicate, forbidden, invalid, not_found, required, shown
 from edgetran.api.gptran_run import GPTranRun
 from edgetran.api.profiling_job import ProfilingJob
 from edgetran.api.resource import Resource
 from edgetran.api.rules import Path as Place
-from edgetran.api.rules import listed
+from edgetran.api.rules import camel, listed
 from edgetran.api.settings import apply_settings
 from edgetran.api.validate import KINDS, label_of, parse_resource
 from edgetran.api.yaml_text import Document, read_files, read_text
@@ -207,8 +208,8 @@ def _reference_problems(resources: Sequence[Resource], broken: set[str]) -> list
                     resource.source,
                     resource.label,
                     "metadata.name",
-                    f"given already{f' in {first.source}' if first.source else ''}; allowed is one "
-                    f"{resource.kind} of each name",
+                    duplicate(resource.name)
+                    + (f", given already in {first.source}" if first.source else ""),
                 )
             )
     for resource in by_key.values():
@@ -240,10 +241,10 @@ def _missing(reference: ResolvedReference, namespace: str, by_key: dict[Key, Res
         if name == reference.name and (space, kind) != (namespace, reference.kind)
     ]
     but = f" ({reference.name} is a {listed(sorted(others))})" if others else ""
-    choice = f"one of {', '.join(names)}" if names else f"a {reference.kind} given together with it"
-    return (
-        f"there is no {reference.kind} named '{reference.name}'{but}"
-        f"{suggestion(reference.name, names) or ';'} allowed is {choice}"
+    hint = suggestion(reference.name, names)
+    there = f"{f'{hint} There' if hint else '; there'} is {listed(names)}" if names else ""
+    return not_found(
+        reference.name, f"no {reference.kind} of this name was given with it{but}{there}"
     )
 
 
@@ -279,8 +280,7 @@ def _mismatches(
         here, there = getattr(device, field), getattr(measured, field)
         if here != there:
             alias = Device.model_fields[field].alias or field
-            message = f"{_said(here)} was given, but {found.label} measures with {_said(there)}"
-            yield (*place, alias), f"{message}; allowed is the same in both"
+            yield (*place, alias), _differs(here, found, there)
     if workload is not None:
         yield from _other_workload(workload, found)
 
@@ -288,22 +288,23 @@ def _mismatches(
 def _other_workload(workload: WorkloadSpec, found: ProfilingJob) -> Iterator[tuple[Place, str]]:
     measured = found.spec.workload
     if workload != measured:
-        message = (
-            f"batchSize {workload.batch_size} and sequenceLength {workload.sequence_length} were "
-            f"given, but {found.label} measures with {measured.batch_size} and "
-            f"{measured.sequence_length}"
-        )
-        yield ("spec", "workload"), f"{message}; allowed is the same in both"
+        for name in WorkloadSpec.model_fields:
+            here, there = getattr(workload, name), getattr(measured, name)
+            if here != there:
+                yield ("spec", "workload", camel(name)), _differs(here, found, there)
 
 
-def _said(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if value is True:
-        return "true"
+def _differs(here: object, found: ProfilingJob, there: object) -> str:
+    has = "none" if there is None else shown(_said(there))
+    what = f"must be the same as in {found.label}, which has {has}"
+    return required(what) if here is None else invalid(_said(here), what)
+
+
+def _said(value: object) -> object:
+    """A value of a device's field, a node selector's labels written out."""
     if isinstance(value, dict):
         return ", ".join(f"{key}={entry}" for key, entry in value.items())
-    return str(value)
+    return value
 
 
 def _walk(by_key: Mapping[Key, Resource]) -> tuple[list[Key], list[list[Key]]]:
@@ -340,7 +341,7 @@ def _circle_problems(by_key: Mapping[Key, Resource]) -> Iterator[SpecProblem]:
             resource.source,
             resource.label,
             path_text(place),
-            f"references in a circle: {names}; allowed are references that end",
+            forbidden(f"references in a circle: {names}"),
         )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from edgetran.api.base import (
     BEGUN,
-    CANNOT_CHANGE,
-    CANNOT_CHANGE_ANY_MORE,
+    IMMUTABLE,
+    IMMUTABLE_ONCE_BEGUN,
     ApiModel,
     immutable_fields,
 )
 from edgetran.api.errors import SpecProblem, path_text
+from edgetran.api.field_errors import forbidden
 from edgetran.api.resource import Resource
 from edgetran.api.rules import Path
 
@@ -79,8 +80,8 @@ def _below(old: ApiModel, new: ApiModel, path: Path, *, begun: bool) -> Iterator
         place = (*path, field.alias or name)
         if name in type(new).UNTIL_BEGUN:
             if begun and before != after:
-                yield place, f"{place[-1]} {CANNOT_CHANGE_ANY_MORE}"
+                yield place, forbidden(f"{place[-1]} {IMMUTABLE_ONCE_BEGUN}")
         elif name in fixed and before != after:
-            yield place, f"{place[-1]} {CANNOT_CHANGE}"
+            yield place, forbidden(f"{place[-1]} {IMMUTABLE}")
         elif isinstance(after, ApiModel) and after.MUTABLE is not None:
             yield from _below(before, after, place, begun=begun)

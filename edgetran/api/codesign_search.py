@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from edgetran.api.architecture import ArchitectureSource, DesignSpaceSource
 from edgetran.api.base import ApiModel
 from edgetran.api.common import (
+    COMMON_MUTABLE,
     CandidateSummary,
     CommonSpec,
     CommonStatus,
     ConstraintsSpec,
     ParetoFront,
     RaySpec,
+    ServeSpec,
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
@@ -23,11 +25,24 @@ from edgetran.api.export import ExportTarget
 from edgetran.api.gptran_run import Refinement
 from edgetran.api.measures import COSTS, HARDWARE, MEASURES, with_fields
 from edgetran.api.names import MAX_NAME
+from edgetran.api.parent import PARENT_WITH_ELASTIC, ParentModel, SharedWeights
 from edgetran.api.profiling_job import MeasurementSpec, Sampling
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, at_least_one, camel, distinct, listed
+from edgetran.api.rules import (
+    Broken,
+    Rule,
+    at_least_one,
+    camel,
+    distinct,
+    listed,
+    needed_where,
+    only_where,
+    ordered,
+    wrong,
+)
 from edgetran.api.scalars import LIST_SET, Allowed, Name, PositiveFigure, Seed, Text, list_map
 from edgetran.api.task import TaskSource, Training
+from edgetran.api.tracking import Tracking
 
 Weight = Annotated[float, Field(ge=0, le=100)]
 Normaliser = Annotated[float, Field(gt=0, le=1e9)]
@@ -35,9 +50,9 @@ Normaliser = Annotated[float, Field(gt=0, le=1e9)]
 _TERMS = [camel(measure.quantity) for measure in MEASURES]
 
 
-def _no_weight(model: Any) -> Iterator[tuple[Path, str]]:
+def _no_weight(model: Any) -> Iterator[Broken]:
     if not any(getattr(model, measure.quantity) for measure in MEASURES):
-        yield (), "all weights are 0"
+        yield (), wrong(0)
 
 
 @with_fields(
@@ -60,7 +75,7 @@ class WeightsSpec(ApiModel):
         Rule(
             name="someWeight",
             fields=tuple(measure.quantity for measure in MEASURES),
-            allowed=f"at least one of {listed(_TERMS)} above 0",
+            message=f"must have at least one of {listed(_TERMS)} above 0",
             check=_no_weight,
             cel=" || ".join(f"self.{term} > 0.0" for term in _TERMS),
         ),
@@ -102,15 +117,16 @@ else:
     Axis = Literal[tuple(_TERMS)]
 
 
-def _no_front(objective: Any) -> Iterator[tuple[Path, str]]:
+def _no_front(objective: Any) -> Iterator[Broken]:
     if objective.pareto is not None and "accuracy" not in objective.pareto:
-        yield ("pareto",), f"{', '.join(objective.pareto)} given"
+        yield ("pareto",), wrong(", ".join(objective.pareto))
 
 
-def _no_budget(objective: Any) -> Iterator[tuple[Path, str]]:
-    if (objective.pick == "budget") != (objective.budget is not None):
-        given = "none was given" if objective.budget is None else "given"
-        yield ("budget",), f"{given} with pick {objective.pick}"
+_PICK_BUDGET: Final = (
+    lambda objective: objective.pick == "budget",
+    "self.pick == 'budget'",
+    "with pick budget",
+)
 
 
 class ObjectiveSpec(ApiModel):
@@ -150,28 +166,14 @@ class ObjectiveSpec(ApiModel):
         Rule(
             name="accuracyOnFront",
             fields=("pareto",),
-            allowed="accuracy and one or more costs",
+            at="pareto",
+            message="must have accuracy and one or more costs",
             check=_no_front,
             cel="!has(self.pareto) || 'accuracy' in self.pareto",
         ),
-        Rule(
-            name="budgetForPickBudget",
-            fields=("pick", "budget"),
-            allowed="a budget with pick budget and with no other",
-            check=_no_budget,
-            cel="(self.pick == 'budget') == has(self.budget)",
-        ),
+        needed_where("budget", *_PICK_BUDGET, reads=("pick",)),
+        only_where("budget", *_PICK_BUDGET, reads=("pick",)),
     )
-
-
-def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
-    for field, alias in (
-        ("initial_trials", "initialTrials"),
-        ("parallel_trials", "parallelTrials"),
-    ):
-        value = getattr(model, field)
-        if value is not None and value > model.max_trials:
-            yield (alias,), f"{value} was given and maxTrials is {model.max_trials}"
 
 
 class SearchSettings(ApiModel):
@@ -203,14 +205,8 @@ class SearchSettings(ApiModel):
     )
 
     RULES = (
-        Rule(
-            name="trialsUpToMaxTrials",
-            fields=("initial_trials", "parallel_trials", "max_trials"),
-            allowed="initialTrials and parallelTrials up to maxTrials",
-            check=_initial_up_to_max,
-            cel="(!has(self.initialTrials) || self.initialTrials <= self.maxTrials) "
-            "&& self.parallelTrials <= self.maxTrials",
-        ),
+        ordered("initial_trials", "max_trials"),
+        ordered("parallel_trials", "max_trials"),
     )
     MUTABLE = frozenset({"max_trials", "parallel_trials", "max_failed_trials"})
 
@@ -232,7 +228,7 @@ class DeviceProfiling(ApiModel):
 
 
 class Baseline(ApiModel):
-    """An architecture that is trained equally long and shown beside the winner."""
+    """An architecture that is trained for as long as the winner and compared with it."""
 
     architecture: ArchitectureSource = Field(description="The architecture.")
 
@@ -242,6 +238,14 @@ class CoDesignSearchSpec(CommonSpec):
 
     task: TaskSource = Field(description="The task that candidates are trained and judged on.")
     design_space: DesignSpaceSource = Field(description="The architectures to choose from.")
+    parent: ParentModel | None = Field(
+        None, description="The model whose parts are searched, for designSpace.elastic only."
+    )
+    shared_weights: SharedWeights | None = Field(
+        None,
+        description="How the network that holds all parts of the parent is trained; its defaults "
+        "where omitted.",
+    )
     workload: WorkloadSpec = Field(WorkloadSpec(), description="Batch and length on the devices.")
     devices: Annotated[
         tuple[SearchDevice, ...], Field(strict=False, min_length=1, max_length=32)
@@ -268,13 +272,33 @@ class CoDesignSearchSpec(CommonSpec):
         Annotated[tuple[ExportTarget, ...], Field(strict=False, min_length=1, max_length=16)] | None
     ) = Field(
         None,
-        description="As what the winner is handed over besides its own artefact; one per device "
-        "where omitted.",
+        description="Forms in which the winner is exported besides its own artefact; one per "
+        "device where omitted.",
+    )
+    serve: ServeSpec | None = Field(
+        None,
+        description="Serve the winner in the cluster by the Open Inference Protocol; not where "
+        "omitted. It may change at any time.",
     )
     ray: RaySpec = Field(RaySpec(), description="Where candidates train.")
+    tracking: Tracking | None = Field(
+        None, description="Where trials are shown besides the run's own folder."
+    )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    RULES = (distinct("devices", key="name"),)
+    MUTABLE = frozenset({*COMMON_MUTABLE, "serve", "tracking"})
+
+    RULES = (
+        distinct("devices", key="name"),
+        PARENT_WITH_ELASTIC,
+        only_where(
+            "shared_weights",
+            lambda spec: spec.parent is not None,
+            "has(self.parent)",
+            "with parent",
+            reads=("parent",),
+        ),
+    )
 
 
 class DeviceStatus(ApiModel):

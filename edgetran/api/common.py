@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -11,7 +10,14 @@ from edgetran.api.addresses import STORAGE_CHECKS, address_rules
 from edgetran.api.base import ApiModel
 from edgetran.api.measures import COSTS, HARDWARE, Measure, with_fields
 from edgetran.api.meta import ONE_CONDITION_PER_TYPE, Conditions
-from edgetran.api.rules import Path, Rule, at_least_one, exactly_one, ordered
+from edgetran.api.rules import (
+    Rule,
+    at_least_one,
+    exactly_one,
+    needed_where,
+    only_where,
+    ordered,
+)
 from edgetran.api.scalars import (
     Allowed,
     Figure,
@@ -105,25 +111,21 @@ class Storage(ApiModel):
     RULES = (
         exactly_one("claim", "new_claim", "uri"),
         *address_rules("uri", *STORAGE_CHECKS),
-        Rule(
-            name="secretOnlyWithUri",
-            fields=("secret", "uri"),
-            allowed="secret only together with uri",
-            check=lambda storage: (
-                [(("secret",), "given without uri")]
-                if storage.secret is not None and storage.uri is None
-                else []
-            ),
-            cel="!has(self.secret) || has(self.uri)",
+        only_where(
+            "secret",
+            lambda storage: storage.uri is not None,
+            "has(self.uri)",
+            "together with uri",
+            reads=("uri",),
         ),
     )
 
 
-def _address_for_cluster(model: Any) -> Iterator[tuple[Path, str]]:
-    if (model.mode == "cluster") != (model.address is not None):
-        place: Path = ("address",)
-        given = "none was given" if model.address is None else f"given with mode {model.mode}"
-        yield place, given
+_MODE_CLUSTER: Final = (
+    lambda ray: ray.mode == "cluster",
+    "self.mode == 'cluster'",
+    "with mode cluster",
+)
 
 
 class RaySpec(ApiModel):
@@ -158,13 +160,8 @@ class RaySpec(ApiModel):
     )
 
     RULES = (
-        Rule(
-            name="addressForModeCluster",
-            fields=("mode", "address"),
-            allowed="an address with mode cluster and with no other",
-            check=_address_for_cluster,
-            cel="(self.mode == 'cluster') == has(self.address)",
-        ),
+        needed_where("address", *_MODE_CLUSTER, reads=("mode",)),
+        only_where("address", *_MODE_CLUSTER, reads=("mode",)),
     )
 
 
@@ -177,7 +174,9 @@ COMMON_MUTABLE: Final = frozenset(
 class CommonSpec(ApiModel):
     """What may be asked of every kind of work."""
 
-    suspend: bool = Field(False, description="Hold the work back, or stop it without deleting it.")
+    suspend: bool = Field(
+        False, description="Do not start the work, or stop it without deleting it."
+    )
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         None, description="Seconds of work after which it has failed; no limit where omitted."
     )
@@ -207,7 +206,7 @@ class CommonStatus(ApiModel):
     """What is told of every kind of work."""
 
     observed_generation: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Version of the spec that the status speaks of."
+        None, description="Version of the spec that the status refers to."
     )
     conditions: Conditions = Field((), description="How the work stands.")
     start_time: Time | None = Field(None, description="When the work began.")
@@ -221,11 +220,11 @@ class CommonStatus(ApiModel):
         "absent while paused.",
     )
     waiting_since: Time | None = Field(
-        None, description="Since when a worker is wanted and does not run; none while it does."
+        None, description="Since when a worker has been due without running; absent while it runs."
     )
     failures: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="How often a worker failed since the work last got further; evictions and "
+        description="How often a worker failed since the work last made progress; evictions and "
         "drains are no failures.",
     )
     ended_attempts: Annotated[int, Field(ge=0)] | None = Field(
@@ -237,7 +236,8 @@ class CommonStatus(ApiModel):
     )
     spec_hash: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] | None = Field(
         None,
-        description="SHA-256 of the spec that the work began with, without what may change in it.",
+        description="SHA-256 of the spec that the work began with, without the fields that may "
+        "change.",
     )
     progress: Annotated[str, Field(max_length=32, pattern=r"^([0-9]+/[0-9]+)?$")] = Field(
         "", description="Steps done of all steps, such as 23/64."
@@ -248,6 +248,28 @@ class CommonStatus(ApiModel):
     artifacts: Text | None = Field(None, description="Where checkpoints, models and reports are.")
 
     RULES: ClassVar[tuple[Rule, ...]] = (ONE_CONDITION_PER_TYPE,)
+
+
+class ServeSpec(ApiModel):
+    """How the winner is served once the run has succeeded."""
+
+    replicas: Annotated[int, Field(ge=1, le=16)] = Field(
+        1, description="Pods that answer; more than one where several boards have its labels."
+    )
+    port: Annotated[int, Field(ge=1024, le=65535)] = Field(
+        8080, description="Port of the Service and of the pods."
+    )
+    max_drift: Fraction = Field(
+        0.2,
+        description="How far the shares of classes may be off those of the test part: total "
+        "variation distance; for regression the mean, in standard deviations.",
+    )
+    max_confidence_drift: Fraction = Field(
+        0.1, description="How far the mean confidence may be off that on the test part."
+    )
+    max_slowdown: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.5, description="How much slower than measured it may be; 0.5 is by half."
+    )
 
 
 class WorkloadSpec(ApiModel):
@@ -315,7 +337,7 @@ class MeasureValue(ApiModel):
 
     value: Figure | None = Field(None, description="The value; none where it is not known.")
     source: Literal["measured", "predicted", "simulated", "counted"] = Field(
-        description="How the value came about."
+        description="Where the value comes from."
     )
 
 
@@ -338,6 +360,11 @@ class CandidateSummary(ApiModel):
     )
     device: Annotated[str, Field(max_length=20)] = Field(description="Name of the device.")
     accuracy: Figure | None = Field(None, description="Selection metric on validation data.")
+    estimated: Literal[True] | None = Field(
+        None,
+        description="Given where accuracy is an estimate, by shared weights or a part of the "
+        "training.",
+    )
     test_accuracy: Figure | None = Field(None, description="The metric on test data, at the end.")
     parameters: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Number of parameters."

@@ -10,7 +10,17 @@ from pydantic import Field
 from edgetran.api.addresses import METER_CHECKS, address_rules
 from edgetran.api.base import ApiModel
 from edgetran.api.common import Reference
-from edgetran.api.rules import Path, Rule, exactly_one, listed, not_together
+from edgetran.api.field_errors import forbidden
+from edgetran.api.rules import (
+    Broken,
+    Rule,
+    exactly_one,
+    listed,
+    needed_where,
+    not_together,
+    only_where,
+    wrong,
+)
 from edgetran.api.scalars import Allowed, DeviceName, Labels, LabelValue, MeterAddress, Text
 
 EngineName = Literal["torch", "onnxruntime", "openvino"]
@@ -70,36 +80,27 @@ class Toleration(ApiModel):
     )
 
     RULES = (
-        Rule(
-            name="valueOnlyWithEqual",
-            fields=("operator", "value"),
-            allowed="a value only with operator Equal",
-            check=lambda toleration: (
-                [(("value",), "given with operator Exists")]
-                if toleration.operator == "Exists" and toleration.value is not None
-                else []
-            ),
-            cel="self.operator == 'Equal' || !has(self.value)",
+        only_where(
+            "value",
+            lambda toleration: toleration.operator == "Equal",
+            "self.operator == 'Equal'",
+            "with operator Equal",
+            reads=("operator",),
         ),
     )
 
 
-def _meter_for_external(model: Any) -> Iterator[tuple[Path, str]]:
-    if (model.source == "external") != (model.meter is not None):
-        with_source = f"with source {model.source}"
-        yield ("meter",), f"{'none was ' if model.meter is None else ''}given {with_source}"
-
+_SOURCE_EXTERNAL: Final = (
+    lambda energy: energy.source == "external",
+    "self.source == 'external'",
+    "with source external",
+)
 
 RailName = Annotated[
     str,
     Field(min_length=1, max_length=64, pattern=r"^[!-~]([ -~]*[!-~])?$"),
     Allowed("1 to 64 printable ASCII characters"),
 ]
-
-
-def _rails_for_hwmon(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.rails is not None and model.source != "hwmon":
-        yield ("rails",), f"given with source {model.source}"
 
 
 class EnergySettings(ApiModel):
@@ -142,19 +143,14 @@ class EnergySettings(ApiModel):
     )
 
     RULES = (
-        Rule(
-            name="meterForSourceExternal",
-            fields=("source", "meter"),
-            allowed="a meter with source external and with no other",
-            check=_meter_for_external,
-            cel="(self.source == 'external') == has(self.meter)",
-        ),
-        Rule(
-            name="railsOfSourceHwmon",
-            fields=("source", "rails"),
-            allowed="rails with source hwmon alone",
-            check=_rails_for_hwmon,
-            cel="!has(self.rails) || self.source == 'hwmon'",
+        needed_where("meter", *_SOURCE_EXTERNAL, reads=("source",)),
+        only_where("meter", *_SOURCE_EXTERNAL, reads=("source",)),
+        only_where(
+            "rails",
+            lambda energy: energy.source == "hwmon",
+            "self.source == 'hwmon'",
+            "with source hwmon",
+            reads=("source",),
         ),
         *address_rules("meter", *METER_CHECKS),
     )
@@ -179,45 +175,34 @@ class Quantization(ApiModel):
     )
 
 
-def _engine_accelerator(model: Any) -> Iterator[tuple[Path, str]]:
+def _engine_accelerator(model: Any) -> Iterator[Broken]:
     if model.accelerator not in ACCELERATORS[model.engine]:
-        yield ("accelerator",), f"{model.accelerator} was given with engine {model.engine}"
+        yield ("accelerator",), wrong(model.accelerator)
 
 
-def _engine_precision(model: Any) -> Iterator[tuple[Path, str]]:
+def _engine_precision(model: Any) -> Iterator[Broken]:
     if model.simulation is not None:
         return
     precisions = PRECISIONS.get((model.engine, model.accelerator))
     if precisions is not None and model.precision not in precisions:
-        yield (
-            ("precision",),
-            f"{model.precision} was given with engine {model.engine} on {model.accelerator}",
-        )
+        yield ("precision",), wrong(model.precision)
 
 
-def _simulated_without_engine(model: Any) -> Iterator[tuple[Path, str]]:
+def _simulated_without_engine(model: Any) -> Iterator[Broken]:
     if model.simulation is not None:
         for name, default in (("engine", "torch"), ("accelerator", "cpu")):
             if getattr(model, name) != default:
-                yield (name,), f"{getattr(model, name)} was given with simulation"
+                yield (name,), forbidden
 
 
-def _quantization_of_int8(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.quantization is not None and model.precision != "int8":
-        yield ("quantization",), f"given with precision {model.precision}"
-
-
-def _engine_method(model: Any) -> Iterator[tuple[Path, str]]:
+def _engine_method(model: Any) -> Iterator[Broken]:
     if model.quantization is None or model.simulation is not None:
         return
     if model.quantization.method not in METHODS[model.engine]:
-        yield (
-            ("quantization", "method"),
-            f"{model.quantization.method} was given with engine {model.engine}",
-        )
+        yield ("quantization", "method"), wrong(model.quantization.method)
 
 
-_METHOD_WORDS = "; ".join(
+METHOD_WORDS: Final = "; ".join(
     f"{listed(names, 'or')} with {engine}" for engine, names in METHODS.items()
 )
 _ACCELERATOR_WORDS = "; ".join(
@@ -270,14 +255,16 @@ class Device(ApiModel):
         Rule(
             name="simulationHasNoEngine",
             fields=("simulation", "engine", "accelerator"),
-            allowed="engine and accelerator only for devices that are measured",
+            at="engine and accelerator",
+            message="may not be set together with simulation",
             check=_simulated_without_engine,
             cel="!has(self.simulation) || (self.engine == 'torch' && self.accelerator == 'cpu')",
         ),
         Rule(
             name="acceleratorOfEngine",
             fields=("engine", "accelerator"),
-            allowed=_ACCELERATOR_WORDS,
+            at="accelerator",
+            message=f"must be {_ACCELERATOR_WORDS}",
             check=_engine_accelerator,
             cel=" || ".join(
                 f"(self.engine == '{engine}' && self.accelerator in {list(names)})"
@@ -287,7 +274,8 @@ class Device(ApiModel):
         Rule(
             name="precisionOfEngine",
             fields=("simulation", "engine", "accelerator", "precision"),
-            allowed=_PRECISION_WORDS,
+            at="precision",
+            message=f"must be {_PRECISION_WORDS}",
             check=_engine_precision,
             cel="has(self.simulation) || !("
             + " || ".join(
@@ -297,17 +285,18 @@ class Device(ApiModel):
             )
             + ")",
         ),
-        Rule(
-            name="quantizationOfInt8",
-            fields=("precision", "quantization"),
-            allowed="quantization with precision int8 alone",
-            check=_quantization_of_int8,
-            cel="!has(self.quantization) || self.precision == 'int8'",
+        only_where(
+            "quantization",
+            lambda device: device.precision == "int8",
+            "self.precision == 'int8'",
+            "with precision int8",
+            reads=("precision",),
         ),
         Rule(
             name="methodOfEngine",
             fields=("simulation", "engine", "quantization"),
-            allowed=_METHOD_WORDS,
+            at="quantization.method",
+            message=f"must be {METHOD_WORDS}",
             check=_engine_method,
             cel="has(self.simulation) || !has(self.quantization) || self.engine != 'torch' "
             f"|| self.quantization.method in {list(METHODS['torch'])}",

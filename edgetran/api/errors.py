@@ -18,7 +18,7 @@ class SpecProblem:
         source: the file, or the file and the line; empty where there is none.
         resource: `KIND/NAME`; empty where the problem is not within a resource.
         path: the place in the resource, such as `spec.devices[1].nodeSelector`; may be empty.
-        message: what was given and what is allowed.
+        message: what is wrong; about a field in the words of `edgetran.api.field_errors`.
     """
 
     source: str

@@ -1,31 +1,26 @@
-"""What a place in a resource allows, and what is wrong there, in plain words.
+"""What a place in a resource allows, and what is wrong there, in Kubernetes' words for it.
 
 Pydantic finds the mistakes; the words come from the models' own bounds, so that every message
-says what was given and what is allowed.
+says what was given and what it must be.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import AwareDatetime, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from edgetran.api.addresses import NOT_REPEATED, without_credentials
 from edgetran.api.base import ApiModel
-from edgetran.api.errors import one_line
+from edgetran.api.field_errors import HIDDEN, forbidden, invalid, required, unsupported
 from edgetran.api.rules import listed
 from edgetran.api.scalars import Allowed
-
-_MAX_GIVEN = 60
-_MAX_LISTED = 40
-_MAX_SEARCHED = 4096
 
 Type = tuple[Any, tuple[Any, ...]]
 """An annotation and the metadata that bounds it."""
@@ -89,7 +84,7 @@ def _find(model: type[ApiModel], path: Sequence[str | int]) -> Type | None:
 
 
 def allowed(type_: Type) -> str:
-    """What `type_` allows, as the end of a sentence that begins "allowed is"."""
+    """What `type_` allows, as the end of a sentence that begins "must be"."""
     annotation, metadata = type_
     for item in metadata:
         if isinstance(item, Allowed):
@@ -171,30 +166,6 @@ def _json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def given(value: Any) -> str:
-    """`value` as it may have been written, short and on one line."""
-    if isinstance(value, Mapping):
-        keys = [str(key)[:_MAX_GIVEN] for key in list(value)[:5]]
-        more = ", …" if len(value) > len(keys) else ""
-        text = f"a mapping with {', '.join(keys)}{more}" if keys else "an empty mapping"
-    elif isinstance(value, list | tuple):
-        entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
-        text = f"a list of {entries}" if value else "an empty list"
-    elif isinstance(value, str):
-        text = f"'{without_credentials(value[:_MAX_SEARCHED])[: _MAX_GIVEN + 1]}'"
-    elif isinstance(value, bool):
-        text = "true" if value else "false"
-    elif isinstance(value, int) and value.bit_length() > 256:
-        text = "a whole number of more than 70 digits"
-    elif value is None:
-        text = "nothing"
-    else:
-        text = str(value)
-    if len(text) > _MAX_GIVEN + 2 and not isinstance(value, Mapping):
-        text = text[:_MAX_GIVEN] + "…" + ("'" if isinstance(value, str) else "")
-    return one_line(text)
-
-
 def suggestion(word: str, choices: Iterable[str]) -> str:
     """What to suggest in place of `word`: `; did you mean A or B?`, empty where none is close."""
     by_lower = {choice.lower(): choice for choice in choices}
@@ -205,7 +176,9 @@ def suggestion(word: str, choices: Iterable[str]) -> str:
 def unknown_field(name: Any, model: type[ApiModel]) -> str:
     """What to say about a key that `model` does not have."""
     names = list(fields_by_alias(model))
-    return f"unknown field{suggestion(str(name), names) or ';'} allowed is {_choice(names)}"
+    hint = suggestion(str(name), names)
+    known = f"{hint} Known" if hint else "; known"
+    return forbidden(f"unknown field{known} fields: {', '.join(names)}")
 
 
 def own_errors(error: ValidationError) -> list[ErrorDetails]:
@@ -220,8 +193,20 @@ def own_errors(error: ValidationError) -> list[ErrorDetails]:
     ]
 
 
+_BOUNDS: Final = {
+    "greater_than_equal": ("ge", "must be at least {}"),
+    "greater_than": ("gt", "must be above {}"),
+    "less_than_equal": ("le", "must be at most {}"),
+    "less_than": ("lt", "must be below {}"),
+    "too_short": ("min_length", "must have at least {}"),
+    "too_long": ("max_length", "must have at most {}"),
+    "string_too_long": ("max_length", "must have at most {} characters"),
+}
+"""Pydantic's errors of one bound, what it calls the bound, and what to say of it."""
+
+
 def explain(model: type[ApiModel], error: ErrorDetails) -> tuple[tuple[str | int, ...], str]:
-    """The place of a Pydantic error below `model`, and one sentence about it."""
+    """The place of a Pydantic error below `model`, and what is wrong with the field there."""
     path = tuple(error["loc"])
     is_key = bool(path) and path[-1] == "[key]"
     if is_key:
@@ -233,19 +218,30 @@ def explain(model: type[ApiModel], error: ErrorDetails) -> tuple[tuple[str | int
             return path, unknown_field(path[-1], parent[0])
     type_ = _find(model, path[:-1] if is_key else path)
     if is_key and type_ is not None and _origin(type_[0]) is dict:
-        return path, f"allowed as a key is {allowed(_type(get_args(type_[0])[0]))}"
+        return path, invalid(path[-1], f"must be {allowed(_type(get_args(type_[0])[0]))}")
     words = allowed(type_) if type_ is not None else "a value of another type"
     if kind == "missing":
-        return path, f"missing; allowed is {words}"
+        return path, required(f"must be {words}")
+    value = HIDDEN if type_ is not None and _is_secret(type_) else error["input"]
+    if kind == "literal_error" and type_ is not None:
+        return path, unsupported(value, get_args(type_[0]))
+    return path, invalid(value, _demand(error, type_, words))
+
+
+def _demand(error: ErrorDetails, type_: Type | None, words: str) -> str:
+    """What a value must be: the one bound that it breaks, or all that its place asks for."""
+    kind, context = error["type"], error.get("ctx", {})
     if kind == "allowed":
-        words = error.get("ctx", {}).get("allowed", words)
-    if kind == "float_type" and isinstance(error["input"], int) and type_ is not None:
-        words = allowed(type_)
-    if type_ is not None and _is_secret(type_):
-        return path, f"{NOT_REPEATED}; allowed is {words}"
-    quotes = (
-        ", written in quotes"
-        if kind == "string_type" and isinstance(error["input"], bool | int | float)
-        else ""
-    )
-    return path, f"{given(error['input'])} was given; allowed is {words}{quotes}"
+        return f"must be {context['allowed']}"
+    if kind in _BOUNDS and not _has_words(type_):
+        name, demand = _BOUNDS[kind]
+        bound = _number(context[name])
+        if kind in ("too_short", "too_long"):
+            bound += " entry" if bound == "1" else " entries"
+        return demand.format(bound)
+    quotes = kind == "string_type" and isinstance(error["input"], bool | int | float)
+    return f"must be {words}{', written in quotes' if quotes else ''}"
+
+
+def _has_words(type_: Type | None) -> bool:
+    return type_ is not None and any(isinstance(item, Allowed) for item in type_[1])

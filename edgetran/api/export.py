@@ -8,29 +8,29 @@ from typing import Any
 from pydantic import Field
 
 from edgetran.api.base import ApiModel
-from edgetran.api.device import METHODS, PRECISIONS, EngineName, Precision, Quantization
-from edgetran.api.rules import Path, Rule, listed
+from edgetran.api.device import (
+    METHOD_WORDS,
+    METHODS,
+    PRECISIONS,
+    EngineName,
+    Precision,
+    Quantization,
+)
+from edgetran.api.rules import Broken, Rule, listed, only_where, wrong
 
 
-def _precision_of_engine(model: Any) -> Iterator[tuple[Path, str]]:
+def _precision_of_engine(model: Any) -> Iterator[Broken]:
     if model.precision not in PRECISIONS[model.engine, "cpu"]:
-        yield ("precision",), f"{model.precision} was given with engine {model.engine}"
+        yield ("precision",), wrong(model.precision)
 
 
-def _quantization_of_int8(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.quantization is None:
-        return
-    if model.precision != "int8":
-        yield ("quantization",), f"given with precision {model.precision}"
-    elif model.quantization.method not in METHODS[model.engine]:
-        yield (
-            ("quantization", "method"),
-            f"{model.quantization.method} was given with engine {model.engine}",
-        )
+def _method_of_engine(model: Any) -> Iterator[Broken]:
+    if model.quantization and model.quantization.method not in METHODS[model.engine]:
+        yield ("quantization", "method"), wrong(model.quantization.method)
 
 
 class ExportTarget(ApiModel):
-    """An engine and a precision for which the winner is handed over."""
+    """An engine and a precision for which the winner is exported."""
 
     engine: EngineName = Field("onnxruntime", description="What opens the file.")
     precision: Precision = Field("fp32", description="Numbers that the model computes in.")
@@ -42,7 +42,9 @@ class ExportTarget(ApiModel):
         Rule(
             name="precisionOfEngine",
             fields=("engine", "precision"),
-            allowed="; ".join(
+            at="precision",
+            message="must be "
+            + "; ".join(
                 f"{listed(names, 'or')} with {engine}"
                 for (engine, accelerator), names in PRECISIONS.items()
                 if accelerator == "cpu"
@@ -54,12 +56,20 @@ class ExportTarget(ApiModel):
                 if accelerator == "cpu"
             ),
         ),
+        only_where(
+            "quantization",
+            lambda target: target.precision == "int8",
+            "self.precision == 'int8'",
+            "with precision int8",
+            reads=("precision",),
+        ),
         Rule(
-            name="quantizationOfInt8",
-            fields=("engine", "precision", "quantization"),
-            allowed="quantization with precision int8 alone, with torch by method auto or dynamic",
-            check=_quantization_of_int8,
-            cel="!has(self.quantization) || (self.precision == 'int8' && (self.engine != 'torch' "
-            f"|| self.quantization.method in {list(METHODS['torch'])}))",
+            name="methodOfEngine",
+            fields=("engine", "quantization"),
+            at="quantization.method",
+            message=f"must be {METHOD_WORDS}",
+            check=_method_of_engine,
+            cel="!has(self.quantization) || self.engine != 'torch' "
+            f"|| self.quantization.method in {list(METHODS['torch'])}",
         ),
     )

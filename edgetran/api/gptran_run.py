@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -18,14 +17,25 @@ from edgetran.api.common import (
     ParetoFront,
     RaySpec,
     Reference,
+    ServeSpec,
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
 from edgetran.api.export import ExportTarget
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, at_least_one, distinct, exactly_one, listed
+from edgetran.api.rules import (
+    Rule,
+    at_least_one,
+    distinct,
+    distinct_numbers,
+    exactly_one,
+    needed_where,
+    not_together,
+    wrong,
+)
 from edgetran.api.scalars import LIST_SET, FilePath, Seed
 from edgetran.api.task import TaskSource, Training
+from edgetran.api.tracking import Tracking
 
 Stage = Literal[
     "growHeads",
@@ -60,7 +70,6 @@ class Targets(ApiModel):
     ) = Field(
         None,
         description="How many times faster than the given model, by the device's prediction.",
-        json_schema_extra=LIST_SET,
     )
     parameters: (
         Annotated[
@@ -74,13 +83,12 @@ class Targets(ApiModel):
     ) = Field(
         None,
         description="How many times fewer parameters in the encoder's layers.",
-        json_schema_extra=LIST_SET,
     )
 
     RULES = (
-        distinct("speedup"),
+        distinct_numbers("speedup"),
         distinct("parameters"),
-        distinct("encoder_reduction"),
+        distinct_numbers("encoder_reduction"),
         at_least_one("speedup", "parameters", "encoder_reduction"),
     )
 
@@ -154,11 +162,9 @@ class Distillation(ApiModel):
         Rule(
             name="someDistillationWeight",
             fields=("weight", "hidden_weight"),
-            allowed="weight or hiddenWeight above 0",
+            message="must have weight or hiddenWeight above 0",
             check=lambda model: (
-                [((), "both weights are 0")]
-                if model.weight == 0 and model.hidden_weight == 0
-                else []
+                [((), wrong(0))] if model.weight == 0 and model.hidden_weight == 0 else []
             ),
             cel="self.weight > 0.0 || self.hiddenWeight > 0.0",
         ),
@@ -235,20 +241,11 @@ class Refinement(ApiModel):
     )
 
 
-_OF_THE_SEARCH = ("task", "device", "workload")
-
-
-def _model_needs_its_setting(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.model is not None and model.search_ref is not None:
-        return  # one of the two goes first; another rule says so
-    if model.model is not None:
-        missing = [field for field in ("task", "device") if getattr(model, field) is None]
-        if missing:
-            yield (), f"model was given without {listed(missing)}"
-    elif model.search_ref is not None:
-        for field in _OF_THE_SEARCH:
-            if getattr(model, field) is not None:
-                yield (field,), "given together with searchRef"
+_MODEL_ALONE: Final = (
+    lambda spec: spec.model is not None and spec.search_ref is None,
+    "has(self.model) && !has(self.searchRef)",
+    "with model",
+)
 
 
 class GPTranRunSpec(Refinement, CommonSpec):
@@ -272,26 +269,29 @@ class GPTranRunSpec(Refinement, CommonSpec):
         Annotated[tuple[ExportTarget, ...], Field(strict=False, min_length=1, max_length=16)] | None
     ) = Field(
         None,
-        description="As what the winner is handed over besides its own artefact; one per device "
-        "where omitted.",
+        description="Forms in which the winner is exported besides its own artefact; one per "
+        "device where omitted.",
+    )
+    serve: ServeSpec | None = Field(
+        None,
+        description="Serve the winner in the cluster by the Open Inference Protocol; not where "
+        "omitted. It may change at any time.",
     )
     ray: RaySpec = Field(RaySpec(), description="Where children train.")
+    tracking: Tracking | None = Field(
+        None, description="Where the tree's models are shown besides the run's own folder."
+    )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials"})
+    MUTABLE = frozenset(
+        {*COMMON_MUTABLE, "cycles", "patience", "parallel_trials", "serve", "tracking"}
+    )
 
     RULES = (
         exactly_one("search_ref", "model"),
-        Rule(
-            name="modelWithItsSetting",
-            fields=("search_ref", "model", *_OF_THE_SEARCH),
-            allowed="task and device with model, and none of task, device and workload with "
-            "searchRef",
-            check=_model_needs_its_setting,
-            cel="has(self.model) == has(self.searchRef) || (has(self.model) "
-            "? has(self.task) && has(self.device) "
-            ": !has(self.task) && !has(self.device) && !has(self.workload))",
-        ),
+        needed_where("task", *_MODEL_ALONE, reads=("model", "search_ref")),
+        needed_where("device", *_MODEL_ALONE, reads=("model", "search_ref")),
+        not_together("search_ref", "task", "device", "workload"),
     )
 
 

@@ -19,12 +19,15 @@ def implied_profiling_jobs(search: CoDesignSearch) -> dict[str, ProfilingJob]:
     """The ProfilingJobs, by device, of measured devices that refer to none.
 
     Each is named `SEARCH-DEVICE` and measures over the search's design space and workload. None has
-    the search's storage: its records are its results, and a volume of another node would keep its
-    board from measuring.
+    the search's storage, as its records are its results, and a volume of another node would keep
+    its board from measuring; but where the space is that of a parent, whose folder lies there.
     """
+    parent = search.spec.parent
     shared = {
         **_common(search.spec),
         "design_space": search.spec.design_space,
+        "parent": parent,
+        "storage": search.spec.storage if parent is not None and parent.model else None,
         "workload": search.spec.workload,
         "measurement": search.spec.profiling.measurement,
         "sampling": search.spec.profiling.sampling,
@@ -59,6 +62,7 @@ def implied_refinement(search: CoDesignSearch) -> GPTranRun | None:
                 "storage": search.spec.storage,
                 "search_ref": Reference(name=search.name),
                 "ray": search.spec.ray,
+                "tracking": search.spec.tracking,
             }
         ),
     )

@@ -69,7 +69,7 @@ class Condition(ApiModel):
     message: Annotated[str, Field(max_length=1024)] = Field("", description="Why, in a sentence.")
     last_transition_time: Time = Field(description="When the status last changed.")
     observed_generation: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Version of the spec that the condition speaks of."
+        None, description="Version of the spec that the condition refers to."
     )
 
 

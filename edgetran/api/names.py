@@ -28,13 +28,17 @@ SPEC: Final = "spec"
 STORAGE: Final = "storage"
 """Suffix of the claim that `storage.newClaim` asks for."""
 
+SERVED: Final = "served"
+"""Suffix of what serves the winner: Deployment, Service, ServiceAccount, Role, RoleBinding, and the
+ConfigMap with the verdict."""
+
 
 def results(number: int) -> str:
     """Suffix of a results ConfigMap; they are numbered from 0."""
     return f"results-{number}"
 
 
-CHILD_SUFFIXES: Final = (WORKER, SPEC, STORAGE, results(LAST_RESULTS))
+CHILD_SUFFIXES: Final = (WORKER, SPEC, STORAGE, SERVED, results(LAST_RESULTS))
 """What is appended to the name of each resource, the longest where there are several."""
 
 

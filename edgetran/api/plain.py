@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from edgetran.api.field_errors import forbidden, invalid
+
 MAX_VALUES: Final = 100_000
 MAX_DEPTH: Final = 50
 
@@ -17,13 +19,13 @@ def not_plain(data: Any) -> tuple[tuple[str | int, ...], str] | None:
         nonlocal seen
         seen += 1
         if seen > MAX_VALUES:
-            return (), f"more than {MAX_VALUES} values; allowed are fewer"
+            return (), forbidden(f"more than {MAX_VALUES} values")
         if len(path) > MAX_DEPTH:
-            return path[:3], f"nested more than {MAX_DEPTH} deep; allowed is less"
+            return path[:3], forbidden(f"nested more than {MAX_DEPTH} deep")
         if isinstance(value, dict):
             for key, below in value.items():
                 if not isinstance(key, str):
-                    return path, f"the key {str(key)[:60]} is not text; allowed are keys of text"
+                    return path, invalid(key, "must be text, as every key")
                 if (found := visit(below, (*path, key))) is not None:
                     return found
         elif isinstance(value, list):
@@ -32,15 +34,15 @@ def not_plain(data: Any) -> tuple[tuple[str | int, ...], str] | None:
                     return found
         elif isinstance(value, str):
             if any("\ud800" <= char <= "\udfff" for char in value):
-                return path, "half of a character pair was given; allowed is Unicode text"
+                return path, invalid(value, "must be Unicode text")
         elif isinstance(value, float) and not math.isfinite(value):
-            return path, f"{value} was given; allowed is a finite number"
+            return path, invalid(value, "must be a finite number")
         elif isinstance(value, int) and value.bit_length() > 256:
-            return path, "a whole number of more than 70 digits was given; allowed is a shorter one"
+            return path, invalid(value, "must have at most 70 digits")
         elif value is not None and not isinstance(value, bool | int | float):
-            return path, (
-                f"a value of type {type(value).__name__} was given; allowed is text, a number, "
-                "true, false, null, a list or a mapping"
+            return path, invalid(
+                f"<{type(value).__name__}>",
+                "must be text, a number, true, false, null, a list or a mapping",
             )
         return None
 

@@ -18,9 +18,11 @@ from edgetran.api.common import (
     WorkloadSpec,
 )
 from edgetran.api.device import Device
+from edgetran.api.field_errors import forbidden
 from edgetran.api.measures import HARDWARE, HardwareMeasure, with_fields
+from edgetran.api.parent import PARENT_WITH_ELASTIC, ParentModel
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Path, Rule, camel, distinct, exactly_one, not_together
+from edgetran.api.rules import Broken, Rule, distinct, exactly_one, not_together, ordered
 from edgetran.api.scalars import (
     LIST_SET,
     Figure,
@@ -62,12 +64,6 @@ class MeasurementSpec(ApiModel):
     )
 
 
-def _initial_up_to_max(model: Any) -> Iterator[tuple[Path, str]]:
-    if model.initial is not None and model.initial > model.max_measurements:
-        given = f"{model.initial} was given and maxMeasurements is {model.max_measurements}"
-        yield ("initial",), given
-
-
 class Sampling(ApiModel):
     """Which architectures of the design space are measured, and when it is enough."""
 
@@ -91,15 +87,7 @@ class Sampling(ApiModel):
         "which measuring stops.",
     )
 
-    RULES = (
-        Rule(
-            name="initialUpToMaxMeasurements",
-            fields=("initial", "max_measurements"),
-            allowed="initial up to maxMeasurements",
-            check=_initial_up_to_max,
-            cel="!has(self.initial) || self.initial <= self.maxMeasurements",
-        ),
-    )
+    RULES = (ordered("initial", "max_measurements"),)
 
     @property
     def initial_design(self) -> int:
@@ -117,11 +105,10 @@ def _written_out(sampling: Sampling) -> dict[str, Any]:
 _DEFAULT_SAMPLING = _written_out(Sampling())
 
 
-def _no_sampling_of_models(model: Any) -> Iterator[tuple[Path, str]]:
-    for name in ("models", "finalists_of"):
-        given = getattr(model, name) is not None
-        if given and _written_out(model.sampling) != _DEFAULT_SAMPLING:
-            yield ("sampling",), f"given together with {camel(name)}, which are all measured"
+def _no_sampling_of_models(model: Any) -> Iterator[Broken]:
+    given = model.models is not None or model.finalists_of is not None
+    if given and _written_out(model.sampling) != _DEFAULT_SAMPLING:
+        yield ("sampling",), forbidden
 
 
 _SAMPLING_IS_DEFAULT = " && ".join(
@@ -163,6 +150,9 @@ class ProfilingJobSpec(CommonSpec):
     design_space: DesignSpaceSource | None = Field(
         None, description="The architectures whose cost is to be predicted."
     )
+    parent: ParentModel | None = Field(
+        None, description="The model whose parts are measured, for designSpace.elastic only."
+    )
     models: (
         Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1, max_length=256)] | None
     ) = Field(
@@ -181,9 +171,6 @@ class ProfilingJobSpec(CommonSpec):
     )
     sampling: Sampling = Field(
         Sampling(), description="Which architectures are measured, and when it is enough."
-    )
-    reuse: bool = Field(
-        True, description="Take over measurements that an earlier run made in the same conditions."
     )
     warm_start_from: (
         Annotated[tuple[Reference, ...], Field(strict=False, min_length=1, max_length=16)] | None
@@ -204,10 +191,12 @@ class ProfilingJobSpec(CommonSpec):
 
     RULES = (
         exactly_one("design_space", "models", "finalists_of"),
+        PARENT_WITH_ELASTIC,
         Rule(
             name="samplingOnlyWithDesignSpace",
             fields=("models", "finalists_of", "sampling"),
-            allowed="sampling only with designSpace",
+            at="sampling",
+            message="may only be set with designSpace; models and finalistsOf are all measured",
             check=_no_sampling_of_models,
             cel=f"(!has(self.models) && !has(self.finalistsOf)) || ({_SAMPLING_IS_DEFAULT})",
         ),

@@ -26,6 +26,8 @@ class ConditionType(StrEnum):
     """True when growing and pruning ended and the final model is known."""
     WINNER_VERIFIED = "WinnerVerified"
     """True when the winner was measured on its board and is no worse than its baseline there."""
+    SERVED_AS_MEASURED = "ServedAsMeasured"
+    """True when the served winner does what was measured, False when it is off by too much."""
 
 
 class Reason(StrEnum):
@@ -48,7 +50,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     """`spec.suspend` is true."""
     RESUMED = "Resumed"
-    """`spec.suspend` was taken back."""
+    """`spec.suspend` was lifted."""
     NO_MATCHING_NODE = "NoMatchingNode"
     """No node has the labels that a device asks for."""
     NODES_MATCHED = "NodesMatched"
@@ -115,5 +117,11 @@ class Reason(StrEnum):
     """The storage cannot be reached or is full."""
     RAY_UNAVAILABLE = "RayUnavailable"
     """The Ray cluster cannot be reached, or the RayJob API is not served."""
+    AS_MEASURED = "AsMeasured"
+    """What is served was compared with what was measured, and does the same."""
+    NOT_AS_MEASURED = "NotAsMeasured"
+    """What is served is off what was measured by more than `spec.serve` allows."""
+    NOT_COMPARED = "NotCompared"
+    """What is served was not compared with what was measured yet, or cannot be."""
     RESULTS_LOST = "ResultsLost"
     """The results of finished work were deleted."""

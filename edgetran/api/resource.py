@@ -11,7 +11,7 @@ from edgetran.api.base import ApiModel
 from edgetran.api.common import CommonSpec
 from edgetran.api.meta import ObjectMeta
 from edgetran.api.names import NAME_LIMITS, capped
-from edgetran.api.rules import Path, Rule
+from edgetran.api.rules import Broken, Rule, wrong
 
 GROUP: Final = "edgetran.io"
 VERSION: Final = "v1alpha1"
@@ -22,14 +22,15 @@ def name_rule(kind: str) -> Rule:
     """The name of a `kind` leaves room for its children's names."""
     limit = NAME_LIMITS[kind]
 
-    def check(model: Any) -> Iterator[tuple[Path, str]]:
+    def check(model: Any) -> Iterator[Broken]:
         if len(model.metadata.name) > limit:
-            yield ("metadata", "name"), f"a name of {len(model.metadata.name)} characters was given"
+            yield ("metadata", "name"), wrong(model.metadata.name)
 
     return Rule(
         name="nameFitsChildren",
         fields=("metadata",),
-        allowed=f"at most {limit} characters, so that the names of its children fit 63",
+        at="metadata.name",
+        message=f"must have at most {limit} characters, so that the names of its children fit 63",
         check=check,
         cel=f"self.metadata.name.size() <= {limit}",
     )

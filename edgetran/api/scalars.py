@@ -15,6 +15,7 @@ from edgetran.api.addresses import (
     METER_CHECKS,
     PATH_CHECKS,
     STORAGE_CHECKS,
+    TRACKER_CHECKS,
     cel_of,
     checker,
 )
@@ -25,7 +26,7 @@ class Allowed:
     """What a type allows, in words, for messages about bad input.
 
     Attributes:
-        words: the end of a sentence that begins "allowed is".
+        words: the end of a sentence that begins "must be".
         secret: the value may hold a password, so no message repeats it.
     """
 
@@ -42,7 +43,7 @@ _MAX_FREE_FORM_DEPTH: Final = 50
 
 
 def _refuse(allowed: str) -> PydanticCustomError:
-    return PydanticCustomError("allowed", "allowed is {allowed}", {"allowed": allowed})
+    return PydanticCustomError("allowed", "must be {allowed}", {"allowed": allowed})
 
 
 def _label_key(key: str) -> str:
@@ -139,6 +140,13 @@ MeterAddress = Annotated[
 ]
 """Something that says watts when it is asked; rules as of `StorageUri`."""
 
+TrackerUri = Annotated[
+    str,
+    Field(min_length=8, max_length=1024),
+    Allowed(TRACKER_CHECKS[0].allowed, secret=True),
+]
+"""A server that shows trials; rules as of `StorageUri`."""
+
 ColumnName = Annotated[
     str,
     Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$"),
@@ -175,7 +183,11 @@ PodAnnotations = Annotated[
     AfterValidator(_sorted_map),
 ]
 LIST_SET: Final[dict[str, Any]] = {"x-kubernetes-list-type": "set"}
-"""Schema of a list whose values are distinct."""
+"""Schema of a list whose values are distinct.
+
+Not for lists of numbers with a fraction: to a server's rules, no set of these that has a whole
+number in it equals itself (seen with Kubernetes 1.36), so that such an object could not change.
+"""
 
 
 def list_map(key: str) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from typing import Any
 from edgetran.api.base import ApiModel
 from edgetran.api.errors import SpecError, SpecProblem, path_text
 from edgetran.api.explain import Type, fields_by_alias, is_list, step, suggestion, unknown_field
+from edgetran.api.field_errors import forbidden
 from edgetran.api.resource import Resource
+from edgetran.api.rules import listed
 from edgetran.api.validate import KINDS, label_of
 from edgetran.api.yaml_text import Document, read_text
 
@@ -21,7 +23,7 @@ _SETTING = re.compile(
     re.DOTALL,
 )
 _PART = re.compile(r"(?:^|\.)([A-Za-z_][A-Za-z0-9_-]*)|\[([^\[\]]+)\]")
-_FORM = "allowed is [KIND[/NAME]:]PATH=VALUE such as spec.search.maxTrials=5"
+_FORM = "must be [KIND[/NAME]:]PATH=VALUE such as spec.search.maxTrials=5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,7 @@ def parse_setting(text: str) -> Setting:
         if kind.lower() not in names:
             raise _problem(
                 text,
-                f"unknown kind {kind}{suggestion(kind, KINDS) or ';'} allowed is one of "
-                f"{', '.join(KINDS)}",
+                f"unknown kind {kind}{suggestion(kind, KINDS)}; known kinds: {', '.join(KINDS)}",
             )
         kind = names[kind.lower()]
     parts: list[str] = []
@@ -151,7 +152,7 @@ def _apply(documents: list[Document], setting: Setting) -> list[Document]:
         raise _problem(setting.text, closest.message)
     labels = [label_of(document.data) for document in documents if _model(document.data)]
     wanted = f"{setting.kind}/{setting.name}" if setting.name else setting.kind or "resource"
-    choice = f"allowed is one of {', '.join(labels)}" if labels else "no resource was given"
+    choice = f"there is {listed(labels)}" if labels else "no resource was given"
     raise _problem(setting.text, f"there is no {wanted}; {choice}")
 
 
@@ -211,9 +212,9 @@ def _step(
     if isinstance(annotation, type) and issubclass(annotation, ApiModel):
         message = unknown_field(word, annotation)
         if word in fields_by_alias(annotation):
-            message = "a field that cannot be set"
+            message = forbidden("this field cannot be set")
     else:
-        message = "there is nothing below it"
+        message = forbidden("there is nothing below it")
     raise _NoPlaceError(len(walked), f"{path_text([*walked, word])}: {message}")
 
 
@@ -224,6 +225,6 @@ def _index(entries: Any, word: str, where: str, depth: int) -> int:
     if word in names:
         return names.index(word)
     known = [str(name) for name in names if name is not None]
-    choice = f"an index up to {len(entries) - 1}" if entries else "nothing: the list is empty"
+    choice = f"an index up to {len(entries) - 1}" if entries else "the list is empty"
     choice += f" or one of {', '.join(known)}" if known else ""
-    raise _NoPlaceError(depth, f"{where}[{word}]: no such entry; allowed is {choice}")
+    raise _NoPlaceError(depth, f"{where}[{word}]: {forbidden(f'no such entry; there is {choice}')}")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgetran.api.base import ApiModel
-from edgetran.api.rules import Rule, exactly_one
+from edgetran.api.rules import exactly_one, only_where
 from edgetran.api.scalars import ColumnName, FilePath, Seed
 
 GlueTask = Literal["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
@@ -57,7 +57,7 @@ class MaskedLm(ApiModel):
     )
     batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(64, description="Texts per step.")
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.15, description="Share of tokens to be predicted, drawn anew in every step."
+        0.15, description="Share of tokens to be predicted, drawn afresh in every step."
     )
 
 
@@ -110,16 +110,12 @@ class TaskSource(ApiModel):
 
     RULES = (
         exactly_one("name", "folder", "files", "hub"),
-        Rule(
-            name="glueTaskOnlyWithFolder",
-            fields=("glue_task", "folder"),
-            allowed="glueTask only together with folder",
-            check=lambda task: (
-                [(("glueTask",), "given without folder")]
-                if task.glue_task is not None and task.folder is None
-                else []
-            ),
-            cel="!has(self.glueTask) || has(self.folder)",
+        only_where(
+            "glue_task",
+            lambda task: task.folder is not None,
+            "has(self.folder)",
+            "together with folder",
+            reads=("folder",),
         ),
     )
 

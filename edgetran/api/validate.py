@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -15,16 +15,16 @@ from edgetran.api.explain import (
     explain,
     field_type,
     fields_by_alias,
-    given,
     own_errors,
     step,
     suggestion,
 )
+from edgetran.api.field_errors import invalid, required, unsupported
 from edgetran.api.gptran_run import GPTranRun
 from edgetran.api.plain import not_plain
 from edgetran.api.profiling_job import ProfilingJob
 from edgetran.api.resource import API_VERSION, Resource
-from edgetran.api.rules import Path
+from edgetran.api.rules import Path, listed
 
 AnyModel = TypeVar("AnyModel", bound=ApiModel)
 
@@ -77,21 +77,22 @@ def _envelope_problems(data: Any, source: str) -> Iterator[SpecProblem]:
             source,
             "",
             "",
-            f"{given(data)} was given; allowed is a mapping with apiVersion, kind, "
-            "metadata and spec",
+            invalid(data, "must be a mapping with apiVersion, kind, metadata and spec"),
         )
         return
     label = label_of(data)
     version, kind = data.get("apiVersion"), data.get("kind")
     if version != API_VERSION:
-        said = "missing" if version is None else f"{given(version)} was given"
-        yield SpecProblem(source, label, "apiVersion", f"{said}; allowed is {API_VERSION}")
+        yield SpecProblem(source, label, "apiVersion", _no_choice(version, [API_VERSION]))
     if not isinstance(kind, str) or kind not in KINDS:
-        said = "missing" if kind is None else f"{given(kind)} was given"
         hint = suggestion(kind, KINDS) if isinstance(kind, str) else ""
-        yield SpecProblem(
-            source, label, "kind", f"{said}{hint or ';'} allowed is one of {', '.join(KINDS)}"
-        )
+        yield SpecProblem(source, label, "kind", _no_choice(kind, KINDS) + hint)
+
+
+def _no_choice(value: object, choices: Iterable[str]) -> str:
+    if value is None:
+        return required(f"must be {listed(list(choices), 'or')}")
+    return unsupported(value, choices)
 
 
 def _validate(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from edgetran.api.addresses import STORAGE_FORM
+from edgetran.api.field_errors import HIDDEN, invalid
 
 # -- Objects: labels, annotations, containers -----------------------------------------------------
 
@@ -39,6 +40,11 @@ WORK_ANNOTATION: Final = "edgetran.io/work"
 NODE_ANNOTATION: Final = "edgetran.io/node"
 """The board that a measuring worker is pinned to."""
 
+MODEL_LABEL: Final = "edgetran.io/served-by"
+"""On a pod that serves a winner: the Deployment that it is of."""
+ARTIFACT_ANNOTATION: Final = "edgetran.io/artifact"
+"""On a pod that serves a winner: the SHA-256 of the artefact."""
+
 WORKER_CONTAINER: Final = "worker"
 METRICS_PORT: Final = 9090
 """Port of a worker's /metrics."""
@@ -51,8 +57,12 @@ COMMANDS: Final = {"profile": "ProfilingJob", "search": "CoDesignSearch", "gptra
 COMPONENTS: Final = {kind: command for command, kind in COMMANDS.items()}
 """What each kind's worker does: label, command and settings go by these words."""
 
+SERVE_COMMAND: Final = "serve"
+"""The command that serves a winner; its model's name in addresses is the resource's."""
+
 ALLOW_COMMANDS: Final = "--allow-commands"
 ALLOW_METER: Final = "--allow-meter"
+ALLOW_TRACKER: Final = "--allow-tracker"
 """Options that say what the administrator allows."""
 
 LOG_VARIABLE: Final = "EDGETRAN_LOG"
@@ -62,6 +72,7 @@ SPEC_HASH_VARIABLE: Final = "EDGETRAN_SPEC_HASH"
 WORK_HASH_VARIABLE: Final = "EDGETRAN_WORK_HASH"
 """The hash of what a worker was given beside its spec."""
 POD_VARIABLE: Final = "POD_NAME"
+NAMESPACE_VARIABLE: Final = "POD_NAMESPACE"
 
 # -- Its folders and files ------------------------------------------------------------------------
 
@@ -203,18 +214,17 @@ class Termination(Message):
 
 def _below_storage(folder: Any) -> str:
     if not isinstance(folder, str) or not _FOLDER.fullmatch(folder) or ".." in folder.split("/"):
-        raise _refused(f"{folder!r} was given; allowed is a relative path without '..'")
+        raise _refused(invalid(folder, "must be a relative path without '..'"))
     return folder
 
 
 def _address(uri: Any) -> str:
     """An address of storage; the operator has judged which one, so only its form is looked at."""
     if not isinstance(uri, str):
-        raise _refused("no text was given; allowed is an address")
+        raise _refused(invalid(uri, "must be an address"))
     failed = [each for each in STORAGE_FORM if not each.holds(uri)]
     if failed:
-        said = "not repeated, as it may hold a password"
-        raise _refused(f"{said}; allowed is {failed[0].allowed}")
+        raise _refused(invalid(HIDDEN, f"must be {failed[0].allowed}"))
     return uri
 
 
@@ -254,6 +264,19 @@ class InputsOrder(Message):
     profiles: dict[str, list[str]] = {}
     """Folders of the mounted results of ProfilingJobs, in order, by the job's name."""
     search: SearchOrder | None = None
+
+
+VERDICT_MINUTES: Final = 30
+"""How long a `ServedVerdict` counts; it is told again three times as often."""
+
+
+class ServedVerdict(Message):
+    """Whether a pod serves as measured; in `data` of the served model's ConfigMap, by the pod."""
+
+    artifact: Annotated[str, Field(max_length=64)] = ""
+    served_as_measured: Literal["True", "False", "Unknown"] = "Unknown"
+    message: Annotated[str, Field(max_length=MESSAGE_CHARACTERS)] = ""
+    updated: Word = ""
 
 
 class WorkOrder(Message):

@@ -14,16 +14,19 @@ from edgetran.artifacts.artifact import (
 )
 from edgetran.artifacts.form import Form
 from edgetran.artifacts.making import find_artifact, make_artifact, open_artifact
+from edgetran.artifacts.predictions import PredictionSummary, probabilities
 
 __all__ = [
     "SIDECAR",
     "Artifact",
     "ArtifactError",
     "Form",
+    "PredictionSummary",
     "content_sha256",
     "copy_content",
     "find_artifact",
     "make_artifact",
     "open_artifact",
+    "probabilities",
     "weights_sha256",
 ]

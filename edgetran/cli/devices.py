@@ -68,7 +68,7 @@ def show(
     ] = "tiny",
     precision: Annotated[
         str | None,
-        typer.Option(help="Of the arithmetic; the device's first if omitted.", show_default=False),
+        typer.Option(help="Precision; the device's first if omitted.", show_default=False),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Sequences per batch.")] = 1,
     length: Annotated[int, typer.Option(min=2, max=8192, help="Tokens per sequence.")] = 128,
@@ -164,7 +164,7 @@ def fit(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="Of the measurements, where DATA does not say it; the device's first."),
+        typer.Option(help="Precision of DATA, where it does not say so; the device's first."),
     ] = None,
     batch: Annotated[
         int | None,

@@ -34,11 +34,11 @@ def errors(folder: Path | None = None) -> Iterator[None]:
     except SpecError as error:
         fail(str(error), BAD_INPUT)
     except KeyboardInterrupt:
-        fail("interrupted; what is done is kept, the same command goes on", INTERRUPTED)
+        fail("interrupted; finished work is kept, and the same command continues it", INTERRUPTED)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             fail(
-                f"{folder}: no space is left on the disk; what is done is kept: make room and run "
+                f"{folder}: no space left on the disk; finished work is kept: make room and run "
                 "the same command again",
                 FAILED,
             )

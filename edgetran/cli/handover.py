@@ -66,7 +66,7 @@ def push(
         bool, typer.Option("--public", help="Let everybody read a new repository of the hub.")
     ] = False,
 ) -> None:
-    """Give an exported model to others: a folder, or a repository of the Hugging Face hub."""
+    """Publish an exported model: to a folder, or to a repository of the Hugging Face hub."""
     with errors(model):
         from edgetran.runner.handover import push as push_model
 

@@ -197,8 +197,8 @@ def profile(
 ) -> None:
     """Measure this host until the cost of other architectures can be predicted.
 
-    It is a ProfilingJob in words: `--print` shows the resource, and `edgetran run -f` does the
-    same with it. After Ctrl-C or a crash the same command goes on where it stopped.
+    The options describe a ProfilingJob: `--print` shows it, and `edgetran run -f` does the same
+    with it. After Ctrl-C or a crash the same command continues where it stopped.
     """
     if context.invoked_subcommand is not None:
         return

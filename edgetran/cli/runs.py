@@ -16,7 +16,7 @@ from rich.console import Console
 
 from edgetran import api
 from edgetran.api.allowances import MeterAllowance
-from edgetran.cli.errors import FAILED, errors, fail
+from edgetran.cli.errors import BAD_INPUT, FAILED, errors, fail
 
 if TYPE_CHECKING:
     from edgetran.runner.folder import RunFolder
@@ -29,14 +29,14 @@ ResumeOption = Annotated[
     bool,
     typer.Option(
         help="Continue the unfinished run of the same resources that DIR holds; --no-resume "
-        "wants an empty folder."
+        "requires an empty folder."
     ),
 ]
 CommandsOption = Annotated[
     bool,
     typer.Option(
         "--allow-commands",
-        help="Run the program that `energy.meter: command:…` names, of a spec that you trust.",
+        help="Run the program that `energy.meter: command:…` names; only for specs that you trust.",
     ),
 ]
 RunFolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
@@ -49,7 +49,7 @@ def validate(
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field, as in `edgetran run`."),
     ] = None,
 ) -> None:
-    """Check resources without running anything; every mistake is told at once."""
+    """Check resources without running anything; every mistake is reported at once."""
     with errors():
         bundle = api.load_bundle(*files, settings=settings or ())
     for resource in bundle.resources:
@@ -82,8 +82,8 @@ def run(
 ) -> None:
     """Measure, search and refine on this machine, as the resources say.
 
-    All that happens is kept in DIR, step by step: after Ctrl-C, a crash or a power cut the same
-    command goes on where it stopped.
+    DIR records every step: after Ctrl-C, a crash or a power cut, the same command continues where
+    it stopped.
     """
     changes = list(settings or ())
     if seed is not None:
@@ -112,6 +112,46 @@ def report(folder: RunFolderArgument) -> None:
         print(write_report(folder))  # noqa: T201
 
 
+def track(folder: RunFolderArgument) -> None:
+    """Send to the tracking server what it has not got yet of a run.
+
+    The server is the one of the run's `spec.tracking`. Nothing is sent twice.
+    """
+    from edgetran.runner.folder import RunFolder
+
+    with errors(folder), RunFolder(folder) as held:
+        if not held.spec.exists():
+            fail(f"{folder}: holds no spec.yaml; give the folder of a run", BAD_INPUT)
+        quiet_libraries()
+        if not _send(held, Console(), asked=True):
+            raise typer.Exit(FAILED)
+
+
+def _send(folder: RunFolder, console: Console, *, asked: bool = False) -> bool:
+    """Send what a tracking server has not got of a run that is not working; whether it has it."""
+    from edgetran.records import JsonLog
+    from edgetran.runner.progress import TerminalProgress
+    from edgetran.runner.tracker import tracker_of_folder, tracking_problem
+
+    tracker = tracker_of_folder(folder)
+    if tracker is None:
+        if asked:
+            fail(
+                f"{folder.spec}: spec.tracking: none was given; allowed is to run the same "
+                "resources with it in the same folder",
+                BAD_INPUT,
+            )
+        return True
+    reason = tracking_problem()
+    if reason is not None:
+        fail(f"spec.tracking.mlflow: {reason}", FAILED)
+    with TerminalProgress(console, JsonLog(folder.log)) as progress:
+        sent = tracker.finish(progress)
+    if sent and asked:
+        console.print(f"{folder.path}: the server has all of it", highlight=False, soft_wrap=True)
+    return sent
+
+
 def run_bundle(
     bundle: api.Bundle, path: Path, *, resume: bool, allow_commands: bool = False
 ) -> None:
@@ -134,8 +174,9 @@ def run_bundle(
         if continued:
             RunInputs(folder, chain, Path.cwd()).check(complete=folder.complete)
         if folder.complete:
-            console.print(f"{path}: this run is complete; its result again:\n", highlight=False)
+            console.print(f"{path}: this run is already complete; its result:\n", highlight=False)
             _show(folder, console)
+            _send(folder, console)
             return
         if continued:
             console.print(f"{path}: continuing where it stopped", highlight=False)

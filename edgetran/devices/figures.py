@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, Literal, Self, get_args
 
+from edgetran.api.field_errors import invalid, required, unsupported
 from edgetran.api.measures import BY_NAME, HARDWARE, Measure
 
-Source = Literal["measured", "predicted", "simulated", "counted"]
+Source = Literal["measured", "predicted", "estimated", "simulated", "counted"]
 """Where a figure comes from: measured on hardware, predicted by a surrogate fitted to
-measurements, simulated by an analytic device, or counted exactly."""
+measurements, estimated before a full training, simulated by an analytic device, or counted
+exactly."""
 
 SOURCES: Final[tuple[str, ...]] = get_args(Source)
 
@@ -43,7 +45,7 @@ class Figure:
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
-            raise FigureError(f"source: {self.source!r} given; allowed are {', '.join(SOURCES)}")
+            raise FigureError(f"source: {unsupported(self.source, SOURCES)}")
         if self.value is None and not self.reason:
             raise FigureError("reason: a figure without a value needs a reason")
         for name in ("value", "std"):
@@ -174,7 +176,8 @@ class Workload:
         for name in ("batch_size", "sequence_length", "vocab_size", "num_labels"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise FigureError(f"{name}: {value!r} given; allowed is an integer of at least 1")
+                what = "must be a whole number of at least 1"
+                raise FigureError(f"{name}: {invalid(value, what)}")
 
     def to_dict(self) -> dict[str, int]:
         """Plain JSON data."""
@@ -195,8 +198,8 @@ class Workload:
         allowed = ("batch_size", "sequence_length", "vocab_size", "num_labels")
         for key in data:
             if key not in allowed:
-                raise FigureError(f"workload: {key!r} given; allowed are {', '.join(allowed)}")
+                raise FigureError(f"workload: {unsupported(key, allowed)}")
         for key in allowed[:2]:
             if key not in data:
-                raise FigureError(f"workload: {key} is missing")
+                raise FigureError(f"workload.{key}: {required('must be set')}")
         return cls(**data)

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetran.api.field_errors import invalid, required
 from edgetran.devices.figures import Figure, HardwareFigures, Workload
 from edgetran.devices.names import DeviceError, unknown_name
 from edgetran.devices.power.trace import PEAK_WINDOW_S
@@ -75,19 +76,18 @@ class SimulatedDevice:
         for name, value in numbers.items():
             share = name in ("efficiency", "bandwidth_efficiency", "dispatch_share")
             if not (0 <= value <= 1 if share else 0 <= value < float("inf")):
-                allowed = "0 to 1" if share else "0 and above"
-                raise DeviceError(f"{self.name}.{name}: {value!r} given; allowed is {allowed}")
+                what = "must be from 0 to 1" if share else "must be finite and at least 0"
+                raise DeviceError(f"{self.name}.{name}: {invalid(value, what)}")
             if not self.sources.get(name):
-                raise DeviceError(f"{self.name}.{name}: no source given; every number has one")
+                what = "every number has a source"
+                raise DeviceError(f"{self.name}.{name}.source: {required(what)}")
         for name in (*(f"peak_gflops.{precision}" for precision in self.peak_gflops),
                      "efficiency", "bandwidth_gb_s", "bandwidth_efficiency"):  # fmt: skip
             if numbers[name] == 0:
-                raise DeviceError(f"{self.name}.{name}: 0 given; allowed is above 0")
+                raise DeviceError(f"{self.name}.{name}: {invalid(0, 'must be above 0')}")
         if self.active_power_w < self.idle_power_w:
-            raise DeviceError(
-                f"{self.name}.active_power_w: {self.active_power_w} given; allowed is "
-                f"idle_power_w ({self.idle_power_w}) and above"
-            )
+            what = f"must be at least idle_power_w, {self.idle_power_w}"
+            raise DeviceError(f"{self.name}.active_power_w: {invalid(self.active_power_w, what)}")
         for precision in self.peak_gflops:
             if precision not in BYTES_PER_VALUE:
                 raise unknown_name(f"{self.name}.peak_gflops", precision, BYTES_PER_VALUE)

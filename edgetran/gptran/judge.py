@@ -88,6 +88,23 @@ class Judge:
         in_all = self.quality(child) - self.quality(base)
         return saves and min(gain, in_all) >= -self.plan.tolerance
 
+    def helped(self, best: Node, control: Node | None) -> bool | None:
+        """Whether a result is better than training alone; None where there is no control to ask.
+
+        It has to have the better score, and to cost less or to be more accurate as surely as the
+        plan asks for: of several children that differ by chance alone, one is always ahead.
+        """
+        if best.id == ROOT_ID:
+            return False
+        if control is None:
+            return None
+        cheaper = self.cost(best.parameters, best.hardware) < self.cost(
+            control.parameters, control.hardware
+        )
+        sure = confidence(best.outcomes, control.outcomes)
+        surely = sure is None or sure >= self.plan.confidence
+        return self.score(best) > self.score(control) and (cheaper or surely)
+
     def choose(self, children: Sequence[Node], parent: Node, base: Node) -> Node | None:
         """The accepted child with the best score, the earliest of equals; None when none is."""
         accepted = [child for child in children if self.accepts(child, parent, base)]

@@ -82,6 +82,8 @@ class GPTranResult:
             or failed.
         confidence: how sure a paired test on the validation examples is that the winner is better
             than the control; None where it is not known.
+        helped: whether the winner is better than the control, as `Judge.helped` has it; None
+            where there is no control.
         family: one entry per target.
     """
 
@@ -94,11 +96,12 @@ class GPTranResult:
     reason: str
     control: Node | None = None
     confidence: float | None = None
+    helped: bool | None = None
     family: tuple[FamilyMember, ...] = ()
 
     @property
     def improved(self) -> bool:
-        """Whether a child beat the root."""
+        """Whether a child beat the root; training alone may do so too, see `helped`."""
         return self.best.id != self.root.id
 
 
@@ -203,7 +206,7 @@ class _Run:
             if begun is None and self._rounds_without_gain() >= plan.patience:
                 self.progress.log(
                     f"GPTran stops before round {number}: {plan.patience} rounds in a row brought "
-                    "no child that is better than its parent"
+                    "no child better than its parent"
                 )
                 break
             if begun is None and stage == SCHEDULE:
@@ -314,6 +317,10 @@ class _Run:
             parent = self.tree.nodes[before.accepted or before.parent or ROOT_ID]
         steps: dict[str, Step] = {}
         if not self.proposer.keeps(parent.architecture, milestone):
+            self.progress.log(
+                f"GPTran round {number}: weighing every block of {parent.id} to choose what to cut "
+                f"for {milestone.title}; this may take minutes"
+            )
             step = self.proposer.propose_cut(parent, self.checkpoint(parent), milestone)
             steps = {} if step is None else {f"{number}.1": step}
         return self.tree.start_round(Round(number, 0, SCHEDULE, parent.id, steps))
@@ -472,6 +479,7 @@ def _result(
     if control is not None and control.state != "trained":
         control = None
     sure = None if control is None else confidence(best.outcomes, control.outcomes)
+    helped = judge.helped(best, control)
     if not best.within_budgets:
         reason = f"no model keeps the budgets; {best.id} breaks them least: {best.reason}"
     elif best.id == ROOT_ID:
@@ -481,6 +489,8 @@ def _result(
         if control is not None and control.metric is not None and best.metric is not None:
             reason += f"; its metric is {best.metric - control.metric:+.4f} against the control's"
             reason += "" if sure is None else f" ({sure:.0%} sure that it is better)"
+        if helped is False:
+            reason += "; training alone, without any change, does as much"
     return GPTranResult(
         best,
         root,
@@ -491,6 +501,7 @@ def _result(
         reason,
         control,
         sure,
+        helped,
         family,
     )
 

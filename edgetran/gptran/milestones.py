@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from edgetran.api.field_errors import invalid
 from edgetran.gptran.blocks import GPTranError
 from edgetran.gptran.plan import GPTranPlan
 from edgetran.gptran.tree import Node
@@ -66,16 +67,17 @@ class Milestone:
         own = _OWN.get(self.field) == name
         if own and self.asked is not None and name != "parameters":
             ratio = self.asked * self.limits[name] / nearest
-            return (
-                f"{self.field}: {self.asked:g} given, but the smallest model that pruning can make "
-                f"of this one has a {title} of {nearest:,.4g}{unit} on {device}; allowed is at "
-                f"most {ratio:.4g}"
+            what = (
+                f"must be at most {ratio:.4g}: the smallest model that pruning can make of this "
+                f"one has a {title} of {nearest:,.4g}{unit} on {device}"
             )
+            return f"{self.field}: {invalid(self.asked, what)}"
         field = self.field if own else f"budgets.{_camel(name)}"
-        return (
-            f"{field}: {self.limits[name]:,.6g}{unit} given, but the smallest model that pruning "
-            f"can make of this one has {nearest:,.6g}{unit} on {device}; allowed is at least that"
+        what = (
+            f"must be at least {nearest:,.6g}{unit}, which the smallest model that pruning can "
+            f"make of this one has on {device}"
         )
+        return f"{field}: {invalid(self.limits[name], what)}"
 
     @property
     def words(self) -> dict[str, str]:

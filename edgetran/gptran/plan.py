@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.gptran.blocks import GPTranError
 from edgetran.gptran.steps import STAGES, StepSizes
 from edgetran.search import Constraints
@@ -34,10 +35,10 @@ class Targets:
         for name in ("speedup", "encoder_reduction"):
             for value in getattr(self, name):
                 if value <= 1:
-                    raise GPTranError(f"targets.{name}: {value} given, allowed is more than 1")
+                    raise GPTranError(f"targets.{name}: {invalid(value, 'must be above 1')}")
         for count in self.parameters:
             if count < 1:
-                raise GPTranError(f"targets.parameters: {count} given, allowed is 1 or more")
+                raise GPTranError(f"targets.parameters: {invalid(count, 'must be at least 1')}")
 
     def __bool__(self) -> bool:
         return bool(self.speedup or self.parameters or self.encoder_reduction)
@@ -83,30 +84,23 @@ class GPTranPlan:
     def __post_init__(self) -> None:
         unknown = [stage for stage in self.stages if stage not in STAGES]
         if unknown or not self.stages:
-            raise GPTranError(
-                f"stages: {unknown[0] if unknown else 'none'} given, allowed are "
-                f"{', '.join(STAGES)}"
-            )
+            raise GPTranError(f"stages: {unsupported(unknown[0] if unknown else None, STAGES)}")
         if self.cycles < 0:
-            raise GPTranError(f"cycles: {self.cycles} given, allowed is 0 or more")
+            raise GPTranError(f"cycles: {invalid(self.cycles, 'must be at least 0')}")
         if not 1 <= self.steps_per_target <= MOST_STEPS:
-            raise GPTranError(
-                f"steps_per_target: {self.steps_per_target} given, allowed are 1 to {MOST_STEPS}"
-            )
+            what = f"must be from 1 to {MOST_STEPS}"
+            raise GPTranError(f"steps_per_target: {invalid(self.steps_per_target, what)}")
         if not 0 <= self.confidence < 1:
-            raise GPTranError(
-                f"confidence: {self.confidence} given, allowed is 0 or more, less than 1"
-            )
+            what = "must be from 0 and below 1"
+            raise GPTranError(f"confidence: {invalid(self.confidence, what)}")
         for name in ("samples_per_stage", "patience"):
             if getattr(self, name) < 1:
-                raise GPTranError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
+                raise GPTranError(f"{name}: {invalid(getattr(self, name), 'must be at least 1')}")
         for name in ("tolerance", "cost_weight", "seed"):
             if getattr(self, name) < 0:
-                raise GPTranError(f"{name}: {getattr(self, name)} given, allowed is 0 or more")
+                raise GPTranError(f"{name}: {invalid(getattr(self, name), 'must be at least 0')}")
         if self.selection not in SELECTIONS:
-            raise GPTranError(
-                f"selection: {self.selection!r} given, allowed are {', '.join(SELECTIONS)}"
-            )
+            raise GPTranError(f"selection: {unsupported(self.selection, SELECTIONS)}")
 
     def rounds(self) -> list[tuple[int, str]]:
         """(cycle, stage) of every round, cycles counted from 1."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.gptran.blocks import GPTranError, Removal
 from edgetran.space import HEAD_TYPES, Architecture
 
@@ -65,18 +66,15 @@ class StepSizes:
             "minimum_hidden_size",
         ):
             if getattr(self, name) < 1:
-                raise GPTranError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
+                raise GPTranError(f"{name}: {invalid(getattr(self, name), 'must be at least 1')}")
         for name in ("narrow_fraction", "hidden_fraction"):
             if not 0 < getattr(self, name) < 1:
-                raise GPTranError(
-                    f"{name}: {getattr(self, name)} given, allowed is more than 0, less than 1"
-                )
+                what = "must be above 0 and below 1"
+                raise GPTranError(f"{name}: {invalid(getattr(self, name), what)}")
         unknown = set(self.head_types) - set(HEAD_TYPES)
         if unknown or not self.head_types:
-            raise GPTranError(
-                f"head_types: {sorted(self.head_types)} given, allowed are some of "
-                f"{', '.join(HEAD_TYPES)}"
-            )
+            found = min(unknown) if unknown else None
+            raise GPTranError(f"head_types: {unsupported(found, HEAD_TYPES)}")
 
     def block(self, width: int) -> int:
         """Units by which a feed-forward matrix of `width` grows or shrinks in one step."""

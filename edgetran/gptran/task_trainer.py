@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.gptran.blocks import GPTranError, Importance
 from edgetran.gptran.cuts import Cuts
 from edgetran.gptran.model_trainer import Evaluation
@@ -87,14 +88,10 @@ class TaskTrainer:
 
     def __post_init__(self) -> None:
         if self.importance_by not in IMPORTANCES:
-            raise GPTranError(
-                f"importance: {self.importance_by!r} given, allowed are {', '.join(IMPORTANCES)}"
-            )
+            raise GPTranError(f"importance: {unsupported(self.importance_by, IMPORTANCES)}")
         if self.calibration_examples < LEAST_CALIBRATION:
-            raise GPTranError(
-                f"calibrationExamples: {self.calibration_examples} given, allowed are "
-                f"{LEAST_CALIBRATION} or more: fewer say nothing of a model's blocks"
-            )
+            what = f"must be at least {LEAST_CALIBRATION}: fewer say nothing of a model's blocks"
+            raise GPTranError(f"calibrationExamples: {invalid(self.calibration_examples, what)}")
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -130,8 +127,8 @@ class TaskTrainer:
         count = len(self.data.split("train"))
         if count < LEAST_CALIBRATION:
             raise GPTranError(
-                f"task: {self.data.task.name} has {count} training examples, allowed are "
-                f"{LEAST_CALIBRATION} or more: blocks are judged on them"
+                f"task: {self.data.task.name} has {count} training examples; at least "
+                f"{LEAST_CALIBRATION} are needed, since blocks are judged on them"
             )
         return self._drawn(0)
 

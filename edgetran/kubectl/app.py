@@ -48,7 +48,7 @@ NamespaceOption = Annotated[
     typer.Option("--namespace", "-n", help="The namespace; the context's own if omitted."),
 ]
 ContextOption = Annotated[
-    str | None, typer.Option("--context", help="The context of the kubeconfig to take.")
+    str | None, typer.Option("--context", help="The kubeconfig context to use.")
 ]
 KubeconfigOption = Annotated[
     Path | None,
@@ -61,7 +61,7 @@ OutputOption = Annotated[
 ]
 ImageOption = Annotated[
     str | None,
-    typer.Option("--image", help="Of the pod that reads or writes; a worker's if omitted."),
+    typer.Option("--image", help="Image of the pod that reads or writes; a worker's if omitted."),
 ]
 
 
@@ -74,7 +74,7 @@ def main() -> None:
 def status(
     name: NameArgument,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Go on showing it until the work has ended.")
+        bool, typer.Option("--watch", "-w", help="Keep showing it until the work has ended.")
     ] = False,
     output: OutputOption = None,
     namespace: NamespaceOption = None,
@@ -107,13 +107,13 @@ def status(
 def logs(
     name: NameArgument,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on printing what is written.")
+        bool, typer.Option("--follow", "-f", help="Keep printing new lines.")
     ] = False,
     tail: Annotated[
-        int | None, typer.Option(min=0, metavar="LINES", help="The last lines alone.")
+        int | None, typer.Option(min=0, metavar="LINES", help="Only the last lines.")
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="The lines of JSON as the workers wrote them.")
+        bool, typer.Option("--raw", help="The JSON lines as the workers wrote them.")
     ] = False,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
@@ -135,7 +135,7 @@ def show(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """The result of a run; of one that goes on, how far it is."""
+    """The result of a run; of an unfinished one, how far it is."""
     with errors(), TemporaryDirectory() as place:
         as_json = _wants_json(output)
         cluster = Cluster(kubeconfig, context, namespace)
@@ -150,7 +150,9 @@ def show(
 
         console = Console()
         if not has_ended(data):
-            console.print(f"{label(data)} goes on: this is how far it is.\n", highlight=False)
+            console.print(
+                f"{label(data)} is not finished: this is how far it is.\n", highlight=False
+            )
         console.print(result_view(folder))
         search = read_run(folder).search
         if search is not None and search.trials:
@@ -167,7 +169,7 @@ def report(
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
-    """Write report.html of a run here; of one that goes on, how far it is."""
+    """Write report.html of a run here; of an unfinished one, how far it is."""
     with errors(), TemporaryDirectory() as place:
         cluster = Cluster(kubeconfig, context, namespace)
         folder = fetch_run(cluster, cluster.find(name), Path(place))
@@ -227,7 +229,7 @@ def get(
 ) -> None:
     """Bring the models, the report and the logs of a run here from its volume.
 
-    Every file is checked; after a break the same command goes on where it stopped.
+    Every file is checked; after an interruption the same command continues where it stopped.
     """
     with errors(output):
         cluster = Cluster(kubeconfig, context, namespace)
@@ -240,7 +242,7 @@ def get(
 @app.command()
 def put(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE…", help="Files or folders of this machine.")
+        list[Path], typer.Argument(metavar="FILE…", help="Files or folders on this machine.")
     ],
     claim: Annotated[
         str, typer.Option("--claim", "-c", metavar="NAME", help="The PersistentVolumeClaim.")
@@ -250,7 +252,9 @@ def put(
     ] = "",
     size: Annotated[
         str | None,
-        typer.Option("--size", metavar="5Gi", help="Make the claim, this large, if need be."),
+        typer.Option(
+            "--size", metavar="5Gi", help="Create the claim, this large, if it does not exist."
+        ),
     ] = None,
     storage_class: Annotated[
         str | None, typer.Option("--storage-class", metavar="NAME", help="Class of a new claim.")
@@ -262,7 +266,7 @@ def put(
 ) -> None:
     """Bring data of this machine to the volume of a claim, for `spec.task.files`.
 
-    Every file is checked; after a break the same command goes on where it stopped.
+    Every file is checked; after an interruption the same command continues where it stopped.
     """
     with errors():
         put_files(

@@ -17,7 +17,7 @@ from edgetran.kubectl.reading import Data, has_ended, is_true, status_of
 
 
 @dataclass(frozen=True)
-class Board:
+class BoardRow:
     """One node that is a device.
 
     Attributes:
@@ -45,7 +45,7 @@ class Board:
         return asdict(self) | {"taints": list(self.taints), "queue": list(self.queue)}
 
 
-def boards_of(nodes: Iterable[Data], jobs: Iterable[Data]) -> list[Board]:
+def boards_of(nodes: Iterable[Data], jobs: Iterable[Data]) -> list[BoardRow]:
     """The boards, by device and node.
 
     Args:
@@ -60,7 +60,7 @@ def boards_of(nodes: Iterable[Data], jobs: Iterable[Data]) -> list[Board]:
     return sorted(boards, key=lambda board: (board.device, board.node))
 
 
-def boards_view(boards: Sequence[Board]) -> RenderableType:
+def boards_view(boards: Sequence[BoardRow]) -> RenderableType:
     """The boards as a table.
 
     Returns:
@@ -91,7 +91,7 @@ def boards_view(boards: Sequence[Board]) -> RenderableType:
     return table
 
 
-def _board(node: Data, jobs: Sequence[Data]) -> Board:
+def _board(node: Data, jobs: Sequence[Data]) -> BoardRow:
     metadata, spec = node["metadata"], node.get("spec") or {}
     labels: Mapping[str, str] = metadata.get("labels") or {}
     name = str(metadata["name"])
@@ -108,7 +108,7 @@ def _board(node: Data, jobs: Sequence[Data]) -> Board:
         each["type"] == "Ready" and each["status"] == "True"
         for each in (node.get("status") or {}).get("conditions") or ()
     )
-    return Board(
+    return BoardRow(
         node=name,
         device=labels.get(DEVICE_LABEL, ""),
         architecture=labels.get("kubernetes.io/arch", ""),

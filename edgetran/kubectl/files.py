@@ -19,7 +19,7 @@ from edgetran.kubectl.cluster import Cluster, NotFoundError
 from edgetran.kubectl.reading import Data, label
 from edgetran.kubectl.transfer import (
     REBUILDABLE,
-    TransferError,
+    FileTransferError,
     fetch,
     listing,
     send,
@@ -56,7 +56,8 @@ def get_run(
         image: of the pod that reads them; the worker's own if None.
 
     Raises:
-        TransferError: the files are on no volume, or the volume or the connection is not to be had.
+        FileTransferError: the files are on no volume, or the volume or the connection cannot be
+            had.
         ClusterError: the cluster does not answer, or refuses.
         OSError: they cannot be written here.
     """
@@ -72,7 +73,7 @@ def get_run(
         folder = f"{MOUNT_PATH}/{kept.folder}"
         files = listing(shell, folder, () if everything else REBUILDABLE)
         if not files:
-            raise TransferError(f"{label(data)}: its folder {kept.folder} is empty as yet")
+            raise FileTransferError(f"{label(data)}: its folder {kept.folder} is still empty")
         task = bars.add_task("", total=None)
         for number, file in enumerate(files, 1):
             bars.update(task, description=f"{number}/{len(files)} {file.path}", completed=0)
@@ -107,19 +108,19 @@ def put_files(
             the operator's, if None.
 
     Raises:
-        TransferError: there is no such claim, a source is neither file nor folder, or the volume or
-            the connection is not to be had.
+        FileTransferError: there is no such claim, a source is neither file nor folder, or the
+            volume or the connection cannot be had.
         ClusterError: the cluster does not answer, or refuses.
         OSError: a file cannot be read.
     """
     files = _files(sources)
     place = PurePosixPath(folder)
     if place.is_absolute() or ".." in place.parts:
-        raise TransferError(f"--folder: Invalid value: {folder}: must be a path on the volume")
+        raise FileTransferError(f"--folder: Invalid value: {folder}: must be a path on the volume")
     if cluster.claim(claim) is None:
         if size is None:
-            raise TransferError(
-                f"namespace {cluster.namespace} has no claim {claim}; with --size 5Gi it is made"
+            raise FileTransferError(
+                f"namespace {cluster.namespace} has no claim {claim}; add --size 5Gi to create it"
             )
         cluster.create_claim(_claim(claim, size, storage_class))
     worker = _newest_worker(cluster)
@@ -156,9 +157,9 @@ def _files(sources: Sequence[Path]) -> list[tuple[Path, PurePosixPath]]:
                 if path.is_file()
             ]
         else:
-            raise TransferError(f"{source}: there is no such file or folder")
+            raise FileTransferError(f"{source}: there is no such file or folder")
     if not found:
-        raise TransferError(f"{', '.join(map(str, sources))}: there is no file in it")
+        raise FileTransferError(f"{', '.join(map(str, sources))}: it contains no file")
     return found
 
 
@@ -168,10 +169,10 @@ def _kept(cluster: Cluster, data: Data) -> _Kept:
     storage = data["spec"].get("storage") or {}
     work = cluster.config_map(f"{prefix}-{SPEC}")
     if work is None:
-        raise NotFoundError(f"{label(data)} has no files yet: it did not begin")
+        raise NotFoundError(f"{label(data)} has no files yet: it has not started")
     folder = str(json.loads(work["data"][WORK_FILE])["folder"])
     if storage.get("uri"):
-        raise TransferError(
+        raise FileTransferError(
             f"{label(data)}: its files are at {storage['uri'].rstrip('/')}/{folder}; fetch them "
             "with the tools of that storage"
         )
@@ -184,9 +185,9 @@ def _kept(cluster: Cluster, data: Data) -> _Kept:
     elif volume is None and storage.get("newClaim"):
         volume = {"claimName": f"{prefix}-{STORAGE}"}
     if volume is None:
-        raise TransferError(
+        raise FileTransferError(
             f"{label(data)} keeps no files, as it has no spec.storage; kubectl edgetran show and "
-            "report make theirs of its results"
+            "report work from its results"
         )
     return _Kept(worker, volume, folder)
 

@@ -33,7 +33,7 @@ def fetch_run(cluster: Cluster, data: Data, folder: Path) -> Path:
     from edgetran.runner.partial_result import partial_result
 
     if not _write(cluster, data, folder):
-        over = "has ended and nothing was published" if has_ended(data) else "has nothing to show"
+        over = "has ended without publishing anything" if has_ended(data) else "has nothing to show"
         raise NotFoundError(f"{label(data)} {over} yet: none of its results is in the cluster")
     resource = _asked(data)
     search = _search_of(cluster, resource)

@@ -84,7 +84,7 @@ def _headline(data: Data) -> Text:
         if found is not None and found.get("status") == wanted:
             message = found.get("message") or ""
             return Text.assemble((str(found.get("reason")), f"bold {style}"), f"  {message}")
-    return Text("Nothing is known of it yet: the operator has not seen it.", "yellow")
+    return Text("Nothing is known about it yet: the operator has not seen it.", "yellow")
 
 
 def _progress(data: Data, summary: Data | None, now: datetime) -> Iterator[RenderableType]:
@@ -211,7 +211,7 @@ def _candidates(status: Data) -> Iterator[RenderableType]:
             title,
             str(each.get("id")),
             str(each.get("device")),
-            *(_measure(name, each.get(name)) for name in used),
+            *(_measure(name, each.get(name), estimated=each.get("estimated")) for name in used),
             style=style,
         )
     yield table
@@ -235,13 +235,15 @@ def _places(data: Data, status: Data) -> Iterator[RenderableType]:
         yield Text(f"kubectl edgetran show {target} prints the result.", "dim")
 
 
-def _measure(name: str, value: Any) -> Text:
+def _measure(name: str, value: Any, *, estimated: Any = None) -> Text:
     """A measure with its unit; a cost with the colour of its origin."""
     unit, source = _MEASURES[name][1], ""
     if isinstance(value, dict):
         source, value = str(value.get("source") or ""), value.get("value")
     if value is None:
         return Text("—", "dim")
+    if name == "accuracy" and estimated:
+        return Text(f"{value:.4f} est")
     if name in ("accuracy", "testAccuracy", "objective"):
         return Text(f"{value:.4f}")
     text = f"{value:,}" if name == "parameters" else f"{_number(value)} {unit}"

@@ -47,15 +47,15 @@ _NO_FOLDER: Final = 44
 _NOT_EQUAL: Final = 45
 
 
-class TransferError(RuntimeError):
+class FileTransferError(RuntimeError):
     """Files that cannot be brought over; one sentence."""
 
 
-class BrokenOffError(TransferError):
+class BrokenOffError(FileTransferError):
     """A connection that ended before the command did: to be tried again."""
 
 
-class CommandError(TransferError):
+class CommandError(FileTransferError):
     """A command that failed.
 
     Attributes:
@@ -115,20 +115,22 @@ def listing(shell: Shell, folder: str, without: Sequence[str] = ()) -> list[Remo
         without: folders below it that are left out.
 
     Raises:
-        TransferError: there is no such folder, or a name that no run writes.
+        FileTransferError: there is no such folder, or a name that no run writes.
     """
     try:
         text = _retried(lambda: b"".join(shell.read(_LIST, folder, *without))).decode()
     except CommandError as error:
         if error.status == _NO_FOLDER:
-            raise TransferError(f"{folder}: there is no such folder on the volume") from None
+            raise FileTransferError(f"{folder}: there is no such folder on the volume") from None
         raise
     found = []
     for line in text.splitlines():
         digest, _, name = line.partition("  ")
         path = PurePosixPath(name)
         if len(digest) != 64 or path.is_absolute() or ".." in path.parts or not path.parts:
-            raise TransferError(f"{folder}: {line[:200]!r} is no file that can be brought here")
+            raise FileTransferError(
+                f"{folder}: {line[:200]!r} is not a file that can be downloaded"
+            )
         found.append(RemoteFile(path, digest))
     return sorted(found, key=lambda file: file.path)
 
@@ -137,7 +139,7 @@ def fetch(shell: Shell, folder: str, file: RemoteFile, target: Path, progress: P
     """Bring one file here; what an earlier call brought of it is not asked for again.
 
     Raises:
-        TransferError: the connection breaks off again and again without a byte between, or the
+        FileTransferError: the connection breaks off again and again without a byte between, or the
             content changes under our hands.
         OSError: it cannot be written here.
     """
@@ -152,7 +154,7 @@ def fetch(shell: Shell, folder: str, file: RemoteFile, target: Path, progress: P
             part.replace(target)
             return
         part.unlink()
-    raise TransferError(f"{file.path}: it changed while it was fetched; try again")
+    raise FileTransferError(f"{file.path}: it changed while it was fetched; try again")
 
 
 def _fetch_rest(shell: Shell, path: str, part: Path, progress: Callable[[int], None]) -> None:
@@ -181,7 +183,7 @@ def send(shell: Shell, file: Path, target: str, progress: Callable[[int], None])
         progress: called with the number of bytes that are over.
 
     Raises:
-        TransferError: the connection breaks off again and again without a byte between, or the
+        FileTransferError: the connection breaks off again and again without a byte between, or the
             file changes here meanwhile.
         OSError: it cannot be read here.
     """
@@ -207,7 +209,7 @@ def send(shell: Shell, file: Path, target: str, progress: Callable[[int], None])
                 raise
             continue
         return
-    raise TransferError(f"{file}: it arrived changed twice; is something writing to it?")
+    raise FileTransferError(f"{file}: it arrived changed twice; is something writing to it?")
 
 
 def _from(file: Path, start: int, progress: Callable[[int], None]) -> Iterator[bytes]:

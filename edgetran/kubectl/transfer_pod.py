@@ -12,7 +12,7 @@ from typing import Any, Final
 from edgetran import __version__
 from edgetran.api.wire import STORAGE_PATH
 from edgetran.kubectl.cluster import Cluster, ClusterError
-from edgetran.kubectl.transfer import BrokenOffError, CommandError, TransferError
+from edgetran.kubectl.transfer import BrokenOffError, CommandError, FileTransferError
 
 MOUNT_PATH: Final = STORAGE_PATH
 CONTAINER: Final = "transfer"
@@ -134,7 +134,7 @@ def shell_in(cluster: Cluster, body: Mapping[str, Any]) -> Iterator[PodShell]:
     """A shell in a new pod, which is deleted at the end.
 
     Raises:
-        TransferError: the pod does not start; the sentence says what Kubernetes says.
+        FileTransferError: the pod does not start; the sentence says what Kubernetes says.
         ClusterError: the cluster refuses.
     """
     for pod in cluster.pods(f"app.kubernetes.io/name={LABEL}"):  # of commands that were killed
@@ -158,7 +158,7 @@ def _wait_until_it_runs(cluster: Cluster, name: str) -> None:
         late = time.monotonic() > deadline
         if late or reason in _CANNOT_START or status.get("phase") in ("Failed", "Succeeded"):
             hint = "; --image names another" if "Image" in reason else ""
-            raise TransferError(
+            raise FileTransferError(
                 f"pod {name} does not start: {reason}: {message}".rstrip(": ") + hint
             )
         time.sleep(0.5)
@@ -227,7 +227,7 @@ class PodShell:
                 heard = time.monotonic()
                 yield data
             elif time.monotonic() - heard > _SILENCE_SECONDS:
-                raise BrokenOffError(f"pod {self._pod} says nothing any more")
+                raise BrokenOffError(f"pod {self._pod} no longer responds")
         status = _status(socket.read_channel(_ERROR))
         if status is None:
             raise BrokenOffError(f"the connection to pod {self._pod} broke off")

@@ -160,9 +160,7 @@ def _refit(linear: nn.Linear, passes: Sequence[_Pass], ridge: float) -> tuple[fl
         power += float((wanted.double() ** 2).sum())
         tokens += len(inputs)
     old = torch.cat([linear.weight, linear.bias[:, None]], 1).double().cpu()
-    pull = max(ridge * float(inner.diagonal().mean()), 1e-12)
-    damped = inner + pull * torch.eye(size, dtype=torch.float64)
-    new = torch.linalg.solve(damped, (outer + pull * old).T).T
+    new = ridge_solution(inner, outer, old, ridge)
 
     def error(weights: Tensor) -> float:
         value = power + float(((weights @ inner - 2 * outer) * weights).sum())
@@ -174,6 +172,20 @@ def _refit(linear: nn.Linear, passes: Sequence[_Pass], ridge: float) -> tuple[fl
     linear.weight.copy_(new[:, :-1].to(linear.weight))
     linear.bias.copy_(new[:, -1].to(linear.bias))
     return before, after
+
+
+def ridge_solution(inner: Tensor, outer: Tensor, old: Tensor, ridge: float = RIDGE) -> Tensor:
+    """Weights W of least squared error |y - W x|² + pull · |W - old|², (outputs, inputs).
+
+    Args:
+        inner: sum of x xᵀ over the examples, (inputs, inputs), in float64.
+        outer: sum of y xᵀ, (outputs, inputs), in float64.
+        old: weights to be pulled towards, (outputs, inputs), in float64.
+        ridge: strength of the pull, a share of the inputs' mean square.
+    """
+    pull = max(ridge * float(inner.diagonal().mean()), 1e-12)
+    damped = inner + pull * torch.eye(len(inner), dtype=inner.dtype)
+    return torch.linalg.solve(damped, (outer + pull * old).T).T
 
 
 def _layer(model: FlexiBertModel, index: int) -> FlexiBertLayer:

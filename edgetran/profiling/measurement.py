@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.api.measures import HARDWARE
 from edgetran.devices import Figure, FigureError, HardwareFigures, Workload
 from edgetran.profiling.protocol import MODES
@@ -77,7 +78,7 @@ class Measurement:
         raw_samples: file of every sample, relative to the folder of the log.
         measured_at: start, ISO 8601 in UTC.
         duration_s: how long all of it took.
-        failure: why there is no figure at all, e.g. a model that does not fit the memory.
+        failure: why there is no figure at all, e.g. a model that does not fit in memory.
     """
 
     architecture: Architecture
@@ -110,13 +111,12 @@ class Measurement:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise MeasurementError(f"mode: {self.mode!r} given; allowed are {', '.join(MODES)}")
+            raise MeasurementError(f"mode: {unsupported(self.mode, MODES)}")
         if (self.latency_ms is None) != (self.failure is not None):
             raise MeasurementError("latency_ms: null exactly where the measurement failed")
         if self.latency_ms is not None and not self.latency_ms.median > 0:
-            raise MeasurementError(
-                f"latency_ms.median: {self.latency_ms.median!r} given; allowed is above 0"
-            )
+            found = invalid(self.latency_ms.median, "must be above 0")
+            raise MeasurementError(f"latency_ms.median: {found}")
 
     @cached_property
     def key(self) -> MeasurementKey:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgetran.api.field_errors import unsupported
 from edgetran.artifacts import Artifact, ArtifactError, Form, make_artifact, open_artifact
 from edgetran.devices import (
     FEWEST_EXAMPLES,
@@ -31,7 +32,7 @@ from edgetran.devices import (
 )
 from edgetran.devices.conditions import Conditions, conditions
 from edgetran.profiling.measurement import FIGURES, Measurement, MeasurementError
-from edgetran.profiling.protocol import MODES, Mode, Run, cool_down, run_protocol
+from edgetran.profiling.protocol import MODES, Mode, ProtocolRun, cool_down, run_protocol
 from edgetran.profiling.statistics import OUTLIER_DEVIATIONS, Statistics, outliers
 from edgetran.records import write_atomically
 from edgetran.space import Architecture
@@ -96,7 +97,7 @@ def measure(
     """
     if isinstance(mode, str):
         if mode not in MODES:
-            raise MeasurementError(f"mode: {mode!r} given; allowed are {', '.join(MODES)}")
+            raise MeasurementError(f"mode: {unsupported(mode, MODES)}")
         mode = MODES[mode]
     engine.require()
     source = power_source if power_source is not None else best_power_source(engine.target)
@@ -255,7 +256,7 @@ def _agreement(
 def _record(
     architecture: Architecture,
     bench: _Bench,
-    run: Run,
+    run: ProtocolRun,
     *,
     cold_start_ms: float,
     conditions: dict[str, Any],
@@ -305,7 +306,7 @@ def _record(
     )
 
 
-def _idle_power(run: Run) -> Figure:
+def _idle_power(run: ProtocolRun) -> Figure:
     """Mean of idle power before and after, W."""
     if run.idle_before is None or run.idle_after is None:
         reason = run.power.mean_power_w.reason or "nothing senses power"
@@ -332,7 +333,9 @@ def _above_idle(power: PowerReading, idle: Figure, runs: int) -> Figure:
     return _energy(power, idle.value, runs)
 
 
-def _keep_raw(architecture: Architecture, bench: _Bench, run: Run, measured_at: str) -> str | None:
+def _keep_raw(
+    architecture: Architecture, bench: _Bench, run: ProtocolRun, measured_at: str
+) -> str | None:
     """Write every sample of every attempt; the file's name relative to the log's folder."""
     if bench.folder is None:
         return None

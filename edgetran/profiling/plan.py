@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.devices import ENGINES, Engine, Workload
 from edgetran.profiling.measurement import MeasurementKey
 from edgetran.profiling.protocol import MODES, Mode
@@ -48,7 +49,7 @@ class ProfilingPlan:
         seed: what every random choice follows from.
 
     Raises:
-        ProfilingError: naming the field, what was given and what is allowed.
+        ProfilingError: naming the field, what was given and what it must be.
     """
 
     device: str
@@ -74,9 +75,9 @@ class ProfilingPlan:
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
-            raise ProfilingError(f"engine: {self.engine!r} given; allowed are {', '.join(ENGINES)}")
+            raise ProfilingError(f"engine: {unsupported(self.engine, ENGINES)}")
         if self.mode not in MODES:
-            raise ProfilingError(f"mode: {self.mode!r} given; allowed are {', '.join(MODES)}")
+            raise ProfilingError(f"mode: {unsupported(self.mode, MODES)}")
         for name, least in (
             ("initial", 2),
             ("batch", 1),
@@ -86,17 +87,15 @@ class ProfilingPlan:
         ):
             value = getattr(self, name)
             if value < least:
-                raise ProfilingError(f"{name}: {value!r} given; allowed is {least} or more")
+                raise ProfilingError(f"{name}: {invalid(value, f'must be at least {least}')}")
         if self.max_measurements < self.initial:
-            raise ProfilingError(
-                f"max_measurements: {self.max_measurements} given; allowed is initial "
-                f"({self.initial}) or more"
-            )
+            what = f"must be at least initial, {self.initial}"
+            raise ProfilingError(f"max_measurements: {invalid(self.max_measurements, what)}")
         if not self.target_error > 0:
-            raise ProfilingError(f"target_error: {self.target_error!r} given; allowed is above 0")
+            raise ProfilingError(f"target_error: {invalid(self.target_error, 'must be above 0')}")
         if not self.device or "/" in self.device:
             raise ProfilingError(
-                f"device: {self.device!r} given; allowed is a name without a slash"
+                f"device: {invalid(self.device, 'must be a name without a slash')}"
             )
 
     def make_engine(self) -> Engine:

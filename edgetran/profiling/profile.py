@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgetran.api.field_errors import unsupported
 from edgetran.api.measures import BY_NAME, HARDWARE
 from edgetran.devices import Figure
 from edgetran.profiling.measurement import (
@@ -273,7 +274,7 @@ def _read(path: Path) -> tuple[list[Measurement], list[dict[str, Any]]]:
                     )
                 summaries.append(record)
             else:
-                raise MeasurementError(f"kind: {kind!r} given; allowed are {KIND}, {SUMMARY_KIND}")
+                raise MeasurementError(f"kind: {unsupported(kind, (KIND, SUMMARY_KIND))}")
         except MeasurementError as error:
             raise ProfilingError(f"{path}:{number}: {error}") from None
     return measurements, summaries

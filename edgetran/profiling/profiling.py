@@ -39,7 +39,6 @@ def profile_device(
     *,
     power_source: PowerSource | None = None,
     warm_start: Sequence[Profile] = (),
-    reuse: bool = True,
     measurer: Measurer | None = None,
 ) -> Profile:
     """Measure architectures of a space until others can be predicted, and fit the surrogate.
@@ -55,15 +54,13 @@ def profile_device(
         progress: where to report.
         power_source: what senses power; the best one found on this host by default.
         warm_start: profiles of other devices, measured with the same batch and length.
-        reuse: whether measurements made before by other runs count. A log that holds some is
-            refused where they do not.
         measurer: measures in place of this host.
 
     Returns:
         The profile; its summary states the cross-validated error that it claims.
 
     Raises:
-        ProfilingError: a log that cannot be read or must not be reused, a warm start from another
+        ProfilingError: a log that cannot be read, a warm start from another
             workload, or too few architectures that could be measured.
         edgetran.devices.EngineError: the engine cannot run here.
     """
@@ -72,11 +69,6 @@ def profile_device(
         plan.make_engine().require()
     _check_warm_start(plan, warm_start)
     run = _Profiling(plan, space, Path(log_path), progress, power_source, warm_start, measurer)
-    if not reuse and run.profile.measurements:
-        raise ProfilingError(
-            f"{log_path}: holds {len(run.profile.measurements)} measurements of {run.key}; allowed "
-            "without reuse is another file"
-        )
     return run.complete()
 
 

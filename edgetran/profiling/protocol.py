@@ -118,7 +118,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Run:
+class ProtocolRun:
     """Everything one model's measurement brought.
 
     Attributes:
@@ -145,7 +145,9 @@ class Run:
         return self.attempts[self.best]
 
 
-def run_protocol(once: Callable[[], object], *, mode: Mode, power_source: PowerSource) -> Run:
+def run_protocol(
+    once: Callable[[], object], *, mode: Mode, power_source: PowerSource
+) -> ProtocolRun:
     """Measure repeated calls of `once`, one batch each, by the protocol above.
 
     Args:
@@ -175,7 +177,7 @@ def run_protocol(once: Callable[[], object], *, mode: Mode, power_source: PowerS
         )
         idle_after = _idle(monitor, mode) if senses else None
         trace = monitor.trace()
-    return Run(
+    return ProtocolRun(
         attempts=tuple(attempts),
         best=best,
         stable=reported.drift <= mode.drift_limit,

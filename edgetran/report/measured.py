@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,8 +47,8 @@ def model_names(run: RunRecords) -> dict[str, str]:
     names = {}
     for resource in yaml.safe_load_all(run.spec):
         for folder in ((resource or {}).get("spec") or {}).get("models") or ():
-            adopted = run.folder / "checkpoints" / f"adopted-{Path(folder).name}"
-            for place in (Path(folder), adopted):
+            adopted = (run.folder / "checkpoints").glob(f"adopted-{escape(Path(folder).name)}-*")
+            for place in (Path(folder), *sorted(adopted)):
                 architecture = _architecture_of(place / "config.json")
                 if architecture is not None:
                     names[architecture.graph_hash] = str(folder)

@@ -117,7 +117,7 @@ class RooflineChart:
         )
         said = [reach, found]
         if unfit:
-            said.append(f"{unfit} of them do not fit the memory.")
+            said.append(f"{unfit} of them do not fit in memory.")
         return said
 
 
@@ -153,7 +153,7 @@ def roofline_figure(chart: RooflineChart) -> go.Figure:
             line={"color": "var(--muted)" if "dash" in line else "var(--accent)", **line},
             hovertemplate="%{x:.3g} operations per byte: at most %{y:.3g} GFLOP/s<extra></extra>",
         )
-    groups = (("Architecture", True, "circle"), ("Does not fit the memory", False, "x-thin"))
+    groups = (("Architecture", True, "circle"), ("Does not fit in memory", False, "x-thin"))
     for name, feasible, symbol in groups:
         here = [
             (point.flops_per_byte, point.gflops, _hover(point, architecture))
@@ -238,7 +238,7 @@ def _hover(point: RooflinePoint, architecture: Architecture) -> str:
     return lines(
         f"{wording.number(point.gflops)} GFLOP/s at {point.flops_per_byte:.3g} operations per byte",
         f"Latency {wording.number(point.latency_ms)} ms (simulated)",
-        None if point.feasible else "Does not fit the memory",
+        None if point.feasible else "Does not fit in memory",
         *wording.describe(architecture),
     )
 

@@ -122,7 +122,7 @@ class _Drawing:
         meanings = {
             ("•", "bold cyan"): "architecture",
             ("●", "bold cyan"): "several",
-            ("×", "bold red"): "does not fit the memory",
+            ("×", "bold red"): "does not fit in memory",
         }
         used = set(canvas.marks.values())
         legend = Text.assemble(

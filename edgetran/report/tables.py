@@ -17,7 +17,13 @@ from edgetran.report import wording
 if TYPE_CHECKING:
     from edgetran.search import Trial
 
-_STYLES = {"measured": "green", "predicted": "cyan", "simulated": "yellow", "counted": "dim"}
+_STYLES = {
+    "measured": "green",
+    "predicted": "cyan",
+    "estimated": "magenta",
+    "simulated": "yellow",
+    "counted": "dim",
+}
 
 
 class _Footnotes:
@@ -104,7 +110,7 @@ def trials_table(trials: Iterable[Trial], front: Iterable[int] = ()) -> Table:
         hardware = judged.measures.hardware
         table.add_row(
             number,
-            wording.quality(judged.measures.accuracy.value),
+            _quality(judged.measures.accuracy),
             *(_sourced(each.alias, hardware.of(each)) for each in shown),
             wording.count(judged.measures.parameters),
             wording.quality(judged.objective),
@@ -182,6 +188,14 @@ def _cell(name: str, figure: Figure | None, notes: _Footnotes) -> Text:
     text = _sourced(name, figure)
     if figure.reason:
         text.append(f" {notes.mark(figure.reason)}", style="dim")
+    return text
+
+
+def _quality(accuracy: Figure) -> Text:
+    """An accuracy, marked where it is no measured one."""
+    text = Text(wording.quality(accuracy.value))
+    if accuracy.source != "measured":
+        text.append(f" {accuracy.source}", style=_STYLES[accuracy.source])
     return text
 
 

@@ -29,13 +29,15 @@ HOST_MEASURES: Final = {each.alias: each.title for each in HARDWARE}
 SOURCES: Final = {
     "measured": "taken from a run on real hardware or on held-out data",
     "predicted": "by a surrogate fitted to measurements of this device",
-    "simulated": "by an analytic model of a device that was not there",
+    "estimated": "from shared weights or a part of the training",
+    "simulated": "by an analytic model of a device that was not present",
     "counted": "exactly, from the architecture",
 }
 """What each origin of a figure means, for a legend."""
 
 SHORT_SOURCES: Final = {
-    "measured": "meas", "predicted": "pred", "simulated": "sim", "counted": "count",
+    "measured": "meas", "predicted": "pred", "estimated": "est", "simulated": "sim",
+    "counted": "count",
 }  # fmt: skip
 """The origins where room is scarce."""
 
@@ -49,6 +51,13 @@ HEAD_NAMES: Final = {
     "c_13": "Convolution, kernel 13",
 }
 """Every head type in words."""
+
+FIDELITY_NAMES: Final = {
+    "shared-weights": "estimated (shared weights)",
+    "short-training": "estimated (a part of the training)",
+    "full-training": "measured",
+}
+"""What an accuracy rests on, in words."""
 
 
 def number(value: float | None) -> str:

@@ -19,6 +19,7 @@ from edgetran.api import (
 )
 from edgetran.api.allowances import NO_COMMANDS, MeterAllowance, meter_problems
 from edgetran.api.errors import path_text
+from edgetran.api.field_errors import forbidden, invalid, required, unsupported
 from edgetran.devices import simulated_device
 from edgetran.search import SearchError, check_method
 
@@ -138,8 +139,10 @@ def plan_chain(bundle: Bundle, meters: MeterAllowance = NO_COMMANDS) -> Chain:
                 problem_of(
                     job,
                     "spec.device.name",
-                    f"{job.spec.device.name} is measured by {first.label} too; allowed on one "
-                    "machine is one ProfilingJob per device name",
+                    forbidden(
+                        f"{job.spec.device.name} is measured by {first.label} too; one machine "
+                        "takes one ProfilingJob per device name"
+                    ),
                 )
             )
     if problems:
@@ -157,10 +160,11 @@ def plan_chain(bundle: Bundle, meters: MeterAllowance = NO_COMMANDS) -> Chain:
                 [
                     problem_of(
                         search,
-                        f"spec.devices[{name}]",
-                        f"has no profileRef although {names[name].label} measures a device of this "
-                        f"name; allowed is profileRef: {{name: {names[name].metadata.name}}} or "
-                        "another name",
+                        f"spec.devices[{name}].profileRef",
+                        required(
+                            f"{names[name].label} measures a device of this name: give its name, "
+                            f"{{name: {names[name].metadata.name}}}, or the device another one"
+                        ),
                     )
                 ]
             )
@@ -175,7 +179,7 @@ def _too_many(bundle: Bundle) -> list[SpecProblem]:
             problem_of(
                 other,
                 "",
-                f"stands beside {first.label}; allowed in one run is one {other.kind}: run the "
+                f"stands beside {first.label}, and one run takes one {other.kind}: run the "
                 "others from files of their own",
             )
             for other in others
@@ -187,8 +191,10 @@ def _too_many(bundle: Bundle) -> list[SpecProblem]:
                 problem_of(
                     search,
                     "spec.refine",
-                    f"given together with {bundle.of_kind(GPTranRun)[0].label}; allowed in one run "
-                    "is one of them",
+                    forbidden(
+                        f"may not be set together with {bundle.of_kind(GPTranRun)[0].label} in one "
+                        "run"
+                    ),
                 )
             )
     return problems
@@ -204,8 +210,7 @@ def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[SpecP
                 problem_of(
                     resource,
                     "spec.suspend",
-                    "true was given, so there is nothing to run; allowed is false "
-                    "(--set spec.suspend=false)",
+                    invalid(True, "must be false to run it here (--set spec.suspend=false)"),
                 )
             )
         ray = getattr(spec, "ray", None)
@@ -214,8 +219,7 @@ def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[SpecP
                 problem_of(
                     resource,
                     "spec.ray.mode",
-                    "kuberay was given, which needs a Kubernetes cluster; allowed on one machine "
-                    "are local and cluster",
+                    invalid("kuberay", "must be local or cluster on one machine"),
                 )
             )
         if isinstance(resource, ProfilingJob) and resource.spec.device.simulation is not None:
@@ -223,11 +227,9 @@ def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[SpecP
                 problem_of(
                     resource,
                     "spec.device.simulation",
-                    "given, but a simulated device is calculated, so there is nothing to measure; "
-                    + (
-                        "allowed is nodeSelector"
-                        if in_cluster
-                        else "allowed on one machine is host: true"
+                    forbidden(
+                        "a simulated device is calculated, not measured; use "
+                        + ("nodeSelector" if in_cluster else "host: true")
                     ),
                 )
             )
@@ -253,8 +255,10 @@ def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[SpecP
                     problem_of(
                         resource,
                         f"{path}.nodeSelector",
-                        "given, but there are no cluster nodes here; allowed on one machine is "
-                        "host: true or simulation: NAME (see `edgetran devices`)",
+                        forbidden(
+                            "one machine has no cluster nodes; use host: true or simulation: NAME "
+                            "(see `edgetran devices`)"
+                        ),
                     )
                 )
     return problems
@@ -287,8 +291,7 @@ def _no_such_precision(resource: Resource, path: str, device: Device) -> list[Sp
         problem_of(
             resource,
             f"{path}.precision",
-            f"{device.precision} was given (the default is fp32); allowed for {device.simulation} "
-            f"is {' or '.join(precisions)}",
+            unsupported(device.precision, precisions) + f" of {device.simulation}",
         )
     ]
 

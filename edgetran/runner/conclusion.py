@@ -182,6 +182,7 @@ def _gptran_part(gptran: GPTranResult) -> dict[str, Any]:
         "reason": gptran.reason,
         "control": None if gptran.control is None else gptran.control.id,
         "confidence": gptran.confidence,
+        "helped": gptran.helped,
         "family": [
             {
                 "target": member.target,

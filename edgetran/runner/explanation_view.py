@@ -75,7 +75,7 @@ def explanation_view(profile: Profile, explanations: Sequence[Explanation]) -> R
         parts += [
             Text(
                 f"– {BY_NAME[e.measure].title}: the operations' costs alone add up to "
-                f"{number(e.additive_value)} {e.unit}; the shares tell less here."
+                f"{number(e.additive_value)} {e.unit}; the shares say less here."
             )
             for e in shared
             if e.additive_value is not None

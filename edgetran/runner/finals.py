@@ -155,17 +155,18 @@ class Finals:
                 for name, value in judged.test_metrics(self._data).items()
                 if name != metric
             },
+            "testPredictions": judged.test_predictions(self._data),
         }
-        self._compare_count(finalist, architecture, parameters)
+        self._compare_count(finalist, models.model.config, architecture, parameters)
         return row, architecture
 
     def _compare_count(
-        self, finalist: Finalist, architecture: Architecture, parameters: int
+        self, finalist: Finalist, config: Any, architecture: Architecture, parameters: int
     ) -> None:
         counted = parameter_count(
             architecture,
-            vocab_size=self._workload.vocab_size,
-            max_positions=self._data.max_length,
+            vocab_size=config.vocab_size,  # those of a pre-trained model may be more than needed
+            max_positions=config.max_position_embeddings,
             num_labels=self._workload.num_labels,
         )
         if counted != parameters:

@@ -8,6 +8,7 @@
 - `priors/`: exported profiles of other devices that profiling starts from
 - `trials.jsonl`: trials of the search
 - `gptran/tree.jsonl`: nodes of GPTran's tree
+- `tracking/TRACKER.jsonl`: what a tracking server was sent, and its ids
 - `checkpoints/`: trained weights that later steps start from
 - `artifacts/FINALIST/`: what was timed and scored, each with its hash
 - `model/`, `model.onnx`: the winner
@@ -57,6 +58,7 @@ class RunFolder:
         self.profiles = self.path / "profiles"
         self.priors = self.path / "priors"
         self.trials = self.path / "trials.jsonl"
+        self.tracking = self.path / "tracking"
         self.checkpoints = self.path / "checkpoints"
         self.search_checkpoints = self.checkpoints / "search"
         self.gptran = self.path / "gptran"
@@ -206,6 +208,6 @@ def _change(before: str, after: str) -> str:
 
 
 def _limits(resource: Resource) -> object:
-    """The spec without what only decides when and how a cluster runs it."""
+    """The spec without what only decides when and how a cluster runs it, and who is told."""
     spec = resource.spec
-    return spec.model_dump(exclude=set(COMMON_MUTABLE))
+    return spec.model_dump(exclude={*COMMON_MUTABLE, "tracking"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from edgetran.runner.chain import Chain, plan_chain
 from edgetran.runner.export import latency_figures
 from edgetran.runner.folder import RunFolder, RunFolderError
 from edgetran.runner.judged_artifact import JudgedArtifact, judge_artifact, of_artifact
+from edgetran.runner.measured import MEASURED, measured_record
 from edgetran.runner.model_card import example, model_card
 from edgetran.runner.run import task_setting
 from edgetran.runner.setting import TaskSetting
@@ -72,7 +74,9 @@ def export_model(
     figures = judged.accuracies(setting.data)
     figures |= {"latencyMs": of_artifact(latency, judged.artifact)}
     title = chain.name if trial is None else f"{chain.name}, trial {trial}"
-    _write(target, title, models, judged, setting, figures, _parent(chain))
+    predictions = judged.test_predictions(setting.data)
+    measured = measured_record(chain.name, setting.workload, figures, predictions)
+    _write(target, title, models, judged, setting, measured, _parent(chain))
     return HandedOver(target, Artifact.load(target), figures)
 
 
@@ -135,7 +139,7 @@ def _write(
     models: ModelArtifacts,
     judged: JudgedArtifact,
     setting: TaskSetting,
-    figures: dict[str, Any],
+    measured: dict[str, Any],
     parent: str | None,
 ) -> None:
     """The folder, whole or not at all; an earlier export there is replaced."""
@@ -144,6 +148,7 @@ def _write(
         ("config.json", "architecture, label names"),
         ("tokenizer.json", "the tokenizer, with tokenizer_config.json"),
         ("artifact.json", "what the model is, by hash, and how it was quantised"),
+        (MEASURED, "what was measured of it, which `edgetran serve` compares with"),
         ("example.py", "classifies texts"),
     ]
     with new_folder(target) as folder:
@@ -153,6 +158,7 @@ def _write(
         (folder / "artifact").rmdir()
         (folder / "config.json").write_text(models.model.config.to_json_string(), encoding="utf-8")
         save_tokenizer(setting.data, folder)
+        (folder / MEASURED).write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
         if judged.form.is_plain and _save_bert(models, setting, folder / BERT):
             files.append((f"{BERT}/", "the same as `BertForSequenceClassification`"))
         (folder / "example.py").write_text(example(artifact), encoding="utf-8")
@@ -161,7 +167,7 @@ def _write(
             artifact,
             models.model.config.to_architecture(),
             setting.data,
-            figures,
+            measured["figures"],
             parent=parent,
             files=files,
         )

@@ -49,7 +49,7 @@ def _host_table(host: HostInfo) -> Table:
     cores = f"{host.physical_cores or '?'} physical, {host.logical_cores} logical"
     rows = {
         "Name": host.hostname,
-        "Board": host.board or "not told by the firmware",
+        "Board": host.board or "not reported by the firmware",
         "Processor": f"{host.cpu_model} ({host.architecture})",
         "Cores": f"{cores}, {host.usable_cores:g} usable"
         + ("" if host.cpu_limit is None else f", CPU quota {host.cpu_limit:g}"),

@@ -20,6 +20,7 @@ from edgetran.records import JsonLog, read_records
 from edgetran.runner import translate
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder, RunFolderError
+from edgetran.runner.parent import parent_folder
 from edgetran.training import TaskReference
 from edgetran.training.content import ROWS, hashes, model_files, task_files, tokenizer_files
 
@@ -117,8 +118,8 @@ class RunInputs:
             file = self._sources[place].files.get(name, name)
             raise ContentError(
                 f"{self._folder.path}: {place}: {file} {_change(before.get(name), now.get(name))} "
-                "since this run began, and what was made of it stays; put the old content back, "
-                "or begin another run in another folder"
+                "since this run began, and what was made from it stays; put the old content back, "
+                "or start another run in another folder"
             )
 
     def _keep(self, place: str, files: Mapping[str, str]) -> None:
@@ -140,6 +141,10 @@ def sources(chain: Chain, base: Path) -> Iterator[InputSource]:
             folder = base / task.tokenizer.folder
             owner = place.partition(":")[0]
             yield InputSource(f"{owner}: spec.task.tokenizer.folder", tokenizer_files(folder))
+    search = chain.search
+    if search is not None and search.spec.parent is not None:
+        folder = parent_folder(search.spec.parent, base)
+        yield InputSource(f"{search.label}: spec.parent", model_files(folder))
     refinement = chain.refinement
     if refinement is not None and refinement.spec.model is not None:
         yield InputSource(

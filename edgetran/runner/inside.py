@@ -9,6 +9,7 @@ from pathlib import Path
 from edgetran.api import Resource, SpecError
 from edgetran.api.allowances import file_paths
 from edgetran.api.errors import path_text
+from edgetran.api.field_errors import forbidden
 from edgetran.runner.chain import problem_of
 
 _CLAIM = ("spec", "storage")
@@ -28,7 +29,7 @@ def refuse_paths_outside(resources: Iterable[Resource], base: Path) -> None:
         problem_of(
             resource,
             path_text(path),
-            f"{link} is a link that leads out of the storage; allowed is what lies within it",
+            forbidden(f"{link} is a link that leads out of the storage"),
         )
         for resource in resources
         for path, text in file_paths(resource)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgetran.artifacts import Artifact, Form, open_artifact
+from edgetran.artifacts import Artifact, Form, PredictionSummary, open_artifact
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.training import EncodedTask, TaskError, evaluate_predictions, predict
@@ -37,6 +37,13 @@ class JudgedArtifact:
             return evaluate_predictions(self.logits, data, "test")
         except TaskError:
             return {}
+
+    def test_predictions(self, data: EncodedTask) -> dict[str, Any] | None:
+        """What it predicts on the test part, in figures; None where the task has none."""
+        if "test" not in data.splits or not len(data.split("test")):
+            return None
+        regression = data.task.is_regression
+        return PredictionSummary.of(self.logits("test"), regression=regression).to_dict()
 
     def accuracies(self, data: EncodedTask) -> dict[str, dict[str, Any]]:
         """Figures of the selection metric, of the artefact by its hash, and PyTorch's beside."""

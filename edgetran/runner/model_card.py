@@ -44,7 +44,7 @@ def model_card(
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in data.splits.items())
     use = (
         f"Texts like those of its data, up to {data.max_length} tokens, on a small device. It was "
-        "judged on the test part of this data alone: what it does with other texts, languages or "
+        "judged only on the test part of this data: how it handles other texts, languages or "
         "labels is not known."
     )
     lines = [
@@ -85,7 +85,7 @@ def model_card(
         "",
         "## Licences",
         "",
-        f"- Data: {task.licence or 'not stated; ask whoever gave it'}",
+        f"- Data: {task.licence or 'not stated; ask whoever provided it'}",
         "- Weights it began with: "
         + ("random, so none" if parent is None else f"{parent}; its licence applies"),
         "",

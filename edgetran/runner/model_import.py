@@ -49,12 +49,14 @@ def given_model(path: Path, sequence_length: int) -> Checkpoint:
     return checkpoint
 
 
-def import_model(checkpoint: Checkpoint, data: EncodedTask, checkpoints: Path) -> Path:
+def import_model(
+    checkpoint: Checkpoint, data: EncodedTask, checkpoints: Path, *, new_classifier: bool = False
+) -> Path:
     """A copy of a given model in `checkpoints`, as a FlexiBERT with the task's classes.
 
     It is made once. The model's folder is not read again, so what happens to it later does not
     matter. Where the classes of model and task have the same names, the classifier is put into the
-    task's order.
+    task's order; `new_classifier` makes one in place of what the checkpoint has.
 
     Raises:
         TaskError: the weights are not finite.
@@ -64,7 +66,11 @@ def import_model(checkpoint: Checkpoint, data: EncodedTask, checkpoints: Path) -
     target = checkpoints / f"adopted-{checkpoint.folder.resolve().name}-{digest}"
     if (target / "config.json").is_file():
         return target
-    model = load_model(checkpoint.folder, num_labels=data.task.num_labels)
+    if new_classifier:
+        checkpoint = replace(checkpoint, classes=None)
+    model = load_model(
+        checkpoint.folder, num_labels=data.task.num_labels, new_classifier=new_classifier
+    )
     if not all(bool(value.isfinite().all()) for value in model.parameters()):
         raise TaskError(
             f"model: {checkpoint.folder} holds weights that are not finite numbers; allowed is a "

@@ -7,8 +7,14 @@ from typing import TypeVar
 
 from edgetran import api
 from edgetran.api import CoDesignSearch, GPTranRun, ProfilingJob, Resource, SpecError
-from edgetran.api.allowances import NO_METERS, MeterAllowance, absolute_paths
+from edgetran.api.allowances import (
+    NO_METERS,
+    MeterAllowance,
+    absolute_paths,
+    tracker_problems,
+)
 from edgetran.api.errors import path_text
+from edgetran.api.field_errors import not_found
 from edgetran.runner.chain import Chain, impossible, problem_of, refused_meters
 
 AnyResource = TypeVar("AnyResource", bound=Resource)
@@ -18,6 +24,7 @@ def plan_part(
     resource: Resource,
     dependencies: Sequence[Resource],
     meters: MeterAllowance = NO_METERS,
+    trackers: tuple[str, ...] = (),
 ) -> Chain:
     """What the worker of `resource` is to do.
 
@@ -28,12 +35,17 @@ def plan_part(
         resource: the work.
         dependencies: the resources that it refers to, those of a search behind it included.
         meters: which meters of devices may be read; by default none.
+        trackers: what addresses of tracking servers begin with; by default none may be used.
 
     Raises:
         SpecError: something that cannot be done, or a reference to what was not given.
     """
     problems = impossible([resource], in_cluster=True)
     problems += refused_meters([resource], meters)
+    problems += [
+        problem_of(resource, path_text(path), sentence)
+        for path, sentence in tracker_problems(resource, trackers)
+    ]
     problems += [
         problem_of(each, path_text(path), sentence)
         for each in (resource, *dependencies)
@@ -48,8 +60,10 @@ def plan_part(
             problem_of(
                 referring,
                 path_text(reference.path),
-                f"{reference.kind}/{reference.name} was not given; allowed is a resource that the "
-                "work is given together with",
+                not_found(
+                    reference.name,
+                    f"no {reference.kind} of this name was given together with the work",
+                ),
             )
             for reference in api.references(referring)
             if f"{reference.kind}/{reference.name}" not in given

@@ -15,7 +15,7 @@ from edgetran.runner.phases import first_time, phase_seconds
 from edgetran.search import Measures, SearchError, SearchResult, read_result, shortfall
 from edgetran.space import Architecture, macs
 
-UNFINISHED = "The run goes on: this is how far it is."
+UNFINISHED = "The run is not finished: this is how far it is."
 
 
 def partial_result(

@@ -22,6 +22,7 @@ from edgetran.runner.chain import Chain
 from edgetran.runner.devices import power_source, profiling_plan
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.model_import import given_model, relatives
+from edgetran.runner.parent import design_space_of
 from edgetran.runner.prior_results import PriorResults
 from edgetran.space import Architecture, DesignSpace
 
@@ -144,7 +145,7 @@ def _job_workload(job: ProfilingJob, workload: Workload) -> Workload:
 
 def _architectures(job: ProfilingJob, base: Path) -> DesignSpace | Sequence[Architecture]:
     if job.spec.design_space is not None:
-        return translate.design_space(job.spec.design_space)
+        return design_space_of(job.spec, base)
     length = job.spec.workload.sequence_length
     return [given_model(base / path, length).architecture for path in job.spec.models or ()]
 

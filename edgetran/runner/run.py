@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,15 +27,19 @@ from edgetran.runner.another_winner import set_aside_other_tree
 from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
 from edgetran.runner.devices import predictors, unpredictable_measures
+from edgetran.runner.elastic import AT_A_TIME, ElasticRun, elastic_run
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import export_forms, scored_as
 from edgetran.runner.inputs import InputSource, RunInputs, task_place
 from edgetran.runner.model_import import given_model, import_model
+from edgetran.runner.parent import check_tokenizer, inspect_parent, parts_of
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.prior_results import DependencyError, PriorResults
+from edgetran.runner.problems import problems_of
 from edgetran.runner.profiles import check_priors, measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
+from edgetran.runner.tracker import Tracker, tracker_of_chain, tracking_problem
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.runner.verification import verify_finalists
 from edgetran.search import (
@@ -48,7 +52,6 @@ from edgetran.search import (
 )
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
-    TaskError,
     TrainingPlan,
     TrialPool,
     TrialSpec,
@@ -87,6 +90,7 @@ def run_chain(
     *,
     prior: PriorResults | None = None,
     base: Path | None = None,
+    place: str | None = None,
 ) -> dict[str, Any]:
     """Do all that the chain asks for, or what of it is not done yet.
 
@@ -96,6 +100,7 @@ def run_chain(
         progress: shows how far it is.
         prior: results of other runs to go on from.
         base: where relative paths in the resources begin; the current folder by default.
+        place: the folder as others would find it, for a tracking server; its path by default.
 
     Returns:
         The content of result.json, which is written last.
@@ -112,7 +117,9 @@ def run_chain(
             source = chain.finalists_of
             raise DependencyError(f"{source.kind}/{source.name}: its run was not given")
         return verify_finalists(chain, folder, progress, prior.finalists)
-    return _ChainRun(chain, folder, progress, prior, base or Path.cwd()).complete()
+    run = _ChainRun(chain, folder, progress, prior, base or Path.cwd())
+    run.tracker = tracker_of_chain(chain, folder, place)
+    return run.complete()
 
 
 def task_setting(chain: Chain, folder: RunFolder, progress: Progress, base: Path) -> TaskSetting:
@@ -139,6 +146,7 @@ class _ChainRun:
         self.chain, self.folder, self.progress = chain, folder, progress
         self.prior, self.base = prior, base
         self.log = JsonLog(folder.log)
+        self.tracker: Tracker | None = None
 
     def complete(self) -> dict[str, Any]:
         self.log.append({"time": _now(), "event": "session"})
@@ -162,11 +170,18 @@ class _ChainRun:
         gptran: GPTranResult | None = None
         if task is not None:
             devices = predictors(self.chain.devices, profiles, workload)
-            with self._pool() as pool:
+            with self._pool() as pool, self._tracked():
                 if self.chain.search is not None:
+                    network = None
+                    if model is not None and self.chain.search.spec.parent is not None:
+                        with self._phase("elastic", self.chain.search):
+                            network = self._elastic(self.chain.search, task, model, pool)
                     with self._phase("search", self.chain.search):
-                        search = self._search(self.chain.search, task, devices, pool)
+                        search = self._search(self.chain.search, task, devices, pool, network)
                         finalist = self._search_winner(search)
+                        if network is not None:
+                            history = network.history(finalist.history)
+                            finalist = replace(finalist, history=history)
                 if self.chain.refinement is not None:
                     with self._phase("gptran", self.chain.refinement):
                         finalist = finalist or self._model_to_refine(
@@ -177,7 +192,7 @@ class _ChainRun:
                 with self._phase("baseline"):
                     baseline = self._baseline(task, winner, pool) or self._control(finalist, gptran)
         with self._phase("conclusion"):
-            return conclude(
+            result = conclude(
                 self.chain,
                 self.folder,
                 self.progress,
@@ -189,6 +204,13 @@ class _ChainRun:
                 objective=self._objective(search),
                 finalists=(finalist, winner, baseline),
             )
+        if self.tracker is not None:
+            self.tracker.finish(self.progress)
+        return result
+
+    def _tracked(self) -> AbstractContextManager[None]:
+        """Trials are shown while they are made, and none while a device is measured."""
+        return nullcontext() if self.tracker is None else self.tracker.beside(self.progress)
 
     def _objective(self, search: SearchResult | None) -> Objective | None:
         """What a search maximised, this run's or the one whose winner is refined."""
@@ -197,17 +219,20 @@ class _ChainRun:
         return None if search is None else search.objective
 
     def inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
-        """Check the given models before anything is loaded; the one to refine, if there is one."""
+        """Check the given models before anything is loaded; the parent, or the one to refine."""
         for job in own_jobs:
             for index, path in enumerate(job.spec.models or ()):
-                with _problems(job, f"spec.models[{index}]"):
+                with problems_of(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
         check_priors(own_jobs, self.folder, self.base)
         self._check_exports()
-        refinement = self.chain.refinement
+        self._check_tracking()
+        search, refinement = self.chain.search, self.chain.refinement
+        if search is not None and search.spec.parent is not None:
+            return inspect_parent(search, self.base)
         if self.chain.setting is not None or refinement is None or refinement.spec.model is None:
             return None
-        with _problems(refinement, "spec.model"):
+        with problems_of(refinement, "spec.model"):
             length = self.chain.workload.sequence_length
             return given_model(self.base / refinement.spec.model, length)
 
@@ -223,6 +248,14 @@ class _ChainRun:
                 )
                 raise api.SpecError([problem])
 
+    def _check_tracking(self) -> None:
+        """Say before any work that nothing can be shown; what is to be shown stands in the logs."""
+        reason = None if self.tracker is None else tracking_problem()
+        asking = self.chain.search or self.chain.refinement
+        if reason is not None and asking is not None:
+            problem = api.SpecProblem(asking.source, asking.label, "spec.tracking.mlflow", reason)
+            raise api.SpecError([problem])
+
     def task(self, inputs: RunInputs, model: Checkpoint | None) -> TaskSetting | None:
         """Load the task first: bad data is found before anything is measured or trained."""
         source = self.chain.task
@@ -234,8 +267,15 @@ class _ChainRun:
         assert main is not None  # noqa: S101 - they alone have a task
         reference = inputs.of(translate.task_reference(source, self.base), self.chain)
         vocab_size, tokenizer_folder = DEFAULT_VOCAB_SIZE, None
+        parent = getattr(main.spec, "parent", None)
         if model is not None:
             tokenizer_folder = str(model.folder)
+            if parent is not None and source.tokenizer.folder is not None:
+                with problems_of(main, "spec.task.tokenizer.folder"):
+                    check_tokenizer(model, self.base / source.tokenizer.folder)
+        elif parent is not None and self.chain.searched is not None:
+            # The parent's folder may be out of reach; the winner's holds the same tokenizer.
+            tokenizer_folder = str(self._given_winner(self.chain.searched).checkpoint)
         elif source.tokenizer.folder is not None:
             tokenizer_folder = str(self.base / source.tokenizer.folder)
         else:
@@ -252,11 +292,11 @@ class _ChainRun:
         )
         if model is None:  # nothing is shown until a given model is known to fit
             self.progress.start("Load the task", total=1)
-        with _problems(main, "spec.task"):
+        with problems_of(main, "spec.task"):
             data = encoded_task(reference, length, vocab_size, tokenizer_folder)
         if model is not None:
-            with _problems(main, "spec.model"):
-                check_fit(model, data)
+            with problems_of(main, "spec.model" if parent is None else "spec.parent"):
+                check_fit(model, data, classes=parent is None)
             self.progress.start("Load the task", total=1)
         if source.hub is not None:
             rows = data.task.content_hash()
@@ -301,10 +341,11 @@ class _ChainRun:
         task: TaskSetting,
         devices: list[Predictor],
         pool: TrialPool,
+        network: ElasticRun | None,
     ) -> SearchResult:
         spec = search.spec
         plan = SearchPlan(
-            trial=task.trial,
+            trial=task.trial if network is None else network.trial,
             workload=task.workload,
             weights=translate.weights(spec.objective),
             normalisers=spec.objective.normalisers.model_dump(exclude_none=True),
@@ -314,20 +355,46 @@ class _ChainRun:
             method=spec.search.method,
             max_trials=spec.search.max_trials,
             initial_trials=spec.search.initial_design,
-            parallel_trials=spec.search.parallel_trials,
+            parallel_trials=(
+                spec.search.parallel_trials
+                if network is None
+                else min(AT_A_TIME, spec.search.max_trials)
+            ),
             max_failed_trials=spec.search.max_failed_trials,
             seed=spec.seed,
             scored_as=scored_as(self.chain.devices, task.workload.batch_size),
         )
-        return run_search(
+        result = run_search(
             plan,
-            translate.design_space(spec.design_space),
+            translate.design_space(spec.design_space) if network is None else network.space,
             devices,
-            pool,
+            pool if network is None else network.pool,
             log_path=self.folder.trials,
             folder=self.folder.search_checkpoints,
             progress=self.progress,
+            finalists=None if network is None else network.finalists,
         )
+        if network is not None:
+            network.forget_teacher()
+        return result
+
+    def _elastic(
+        self, search: CoDesignSearch, task: TaskSetting, parent: Checkpoint, pool: TrialPool
+    ) -> ElasticRun:
+        """The network of the parent's parts, trained: what the search judges candidates by."""
+        choices = search.spec.design_space.elastic
+        assert choices is not None  # noqa: S101 - a rule of the spec
+        with problems_of(search, "spec.parent"):
+            return elastic_run(
+                search.spec.shared_weights or api.SharedWeights(),
+                parts_of(choices, parent),
+                task,
+                parent,
+                pool,
+                folder=self.folder.checkpoints,
+                progress=self.progress,
+                seed=search.spec.seed,
+            )
 
     def _search_winner(self, result: SearchResult) -> Finalist:
         if result.best is None:
@@ -385,7 +452,7 @@ class _ChainRun:
                     else "which is not trained, so the given model's own figures say little"
                 )
             )
-        with _problems(refinement, "spec.model"):
+        with problems_of(refinement, "spec.model"):
             checkpoint = import_model(model, task.data, self.folder.checkpoints)
         assert refinement.spec.device is not None  # noqa: S101 - required with a model
         history = TrainingHistory()
@@ -431,7 +498,7 @@ class _ChainRun:
             if kept is not None:
                 self.progress.log(
                     f"The search has another winner now, {root.checkpoint.name}: growing and "
-                    f"pruning begins anew from it; what was made of the one before is in {kept}"
+                    f"pruning starts over from it; the earlier tree is in {kept}"
                 )
         length = task.trial.plan.max_length
         trainer = TaskTrainer(
@@ -515,8 +582,8 @@ class _ChainRun:
             spent = phase_seconds(self.folder.log).get(name, 0.0)
             if limit is not None and spent > limit:
                 raise RunFailedError(
-                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s are used up, "
-                    f"allowed are {limit}"
+                    f"{resource.label}: spec.activeDeadlineSeconds: {spent:.0f} s of {limit} s "
+                    "are used up"
                 )
         self.log.append({"time": _now(), "event": "phase", "phase": name})
         yield
@@ -533,16 +600,6 @@ def _best_of(result: SearchResult, folder: RunFolder) -> Finalist:
         checkpoint=folder.search_checkpoints / (trial.checkpoint or ""),
         history=TrainingHistory.of_trial(trial, result.trials, folder.search_checkpoints),
     )
-
-
-@contextmanager
-def _problems(resource: api.Resource, path: str) -> Iterator[None]:
-    """What is wrong with data or a model is a problem of the resource's field that names it."""
-    try:
-        yield
-    except TaskError as error:
-        problem = api.SpecProblem(resource.source, resource.label, path, str(error))
-        raise api.SpecError([problem]) from None
 
 
 def control_of(root: Finalist, gptran: GPTranResult, folder: Path) -> Finalist | None:

@@ -9,8 +9,9 @@ from edgetran.search.candidates import (
     SearchError,
 )
 from edgetran.search.constraints import Bound, Constraints
+from edgetran.search.finalists import Finalists, Pool
 from edgetran.search.logs import PROPOSALS_NAME, read_result, read_trials
-from edgetran.search.loop import Pool, SearchFailedError, run_search
+from edgetran.search.loop import SearchFailedError, run_search
 from edgetran.search.methods import (
     DEFAULT_METHOD,
     METHODS,
@@ -26,18 +27,31 @@ from edgetran.search.problem import InfeasibleSearchError, Problem, make_problem
 from edgetran.search.result import SearchResult, front_hypervolume, shortfall
 from edgetran.search.spaces import FiniteSpace, PairSpace, SearchSpace
 from edgetran.search.table import PlainSearch, make
-from edgetran.search.trials import Evaluation, PlannedTrial, Trial
+from edgetran.search.trials import (
+    FIDELITIES,
+    FULL_TRAINING,
+    SHARED_WEIGHTS,
+    SHORT_TRAINING,
+    Evaluation,
+    PlannedTrial,
+    Trial,
+)
 
 __all__ = [
     "DEFAULT_METHOD",
+    "FIDELITIES",
+    "FULL_TRAINING",
     "HARDWARE_MEASURES",
     "MEASURES",
     "METHODS",
     "PROPOSALS_NAME",
+    "SHARED_WEIGHTS",
+    "SHORT_TRAINING",
     "Bound",
     "Candidate",
     "Constraints",
     "Evaluation",
+    "Finalists",
     "FiniteSpace",
     "Front",
     "InfeasibleSearchError",

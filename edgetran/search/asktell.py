@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.devices import Figure
 from edgetran.search.candidates import Candidate, Measures, SearchError
 from edgetran.search.problem import Problem
@@ -166,7 +167,7 @@ class Method:
             SearchError: for a negative `n`.
         """
         if n < 0:
-            raise SearchError(f"n: {n} given, allowed are 0 and more")
+            raise SearchError(f"n: {invalid(n, 'must be at least 0')}")
         chosen: dict[str, Proposal] = {}
         rng = np.random.default_rng([self._seed, self._asked])
         self._fill(chosen, n, self._initial_proposals(n))
@@ -201,14 +202,13 @@ class Method:
                 "with tell_failure"
             )
         if not -1 <= accuracy <= 1:
-            raise SearchError(
-                f"accuracy: {accuracy:g} given; allowed is a score of at most 1, such as 0.873"
-            )
+            what = "must be a score of at most 1, such as 0.873"
+            raise SearchError(f"accuracy: {invalid(accuracy, what)}")
         self.problem.space.known([candidate])  # refuses what is not of the space
         if candidate.identity in self._observations:
             raise SearchError(
-                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was told "
-                "of before; each candidate is evaluated once"
+                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was "
+                "reported before; each candidate is evaluated once"
             )
         feasible, _ = self.problem.judge(measures)
         self._observations[candidate.identity] = Observation(
@@ -230,8 +230,8 @@ class Method:
         key = self.problem.space.key(candidate)
         if candidate.identity in self._observations:
             raise SearchError(
-                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was told "
-                "of before, with measures; it cannot have failed too"
+                f"candidate: {candidate.architecture.graph_hash} on {candidate.device} was "
+                "reported before, with measures; it cannot have failed too"
             )
         self._pending.pop(key, None)
         self._failed[key] = candidate
@@ -259,7 +259,7 @@ class Method:
         """
         for key, own in (("version", STATE_VERSION), ("method", self.name), ("seed", self._seed)):
             if state.get(key) != own:
-                raise SearchError(f"state.{key}: {state.get(key)!r} given, allowed is {own!r}")
+                raise SearchError(f"state.{key}: {unsupported(state.get(key), [own])}")
         before = self._observations, self._pending, self._failed, self._asked
         self._observations, self._pending, self._failed = {}, {}, {}
         try:

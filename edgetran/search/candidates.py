@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+from edgetran.api.field_errors import unsupported
 from edgetran.api.measures import BY_NAME, HARDWARE
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.space import Architecture
@@ -84,7 +85,7 @@ class Measures:
         if name in HARDWARE_MEASURES:
             figure: Figure = getattr(self.hardware, name)
             return figure
-        raise SearchError(f"measure: {name!r} given; allowed are {', '.join(MEASURES)}")
+        raise SearchError(f"measure: {unsupported(name, MEASURES)}")
 
     def value(self, name: str) -> float | None:
         """The value of a measure in `MEASURES`, None where it is not known."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.api.measures import BY_NAME
 from edgetran.search.candidates import MEASURES, Measures, SearchError
 
@@ -29,11 +30,10 @@ class Bound:
     def __post_init__(self) -> None:
         for name, value in (("min", self.minimum), ("max", self.maximum)):
             if value is not None and not math.isfinite(value):
-                raise SearchError(f"{name}: {value!r} given; allowed is a finite number")
+                raise SearchError(f"{name}: {invalid(value, 'must be a finite number')}")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise SearchError(
-                f"min: {self.minimum:g} is above max {self.maximum:g}; no value can satisfy both"
-            )
+            what = f"must be at most max, {self.maximum:g}"
+            raise SearchError(f"min: {invalid(self.minimum, what)}")
 
 
 @dataclass(frozen=True, init=False)
@@ -52,7 +52,7 @@ class Constraints:
     def __init__(self, **bounds: Bound | None) -> None:
         for name in bounds:
             if name not in MEASURES:
-                raise SearchError(f"constraints: {name!r} given; allowed are {', '.join(MEASURES)}")
+                raise SearchError(f"constraints: {unsupported(name, MEASURES)}")
         set_ = {name: bound for name in MEASURES if (bound := bounds.get(name)) is not None}
         object.__setattr__(self, "_bounds", set_)
 
@@ -66,15 +66,14 @@ class Constraints:
         """Read `{"latency_ms": {"max": 50}, …}`.
 
         Raises:
-            SearchError: naming the measure, the value and what is allowed.
+            SearchError: naming the measure, the value and what it must be.
         """
         read: dict[str, Bound] = {}
         for name, bound in bounds.items():
             unknown = set(bound) - {"min", "max"}
             if unknown:
-                raise SearchError(
-                    f"constraints.{name}: {sorted(unknown)[0]!r} given; allowed are min, max"
-                )
+                found = unsupported(min(unknown), ("min", "max"))
+                raise SearchError(f"constraints.{name}: {found}")
             try:
                 read[name] = Bound(bound.get("min"), bound.get("max"))
             except SearchError as error:

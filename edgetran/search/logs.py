@@ -17,14 +17,15 @@ PROPOSALS_NAME: Final = "proposals.jsonl"
 
 
 def read_trials(log_path: str | os.PathLike[str]) -> list[Trial]:
-    """The trials of a log, by number.
+    """The trials of a log, by number; of several records of one the last.
 
     Raises:
         RecordError: the log holds something other than JSON objects.
         SearchError: a record of another schema version.
     """
-    trials = [Trial.from_dict(record) for record in read_records(log_path)]
-    return sorted(trials, key=lambda trial: trial.number)
+    read = [Trial.from_dict(record) for record in read_records(log_path)]
+    trials = {trial.number: trial for trial in read}
+    return [trials[number] for number in sorted(trials)]
 
 
 def read_result(log_path: str | os.PathLike[str]) -> SearchResult:

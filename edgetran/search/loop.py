@@ -15,11 +15,11 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from edgetran.progress import Progress, SilentProgress
 from edgetran.records import JsonLog
 from edgetran.search.asktell import Proposal
 from edgetran.search.candidates import Candidate, SearchError
+from edgetran.search.finalists import SHORT_SHARE, Finalists, Pool, calibration, ranked
 from edgetran.search.logs import PROPOSALS_NAME, read_header, read_trials
 from edgetran.search.methods import make_method
 from edgetran.search.objective import Objective, Weights
@@ -35,7 +36,16 @@ from edgetran.search.plan import SearchPlan
 from edgetran.search.problem import Problem, make_problem, silent_measures
 from edgetran.search.result import SearchResult, shortfall
 from edgetran.search.spaces import PairSpace
-from edgetran.search.trials import SCHEMA_VERSION, Evaluation, PlannedTrial, Trial
+from edgetran.search.trials import (
+    FIDELITIES,
+    FULL_TRAINING,
+    SCHEMA_VERSION,
+    SHARED_WEIGHTS,
+    SHORT_TRAINING,
+    Evaluation,
+    PlannedTrial,
+    Trial,
+)
 from edgetran.space import Architecture, DesignSpace
 
 if TYPE_CHECKING:
@@ -45,21 +55,14 @@ if TYPE_CHECKING:
 STAGE: Final = "Search"
 """The title under which the loop reports its progress."""
 
+FINALISTS: Final = "Finalists"
+"""The title under which it reports the training of those that were only estimated."""
+
 _NO_SPACE: Final = "no-space"
 
 
 class SearchFailedError(RuntimeError):
     """A search that had to end without a result, e.g. after too many failed trials."""
-
-
-class Pool(Protocol):
-    """What runs trials; `edgetran.training.TrialPool` is one."""
-
-    def submit(self, key: str, spec: TrialSpec) -> None:
-        """Start a trial, or queue it."""
-
-    def completed(self) -> Iterator[TrialOutcome]:
-        """Outcomes as trials finish, until none is left; more may be submitted meanwhile."""
 
 
 def run_search(
@@ -71,6 +74,7 @@ def run_search(
     log_path: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     progress: Progress | None = None,
+    finalists: Finalists | None = None,
 ) -> SearchResult:
     """Search the space on the predictors' devices, or go on with the search that the log holds.
 
@@ -82,6 +86,7 @@ def run_search(
         log_path: trials.jsonl; the proposals go into `PROPOSALS_NAME` beside it.
         folder: gets one folder per trained model, `trial-0000` and so on.
         progress: is told of every trial.
+        finalists: where `pool` only estimates candidates, how the best of them are trained.
 
     Raises:
         InfeasibleSearchError: no candidate can satisfy the constraints; nothing was trained.
@@ -91,7 +96,9 @@ def run_search(
     """
     log_path = Path(log_path)
     pairs = PairSpace(space, predictors, plan.workload, max_positions=plan.max_positions)
-    search = _Search(plan, pairs, pool, log_path, Path(folder), progress or SilentProgress())
+    search = _Search(
+        plan, pairs, pool, log_path, Path(folder), progress or SilentProgress(), finalists
+    )
     return search.run()
 
 
@@ -106,8 +113,10 @@ class _Search:
         log_path: Path,
         folder: Path,
         progress: Progress,
+        finalists: Finalists | None,
     ) -> None:
         self._plan, self._space, self._pool = plan, space, pool
+        self._finalists = finalists
         self._folder, self._progress = folder, progress
         self._trial_log = JsonLog(log_path)
         self._proposal_log = JsonLog(log_path.with_name(PROPOSALS_NAME))
@@ -144,7 +153,8 @@ class _Search:
         self._check_failures()
         self._submit()
         for outcome in self._pool.completed():
-            trial = self._finish(self._planned[int(outcome.key)], outcome)
+            fidelity = FULL_TRAINING if self._finalists is None else SHARED_WEIGHTS
+            trial = self._finish(self._planned[int(outcome.key)], outcome, fidelity)
             self._trial_log.append(trial.to_dict())
             self._trials[trial.number] = trial
             if not trial.succeeded:
@@ -152,9 +162,57 @@ class _Search:
             self._progress.advance(title, note=self._best_so_far())
             self._check_failures()
             self._submit()
+        if self._finalists is not None:
+            self._progress.finish(title, note=self._best_so_far())
+            title = FINALISTS
+            self._train_finalists(self._finalists)
         self._bring_back_best()
         self._progress.finish(title, note=self._best_so_far())
-        return self._result()
+        result = self._result()
+        told = calibration(result.trials)
+        return result if told is None else replace(result, notes=(*result.notes, told))
+
+    def _train_finalists(self, finalists: Finalists) -> None:
+        """Train the best of the estimated trials: all for a while, the better half to the end."""
+        chosen = ranked(self._trials.values(), self._problem, SHARED_WEIGHTS)[: finalists.count]
+        going_on = max(1, (len(chosen) + 1) // 2)
+        first = chosen if len(chosen) > 1 else []
+        self._progress.start(FINALISTS, total=len(first) + going_on)
+        self._train(finalists, first, SHORT_TRAINING)
+        if first:
+            trained = [self._trials[number] for number in first]
+            chosen = ranked(trained, self._problem, SHORT_TRAINING)[:going_on]
+        self._train(finalists, chosen, FULL_TRAINING)
+        if chosen and not any(self._trials[number].succeeded for number in chosen):
+            last = self._trials[chosen[-1]]
+            raise SearchFailedError(
+                f"search: none of the {len(chosen)} finalists could be trained; the last one, "
+                f"trial {last.number}: {last.error}"
+            )
+
+    def _train(self, finalists: Finalists, numbers: Sequence[int], fidelity: str) -> None:
+        """Train estimated trials as far as a fidelity asks, where they are not yet."""
+        for number in numbers:
+            trial = self._trials[number]
+            if FIDELITIES.index(trial.fidelity) >= FIDELITIES.index(fidelity):
+                self._progress.advance(FINALISTS)
+                continue
+            self._started[number] = _now()
+            spec = self._spec(number, trial.candidate.architecture, trial.seed, None)
+            if fidelity == SHORT_TRAINING:
+                spec = replace(spec, pause_at=SHORT_SHARE, scored_as=())
+            finalists.pool.submit(str(number), spec)
+        for outcome in finalists.pool.completed():
+            before = self._trials[int(outcome.key)]
+            trial = self._finish(self._planned[before.number], outcome, fidelity)
+            known = {**before.estimates, before.fidelity: before.trained_accuracy or 0.0}
+            trial = replace(trial, estimates=known)
+            self._trial_log.append(trial.to_dict())
+            self._trials[trial.number] = trial
+            if not trial.succeeded:
+                self._progress.log(f"trial {trial.number} failed: {trial.error}")
+            self._progress.advance(FINALISTS, note=self._best_so_far())
+            self._check_failures()
 
     def _begin(self) -> tuple[Problem, list[str]]:
         """The problem: its objective as the header fixed it, or made now and fixed there."""
@@ -214,6 +272,8 @@ class _Search:
             identity["front"] = asdict(plan.front)
         if plan.scale != "log":
             identity["scale"] = plan.scale
+        if self._finalists is not None:
+            identity["finalists"] = dict(self._finalists.identity)
         if plan.scored_as:
             identity["scored_as"] = {name: each.to_dict() for name, each in plan.scored_as.items()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -306,8 +366,11 @@ class _Search:
     def _spec(
         self, number: int, architecture: Architecture, seed: int, parent: int | None
     ) -> TrialSpec:
+        trial = self._plan.trial
+        if self._finalists is not None and number in self._trials:
+            trial = self._finalists.trial(number, architecture)
         return replace(
-            self._plan.trial,
+            trial,
             architecture=architecture.to_model_dict(),
             seed=seed,
             output=str(self._checkpoint(number)),
@@ -325,13 +388,14 @@ class _Search:
             trial = None if trial.parent is None else self._trials[trial.parent]
         for trial in lost:
             self._progress.log(
-                f"trial {trial.number}: its weights are lost and the winner needs them; it is "
-                "trained again"
+                f"trial {trial.number}: its weights are lost and the winner needs them; "
+                "training it again"
             )
             architecture = trial.candidate.architecture
             spec = self._spec(trial.number, architecture, trial.seed, trial.parent)
-            self._pool.submit(str(trial.number), spec)
-            for outcome in self._pool.completed():
+            pool = self._pool if self._finalists is None else self._finalists.pool
+            pool.submit(str(trial.number), spec)
+            for outcome in pool.completed():
                 _refuse_full_disk(outcome, trial.number)
                 if outcome.error is not None:
                     raise SearchFailedError(
@@ -339,8 +403,8 @@ class _Search:
                         f"{outcome.error}"
                     )
 
-    def _finish(self, planned: PlannedTrial, outcome: TrialOutcome) -> Trial:
-        """Judge what a training came to, on every device."""
+    def _finish(self, planned: PlannedTrial, outcome: TrialOutcome, fidelity: str) -> Trial:
+        """Judge what a training or an estimate came to, on every device."""
         _refuse_full_disk(outcome, planned.number)
         error = outcome.error
         if error is None and (outcome.score is None or not np.isfinite(outcome.score)):
@@ -352,7 +416,7 @@ class _Search:
             others = [c for c in self._space.siblings(candidate) if c.device != candidate.device]
             pairs = [candidate, *others]
             for pair, known in zip(pairs, self._space.known(pairs), strict=True):
-                measures = replace(known, accuracy=self._accuracy(outcome, pair.device))
+                measures = replace(known, accuracy=self._accuracy(outcome, pair.device, fidelity))
                 if outcome.parameters:
                     measures = replace(measures, parameters=outcome.parameters)
                 evaluations.append(Evaluation.of(self._problem, pair, measures))
@@ -373,14 +437,21 @@ class _Search:
             attempts=outcome.attempts,
             error=error,
             error_kind=outcome.error_kind if outcome.error else error and "not-finite",
-            checkpoint=self._checkpoint(planned.number).name if error is None else None,
+            checkpoint=(
+                self._checkpoint(planned.number).name
+                if error is None and fidelity == FULL_TRAINING
+                else None
+            ),
             trained_accuracy=outcome.score if error is None else None,
             artifacts={} if error else {name: dict(s) for name, s in outcome.scores.items()},
+            fidelity=fidelity,
         )
 
-    def _accuracy(self, outcome: TrialOutcome, device: str) -> Figure:
+    def _accuracy(self, outcome: TrialOutcome, device: str, fidelity: str) -> Figure:
         """Of the artefact that runs on the device, else of the trained model."""
         trained = float(outcome.score or 0.0)
+        if fidelity != FULL_TRAINING:
+            return Figure(trained, "", "estimated")
         scoring = self._plan.scored_as.get(device)
         if scoring is None:
             return Figure(trained, "", "measured")
@@ -403,7 +474,8 @@ class _Search:
         allowed = self._plan.max_failed_trials
         if len(failed) > allowed:
             raise SearchFailedError(
-                f"search: {len(failed)} trials failed, allowed are {allowed}; the last one, "
+                f"search: {len(failed)} trials failed, more than maxFailedTrials, {allowed}; the "
+                f"last one, "
                 f"trial {failed[-1].number}: {failed[-1].error}"
             )
 
@@ -424,7 +496,8 @@ class _Search:
             return f"nothing feasible yet{near}"
         _, evaluation = best
         accuracy, latency = (evaluation.measures.value(m) for m in ("accuracy", "latency_ms"))
-        text = f"best {evaluation.objective:.3f}: accuracy {accuracy:.3f}"
+        estimated = " (estimated)" if result.estimated else ""
+        text = f"best {evaluation.objective:.3f}: accuracy {accuracy:.3f}{estimated}"
         if latency is not None:
             text += f", {latency:.2f} ms"
         return f"{text} on {evaluation.candidate.device}"

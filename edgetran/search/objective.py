@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, get_args
 
+from edgetran.api.field_errors import invalid, required, unsupported
 from edgetran.api.measures import BY_NAME, MEASURES
 from edgetran.search.candidates import Measures, SearchError
 from edgetran.search.constraints import Constraints
@@ -64,12 +65,12 @@ class Weights:
     def __init__(self, **weights: float) -> None:
         for name, value in weights.items():
             if name not in _TERMS:
-                raise SearchError(f"weights: {name!r} given; allowed are {', '.join(_TERMS)}")
+                raise SearchError(f"weights: {unsupported(name, _TERMS)}")
             if not (math.isfinite(value) and value >= 0):
-                raise SearchError(f"weights.{name}: {value!r} given; allowed is a number >= 0")
+                raise SearchError(f"weights.{name}: {invalid(value, 'must be at least 0')}")
         whole = {name: weights.get(name, measure.weight) for name, measure in _TERMS.items()}
         if sum(whole.values()) <= 0:
-            raise SearchError("weights: all are 0; at least one must be positive")
+            raise SearchError(f"weights: {invalid(0, 'must have at least one above 0')}")
         object.__setattr__(self, "_weights", whole)
 
     @property
@@ -117,12 +118,10 @@ class Range:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.high) and 0 <= self.low < self.high):
             raise SearchError(
-                f"normaliser: from {self.low!r} to {self.high!r} given; allowed is 0 <= low < high"
+                f"normaliser: from {self.low!r} to {self.high!r}; must be 0 <= low < high"
             )
         if self.scale == "log" and self.low <= 0:
-            raise SearchError(
-                f"normaliser: from {self.low!r} on a log scale given; allowed is a low above 0"
-            )
+            raise SearchError(f"normaliser: from {self.low!r} on a log scale; must begin above 0")
 
     def term(self, value: float) -> float:
         """1 at `low`, 0 at `high`, beyond 1 and below 0 outside of them."""
@@ -176,11 +175,9 @@ class Objective:
                 + "; ".join(f"{name}: {reason}" for name, reason in self.left_out.items())
             )
         if self.pick not in PICKS:
-            raise SearchError(
-                f"objective.pick: {self.pick!r} given; allowed are {', '.join(PICKS)}"
-            )
+            raise SearchError(f"objective.pick: {unsupported(self.pick, PICKS)}")
         if self.pareto and self.pick == "budget" and not self.budget:
-            raise SearchError("objective.budget: none given; pick: budget needs one")
+            raise SearchError(f"objective.budget: {required('must be set with pick budget')}")
 
     @classmethod
     def over(
@@ -211,11 +208,11 @@ class Objective:
         normalisers = normalisers or {}
         constraints = constraints or Constraints()
         if scale not in SCALES:
-            raise SearchError(f"scale: {scale!r} given; allowed are {', '.join(SCALES)}")
+            raise SearchError(f"scale: {unsupported(scale, SCALES)}")
         wanted = weights.costs if front is None else front.costs
         for name in normalisers:
             if name not in (*COSTS, *wanted):
-                raise SearchError(f"normalisers: {name!r} given; allowed are {', '.join(COSTS)}")
+                raise SearchError(f"normalisers: {unsupported(name, COSTS)}")
         usable = {
             device: [row for row in rows if row.hardware.feasible]
             for device, rows in figures.items()
@@ -328,10 +325,8 @@ class Front:
 
     def __post_init__(self) -> None:
         if len(set(self.axes)) < len(self.axes) or "accuracy" not in self.axes or not self.costs:
-            raise SearchError(
-                f"objective.pareto: {', '.join(self.axes) or 'nothing'} given; allowed are "
-                "accuracy and one or more costs, each once"
-            )
+            what = "must have accuracy and one or more costs, each once"
+            raise SearchError(f"objective.pareto: {invalid(', '.join(self.axes), what)}")
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -360,10 +355,8 @@ def _given_range(sample: Sequence[float], high: float, name: str, scale: Scale) 
     if scale == "linear" or low <= 0:
         return Range(0.0, high)
     if high <= low:
-        raise SearchError(
-            f"normalisers.{name}: {high:g} given; allowed on a log scale is more than the least of "
-            f"the design space, {low:.6g}"
-        )
+        what = f"must be above the least of the design space, {low:.6g}, on a log scale"
+        raise SearchError(f"normalisers.{name}: {invalid(high, what)}")
     return Range(low, high, "log")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetran.api.field_errors import duplicate, not_found, unsupported
 from edgetran.search.candidates import SearchError
 
 _PARTS: Final = ("features", "device", "measures", "id")
@@ -68,9 +69,7 @@ def read_table(table: Any, costs: Sequence[str], bounded: Sequence[str]) -> Plai
             measures[name] = _costs(name, parts["measures"][column], count)
         elif name in costs:
             known = ", ".join(map(str, parts["measures"])) or "none"
-            raise SearchError(
-                f"objective: {name!r} given, which no row of the table has; it has {known}"
-            )
+            raise SearchError(f"objective: {not_found(name, f'the table has {known}')}")
     ids = tuple(_plain(each) for each in parts["id"] or range(count))
     devices = tuple(str(each) for each in parts["device"] or ["device"] * count)
     for name, column_ in (("id", ids), ("device", devices)):
@@ -78,7 +77,7 @@ def read_table(table: Any, costs: Sequence[str], bounded: Sequence[str]) -> Plai
             raise SearchError(f"table.{name}: {len(column_)} given for {count} rows of features")
     if len(set(ids)) < count:
         twice = next(each for each in ids if ids.count(each) > 1)
-        raise SearchError(f"table.id: {twice!r} is given twice; rows must differ")
+        raise SearchError(f"table.id: {duplicate(twice)}")
     return PlainTable(ids, devices, features, measures)
 
 
@@ -87,20 +86,20 @@ def _parts(table: Any, measures: Sequence[str]) -> dict[str, Any]:
     frame = _is_frame(table)
     if not frame and not isinstance(table, Mapping):
         raise SearchError(
-            f"table: {type(table).__name__} given; allowed are a DataFrame, a mapping of columns, "
-            f"or a mapping with {', '.join(_PARTS)}"
+            f"table: a {type(table).__name__}; must be a DataFrame, a mapping of columns, or a "
+            f"mapping with {', '.join(_PARTS)}"
         )
     if not frame and "features" in table:
         unknown = [str(key) for key in table if key not in _PARTS]
         if unknown:
-            raise SearchError(f"table: {unknown[0]!r} given; allowed are {', '.join(_PARTS)}")
+            raise SearchError(f"table: {unsupported(unknown[0], _PARTS)}")
         given = table.get("measures")
         if given is None:
             given = {}
         if not _is_frame(given) and not isinstance(given, Mapping):
             raise SearchError(
-                f"table.measures: {type(given).__name__} given; allowed are a mapping of columns "
-                "or a DataFrame"
+                f"table.measures: a {type(given).__name__}; must be a mapping of columns or a "
+                "DataFrame"
             )
         return {
             "features": table["features"],
@@ -144,8 +143,7 @@ def _columns(features: Mapping[Any, Any]) -> NDArray[np.float64]:
         values = np.asarray(column)
         if values.ndim != 1:
             raise SearchError(
-                f"table.{name}: an array of shape {values.shape} given; allowed is one value per "
-                "row"
+                f"table.{name}: an array of shape {values.shape}; must have one value per row"
             )
         if values.dtype.kind in "biuf":
             made.append(values.astype(np.float64)[:, None])
@@ -154,8 +152,8 @@ def _columns(features: Mapping[Any, Any]) -> NDArray[np.float64]:
         different = sorted(set(texts))
         if len(different) > _MOST_VALUES:
             raise SearchError(
-                f"table.{name}: {len(different)} different texts given; allowed are numbers, or at "
-                f"most {_MOST_VALUES} texts (what names rows is `id`)"
+                f"table.{name}: {len(different)} different texts; must be numbers, or at most "
+                f"{_MOST_VALUES} texts (what names rows is `id`)"
             )
         made.append(np.array([[text == each for each in different] for text in texts], dtype=float))
     return np.hstack(made)
@@ -168,11 +166,11 @@ def _matrix(features: Any) -> NDArray[np.float64]:
         matrix = np.array(features, dtype=np.float64)
     except (TypeError, ValueError):
         raise SearchError(
-            "table.features: not a matrix of numbers; allowed is an array (rows, columns)"
+            "table.features: not a matrix of numbers; must be an array (rows, columns)"
         ) from None
     if matrix.ndim != 2:
         raise SearchError(
-            f"table.features: an array of shape {matrix.shape} given; allowed is (rows, columns)"
+            f"table.features: an array of shape {matrix.shape}; must be of shape (rows, columns)"
         )
     return matrix
 
@@ -190,8 +188,8 @@ def _costs(name: str, column: Any, count: int) -> NDArray[np.float64]:
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):
         raise SearchError(
-            f"table.measures.{name}: {values[wrong[0]]:g} in row {wrong[0]}; allowed are finite "
-            "numbers from 0 on"
+            f"table.measures.{name}: {values[wrong[0]]:g} in row {wrong[0]}; must be finite "
+            "numbers of at least 0"
         )
     return values
 

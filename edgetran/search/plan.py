@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgetran.api.field_errors import invalid
 from edgetran.devices import Workload
 from edgetran.search.candidates import SearchError
 from edgetran.search.constraints import Constraints
@@ -64,10 +65,10 @@ class SearchPlan:
     def __post_init__(self) -> None:
         for name in ("max_trials", "parallel_trials"):
             if getattr(self, name) < 1:
-                raise SearchError(f"{name}: {getattr(self, name)} given, allowed is 1 or more")
+                raise SearchError(f"{name}: {invalid(getattr(self, name), 'must be at least 1')}")
         for name in ("initial_trials", "max_failed_trials", "seed"):
             if getattr(self, name) < 0:
-                raise SearchError(f"{name}: {getattr(self, name)} given, allowed is 0 or more")
+                raise SearchError(f"{name}: {invalid(getattr(self, name), 'must be at least 0')}")
 
     @property
     def max_positions(self) -> int:

@@ -12,7 +12,7 @@ from edgetran.search.constraints import UNKNOWN_EXCESS
 from edgetran.search.objective import Objective
 from edgetran.search.pareto import FRONT_MEASURES, costs, hypervolume, pareto_front
 from edgetran.search.picking import pick
-from edgetran.search.trials import Evaluation, Trial
+from edgetran.search.trials import FULL_TRAINING, Evaluation, Trial
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,24 @@ class SearchResult:
 
     @property
     def evaluations(self) -> list[tuple[Trial, Evaluation]]:
-        """Every trained architecture on every device, with its trial."""
+        """Every judged architecture on every device, with its trial."""
         return [(trial, e) for trial in self.trials for e in trial.evaluations]
+
+    @property
+    def estimated(self) -> bool:
+        """Whether every accuracy is an estimate so far, so that the best is too."""
+        judged = [trial for trial in self.trials if trial.succeeded]
+        return bool(judged) and all(trial.fidelity != FULL_TRAINING for trial in judged)
+
+    @property
+    def _contenders(self) -> list[tuple[Trial, Evaluation]]:
+        """The feasible evaluations of what is trained for real; of everything while nothing is."""
+        estimated = self.estimated
+        return [
+            pair
+            for pair in self.evaluations
+            if pair[1].feasible and (estimated or pair[0].fidelity == FULL_TRAINING)
+        ]
 
     @property
     def best(self) -> tuple[Trial, Evaluation] | None:
@@ -48,8 +64,7 @@ class SearchResult:
 
     def best_by(self, objective: Objective) -> tuple[Trial, Evaluation] | None:
         """The feasible evaluation that would win by the weighted sum of another objective."""
-        feasible = [pair for pair in self.evaluations if pair[1].feasible]
-        return min(feasible, key=lambda pair: _preference(pair, objective), default=None)
+        return min(self._contenders, key=lambda pair: _preference(pair, objective), default=None)
 
     @property
     def nearest(self) -> tuple[Trial, Evaluation] | None:
@@ -61,9 +76,11 @@ class SearchResult:
     def front(self) -> list[tuple[Trial, Evaluation]]:
         """The feasible evaluations that no other dominates, by trial.
 
+        Once anything is trained, of what is trained.
+
         Axes: those of the front that is sought; else every measure.
         """
-        feasible = [pair for pair in self.evaluations if pair[1].feasible]
+        feasible = self._contenders
         axes = self.objective.pareto or FRONT_MEASURES
         points = costs([evaluation.measures for _, evaluation in feasible], axes)
         return [feasible[i] for i in pareto_front(points)]

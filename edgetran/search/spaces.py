@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetran.api.field_errors import duplicate, required, unsupported
 from edgetran.devices import Workload
 from edgetran.search.candidates import Candidate, Measures, SearchError
 from edgetran.space import (
@@ -114,10 +115,10 @@ class PairSpace:
     ) -> None:
         names = [predictor.device for predictor in predictors]
         if not names:
-            raise SearchError("devices: none given; a search needs at least one device")
+            raise SearchError(f"devices: {required('must have at least one device')}")
         for name in names:
             if names.count(name) > 1:
-                raise SearchError(f"devices: {name!r} is given twice")
+                raise SearchError(f"devices: {duplicate(name)}")
         self.design_space = design_space
         self.devices = tuple(names)
         self._predictors = dict(zip(names, predictors, strict=True))
@@ -195,9 +196,7 @@ class PairSpace:
         """
         for device in {candidate.device for candidate in candidates}:
             if device not in self._predictors:
-                raise SearchError(
-                    f"device: {device!r} given; allowed are {', '.join(self.devices)}"
-                )
+                raise SearchError(f"device: {unsupported(device, self.devices)}")
             wanted = {
                 c.identity: c.architecture
                 for c in candidates
@@ -367,17 +366,17 @@ def _checked(features: Encoding) -> Encoding:
     try:
         matrix = np.asarray(features, dtype=np.float64)
     except (TypeError, ValueError):
-        raise SearchError("table.features: not all are numbers; allowed are numbers only") from None
+        raise SearchError("table.features: not all are numbers") from None
     if matrix.ndim != 2 or not matrix.shape[1]:
         raise SearchError(
-            f"table.features: an array of shape {matrix.shape} given; allowed is (rows, columns)"
+            f"table.features: an array of shape {matrix.shape}; must be of shape (rows, columns)"
         )
     wrong = np.argwhere(~np.isfinite(matrix))
     if len(wrong):
         row, column = wrong[0]
         raise SearchError(
-            f"table.features: {matrix[row, column]} in row {row}, column {column}; allowed are "
-            "finite numbers"
+            f"table.features: {matrix[row, column]} in row {row}, column {column}; must be finite "
+            "numbers"
         )
     return matrix
 

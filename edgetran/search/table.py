@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetran.api.field_errors import invalid, not_found, required, unsupported
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.search.asktell import Method, Observation
 from edgetran.search.candidates import Candidate, Measures, SearchError
@@ -89,7 +90,7 @@ def make(
         >>> search.best
     """
     if initial < 0:
-        raise SearchError(f"initial: {initial} given, allowed is 0 or more")
+        raise SearchError(f"initial: {invalid(initial, 'must be at least 0')}")
     strategy = make_strategy(method or DEFAULT_METHOD, **options)
     wish = _Wish.read(objective, constraints or {})
     plain = read_table(table, wish.costs, wish.bounded)
@@ -144,7 +145,7 @@ class PlainSearch:
             if before.to_dict() == row.to_dict():
                 return
             raise SearchError(
-                f"id: {id!r} was told of before with other measures; each row is evaluated once"
+                f"id: {id!r} was reported before with other measures; each row is evaluated once"
             )
         siblings = (
             [candidate]
@@ -206,7 +207,7 @@ class PlainSearch:
 
         points, values = self._method.knowledge().accuracies()
         if len(values) < 3:
-            raise SearchError(f"predict: {len(values)} rows told of; needed are 3")
+            raise SearchError(f"predict: {len(values)} rows reported; at least 3 are needed")
         surrogate = Surrogate(points, values)
         mean, std = surrogate.predict(self._space.encode([self._candidate(each) for each in ids]))
         return mean, np.hypot(std, surrogate.noise)
@@ -232,16 +233,16 @@ class PlainSearch:
             "table": self._table.fingerprint,
         }
         if not isinstance(state, Mapping):
-            raise SearchError(f"state: {type(state).__name__} given, allowed is a mapping")
+            raise SearchError(f"state: {invalid(state, 'must be a mapping')}")
         words = {"table": "another table", "wish": "another objective or other constraints"}
         for key, value in own.items():
             if state.get(key) != value:
                 raise SearchError(
-                    f"state.{key}: of {words.get(key, 'another version')}; allowed is the state of "
-                    "a search in the same table with the same objective and constraints"
+                    f"state.{key}: of {words.get(key, 'another version')}; must be the state of a "
+                    "search in the same table with the same objective and constraints"
                 )
         if not isinstance(state.get("search"), Mapping):
-            raise SearchError("state.search: missing; allowed is what state_dict gives")
+            raise SearchError(f"state.search: {required('must be what state_dict gives')}")
         self._method.restore(state["search"])
 
     def _front(self) -> list[Observation]:
@@ -253,7 +254,7 @@ class PlainSearch:
         try:
             return self._space.candidates[self._rows[id]]
         except (KeyError, TypeError):
-            raise SearchError(f"id: {id!r} given; the table has no such row") from None
+            raise SearchError(f"id: {not_found(id, 'the table has no such row')}") from None
 
     def _told(self, id: Id, measures: Mapping[str, float] | float) -> dict[str, float]:  # noqa: A002
         """What was told of the learned measures, checked."""
@@ -263,21 +264,20 @@ class PlainSearch:
         for name, value in given.items():
             number = _number(value)
             if number is None:
-                raise SearchError(f"{name}: {value!r} of {id!r} given; allowed is a finite number")
+                what = f"must be a finite number, of {id!r}"
+                raise SearchError(f"{name}: {invalid(value, what)}")
             if name == _ACCURACY and not -1 <= number <= 1:
-                raise SearchError(
-                    f"accuracy: {number:g} given; allowed is a score of at most 1, such as 0.873"
-                )
+                what = "must be a score of at most 1, such as 0.873"
+                raise SearchError(f"accuracy: {invalid(number, what)}")
             if name in self._space.learned:
                 told[name] = number
             elif name in known and not math.isclose(known[name], number, rel_tol=1e-9):
-                raise SearchError(
-                    f"{name}: {number:g} of {id!r} given, but the table says {known[name]:g}"
-                )
+                what = f"must be what the table says of {id!r}, {known[name]:g}"
+                raise SearchError(f"{name}: {invalid(number, what)}")
         missing = [name for name in self._space.learned if name not in told]
         if missing:
             raise SearchError(
-                f"{missing[0]}: not told of {id!r}; report a failure with tell_failure"
+                f"{missing[0]}: not reported for {id!r}; report a failure with tell_failure"
             )
         return told
 
@@ -326,9 +326,9 @@ class PlainWeights:
     def __init__(self, weights: Mapping[str, float]) -> None:
         for name, value in weights.items():
             if _number(value) is None or value < 0:
-                raise SearchError(f"weights.{name}: {value!r} given; allowed is a number >= 0")
+                raise SearchError(f"weights.{name}: {invalid(value, 'must be at least 0')}")
         if not any(value > 0 for value in weights.values()):
-            raise SearchError("weights: all are 0; at least one must be positive")
+            raise SearchError(f"weights: {invalid(0, 'must have at least one above 0')}")
         self._weights = {name: float(value) for name, value in weights.items()}
         self.accuracy = self._weights.get(_ACCURACY, 0.0)
         self.costs = tuple(n for n, w in self._weights.items() if n != _ACCURACY and w > 0)
@@ -393,19 +393,18 @@ class _Wish:
         if isinstance(objective, str):
             objective = {objective: 1.0}
         if not isinstance(objective, Mapping) or not objective:
-            raise SearchError("objective: allowed are weights by measure, or pareto with its axes")
+            what = "must be weights by measure, or pareto with its axes"
+            raise SearchError(f"objective: {invalid(objective, what)}")
         if not any(key in _OBJECTIVE_KEYS for key in objective):
             objective = {"weights": objective}
         for key in objective:
             if key not in _OBJECTIVE_KEYS:
-                raise SearchError(
-                    f"objective: {key!r} given; allowed are {', '.join(_OBJECTIVE_KEYS)}"
-                )
+                raise SearchError(f"objective: {unsupported(key, _OBJECTIVE_KEYS)}")
         front = None
         if objective.get("pareto"):
             rule = objective.get("pick", "knee")
             if rule not in PICKS:
-                raise SearchError(f"pick: {rule!r} given; allowed are {', '.join(PICKS)}")
+                raise SearchError(f"pick: {unsupported(rule, PICKS)}")
             budget = {name: float(most) for name, most in objective.get("budget", {}).items()}
             front = Front(tuple(objective["pareto"]), rule, budget)
         axes = () if front is None else front.axes
@@ -423,7 +422,8 @@ def _bounds(constraints: Mapping[str, Mapping[str, Any]]) -> dict[str, Bound]:
     bounds: dict[str, Bound] = {}
     for name, bound in constraints.items():
         if not isinstance(bound, Mapping) or set(bound) - {"min", "max"} or not bound:
-            raise SearchError(f"constraints.{name}: {bound!r} given; allowed are min, max or both")
+            what = "must be a mapping with min, max or both"
+            raise SearchError(f"constraints.{name}: {invalid(bound, what)}")
         try:
             bounds[name] = Bound(bound.get("min"), bound.get("max"))
         except SearchError as error:

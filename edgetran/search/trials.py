@@ -1,8 +1,10 @@
 """Trials as records: what trials.jsonl and proposals.jsonl hold.
 
-trials.jsonl has one line per finished trial. A trial trains one architecture; since no device needs
-a training of its own, the line also judges the architecture on the devices other than the proposed
-one: its accuracy there is that of the artefact which runs there.
+trials.jsonl has one line per finished trial. Where candidates are judged by shared weights first,
+the best have further lines as they are trained; the last line of a number counts. A trial trains
+one architecture; since no device needs a training of its own, the line also judges the architecture
+on the devices other than the proposed one: its accuracy there is that of the artefact which runs
+there.
 
 proposals.jsonl has a header that fixes the objective, then one line per proposal, written before
 its training begins, so that a search that was killed goes on with the very same proposals.
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from edgetran.api.field_errors import unsupported
 from edgetran.devices import Figure
 from edgetran.search.asktell import Proposal
 from edgetran.search.candidates import Candidate, Measures, SearchError
@@ -24,6 +27,13 @@ SCHEMA_VERSION: Final = 1
 
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
+
+SHARED_WEIGHTS: Final = "shared-weights"
+SHORT_TRAINING: Final = "short-training"
+FULL_TRAINING: Final = "full-training"
+FIDELITIES: Final = (SHARED_WEIGHTS, SHORT_TRAINING, FULL_TRAINING)
+"""What an accuracy rests on, the cheapest first: the shared weights of an elastic network, a part
+of the training, all of it. The first two are estimates."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,8 @@ class Trial:
         checkpoint: the trained model's folder, relative to the search's.
         trained_accuracy: of the PyTorch model as it was trained; None where the trial failed.
         artifacts: hash and metrics of the artefacts that it was scored as, by engine-precision.
+        fidelity: what its accuracy rests on, one of `FIDELITIES`.
+        estimates: its accuracies at lower fidelities, by these.
     """
 
     number: int
@@ -128,6 +140,8 @@ class Trial:
     checkpoint: str | None
     trained_accuracy: float | None = None
     artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fidelity: str = FULL_TRAINING
+    estimates: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
@@ -175,6 +189,8 @@ class Trial:
             "checkpoint": self.checkpoint,
             "trained_accuracy": self.trained_accuracy,
             "artifacts": {name: dict(score) for name, score in self.artifacts.items()},
+            "fidelity": self.fidelity,
+            "estimates": dict(self.estimates),
         }
 
     @classmethod
@@ -209,6 +225,8 @@ class Trial:
             checkpoint=data["checkpoint"],
             trained_accuracy=data.get("trained_accuracy"),
             artifacts=data.get("artifacts") or {},
+            fidelity=data.get("fidelity", FULL_TRAINING),
+            estimates=data.get("estimates") or {},
         )
 
 
@@ -251,7 +269,7 @@ class PlannedTrial:
 def _check_version(what: str, data: Mapping[str, Any]) -> None:
     version = data.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise SearchError(f"{what}.schema_version: {version!r} given, allowed is {SCHEMA_VERSION}")
+        raise SearchError(f"{what}.schema_version: {unsupported(version, [SCHEMA_VERSION])}")
 
 
 def _figure_to_dict(figure: Figure | None) -> dict[str, Any] | None:

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from edgetran.api.field_errors import invalid, required, unsupported
+from edgetran.api.rules import listed
+
+_POSITIVE: Final = "must be a whole number of at least 1"
 HEAD_TYPES: Final = ("sa_sdp", "sa_wma", "l_dft", "l_dct", "c_5", "c_9", "c_13")
 """Every head type, in the order of the published design space."""
 
@@ -46,19 +50,17 @@ class Layer:
         for name in ("hidden_size", "head_dim"):
             value = getattr(self, name)
             if not _is_size(value):
-                raise ArchitectureError(f"{name}: {value!r} is not a positive integer")
+                raise ArchitectureError(f"{name}: {invalid(value, _POSITIVE)}")
         if not self.head_types:
             raise ArchitectureError("head_types: a layer needs at least one head")
         for head in self.head_types:
             if head not in HEAD_TYPES:
-                raise ArchitectureError(
-                    f"head_types: unknown head type {head!r}; allowed are {', '.join(HEAD_TYPES)}"
-                )
+                raise ArchitectureError(f"head_types: {unsupported(head, HEAD_TYPES)}")
         if not self.feed_forward:
             raise ArchitectureError("feed_forward: a layer needs at least one width")
         for width in self.feed_forward:
             if not _is_size(width):
-                raise ArchitectureError(f"feed_forward: {width!r} is not a positive integer")
+                raise ArchitectureError(f"feed_forward: {invalid(width, _POSITIVE)}")
 
     @property
     def num_heads(self) -> int:
@@ -119,13 +121,14 @@ class Architecture:
         _check_keys(model_dict)
         num_layers = model_dict["l"]
         if not _is_size(num_layers):
-            raise ArchitectureError(f"l: {num_layers!r} is not a positive integer")
+            raise ArchitectureError(f"l: {invalid(num_layers, _POSITIVE)}")
         for key in ("h", "f", "o"):
             value = model_dict[key]
             if not isinstance(value, Sequence) or isinstance(value, str):
-                raise ArchitectureError(f"{key}: {value!r} is not a list")
+                raise ArchitectureError(f"{key}: {invalid(value, 'must be a list')}")
             if len(value) != num_layers:
-                raise ArchitectureError(f"{key}: has {len(value)} entries, but l is {num_layers}")
+                what = f"must have one entry per layer, {num_layers}"
+                raise ArchitectureError(f"{key}: {invalid(value, what)}")
         return cls(
             tuple(
                 _layer(i, model_dict["h"][i], model_dict["o"][i], model_dict["f"][i])
@@ -181,32 +184,30 @@ def _check_keys(model_dict: Mapping[str, Any]) -> None:
     expected = {"l", "h", "f", "o"}
     if not isinstance(model_dict, Mapping):
         raise ArchitectureError(
-            f"model dict: {type(model_dict).__name__} given, allowed is a mapping with l, h, f, o"
+            f"model dict: {invalid(model_dict, 'must be a mapping with l, h, f, o')}"
         )
     missing, unknown = expected - set(model_dict), set(model_dict) - expected
     if missing:
-        raise ArchitectureError(f"model dict: {', '.join(sorted(missing))} missing")
+        raise ArchitectureError(f"model dict: {required(f'must have {listed(sorted(missing))}')}")
     if unknown:
         raise ArchitectureError(
-            f"model dict: unknown key {', '.join(sorted(map(str, unknown)))}; "
-            "allowed are l, h, f, o"
+            f"model dict: {unsupported(min(map(str, unknown)), sorted(expected))}"
         )
 
 
 def _layer(index: int, hidden_size: Any, ops: Any, widths: Any) -> Layer:
     if not isinstance(ops, Sequence) or isinstance(ops, str) or not ops:
-        raise ArchitectureError(f"o[{index}]: {ops!r} is not a list of heads such as 'sa_sdp_64'")
+        what = "must be a list of heads such as sa_sdp_64"
+        raise ArchitectureError(f"o[{index}]: {invalid(ops, what)}")
     if not isinstance(widths, Sequence) or isinstance(widths, str):
-        raise ArchitectureError(f"f[{index}]: {widths!r} is not a list of widths")
+        raise ArchitectureError(f"f[{index}]: {invalid(widths, 'must be a list of widths')}")
     heads: list[str] = []
     dims: list[int] = []
     for op in ops:
         head, _, dim = op.rpartition("_") if isinstance(op, str) else ("", "", "")
         if head not in HEAD_TYPES or not (dim.isascii() and dim.isdigit()):
-            raise ArchitectureError(
-                f"o[{index}]: {op!r} is not a head; allowed is TYPE_DIMENSION with TYPE one of "
-                f"{', '.join(HEAD_TYPES)}"
-            )
+            what = f"must be TYPE_DIMENSION with TYPE one of {', '.join(HEAD_TYPES)}"
+            raise ArchitectureError(f"o[{index}]: {invalid(op, what)}")
         heads.append(head)
         dims.append(int(dim))
     if len(set(dims)) > 1:

@@ -38,6 +38,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from edgetran.api.field_errors import invalid
 from edgetran.space.architecture import HEAD_TYPES, Architecture, Layer
 
 OPERATION_KINDS: Final = (
@@ -347,9 +348,8 @@ def check_workload(*, sequence_length: int, max_positions: int, **others: int) -
     numbers = {"sequence_length": sequence_length, "max_positions": max_positions, **others}
     for name, value in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise CostError(f"{name}: {value!r} given, allowed are integers of 1 and more")
+            what = "must be a whole number of at least 1"
+            raise CostError(f"{name}: {invalid(value, what)}")
     if sequence_length > max_positions:
-        raise CostError(
-            f"sequence_length: {sequence_length} given, allowed are at most {max_positions} "
-            "(max_positions)"
-        )
+        what = f"must be at most max_positions, {max_positions}"
+        raise CostError(f"sequence_length: {invalid(sequence_length, what)}")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import yaml
 
+from edgetran.api.field_errors import duplicate, forbidden, invalid, required, unsupported
+from edgetran.api.rules import listed
 from edgetran.space.architecture import HEAD_TYPES, Architecture, Layer
 from edgetran.space.ranking import multiset_count, word_count
 
@@ -26,6 +28,7 @@ SamplingMethod = Literal["hierarchical", "sobol", "lhs", "halton"]
 MAX_LAYERS: Final = 1000
 """Deepest architecture of a space: keeps the cardinality a number that can be computed."""
 
+_POSITIVE: Final = "must be a whole number of at least 1"
 _MAX_OPTIONS: Final = 2**63 - 1
 """Options of one choice are numbered by 64-bit integers in the embedding."""
 
@@ -36,7 +39,7 @@ _INTEGER_LISTS: Final = {
     "feedForwardWidths": "feed_forward_widths",
 }
 _KEYS: Final = ("layers", "hiddenSizes", "heads", "feedForwardWidths")
-_OPTIONAL_KEYS: Final = ("headTypes", "maxFeedForwardStack", "name")
+_OPTIONAL_KEYS: Final = ("headTypes", "maxFeedForwardStack", "headDimension", "name")
 _PRESETS: Final = ("flexibert-2.0", "tiny")
 
 
@@ -61,6 +64,8 @@ class DesignSpace:
         feed_forward_widths: allowed widths of a feed-forward matrix.
         max_stack: most widths in one feed-forward stack.
         name: what the space is called in reports.
+        head_dim: dimension of every head, whatever their number: fewer heads then make a layer's
+            attention narrower, as in a part of a larger model. None for h // n.
 
     Raises:
         DesignSpaceError: an empty list, a value given twice, a size below 1, an unknown head
@@ -74,47 +79,43 @@ class DesignSpace:
     feed_forward_widths: tuple[int, ...]
     max_stack: int = 1
     name: str = "custom"
+    head_dim: int | None = None
 
     def __post_init__(self) -> None:
         for key, field in _INTEGER_LISTS.items():
             values = _tuple(key, getattr(self, field))
             for value in values:
                 if not _is_size(value):
-                    raise DesignSpaceError(f"{key}: {value!r} is not a positive integer")
+                    raise DesignSpaceError(f"{key}: {invalid(value, _POSITIVE)}")
             object.__setattr__(self, field, values)
         object.__setattr__(self, "head_types", _tuple("headTypes", self.head_types))
         for head in self.head_types:
             if head not in HEAD_TYPES:
-                raise DesignSpaceError(
-                    f"headTypes: unknown head type {head!r}; allowed are {', '.join(HEAD_TYPES)}"
-                )
+                raise DesignSpaceError(f"headTypes: {unsupported(head, HEAD_TYPES)}")
         if not _is_size(self.max_stack):
-            raise DesignSpaceError(
-                f"maxFeedForwardStack: {self.max_stack!r} is not a positive integer"
-            )
+            raise DesignSpaceError(f"maxFeedForwardStack: {invalid(self.max_stack, _POSITIVE)}")
+        if self.head_dim is not None and not _is_size(self.head_dim):
+            raise DesignSpaceError(f"headDimension: {invalid(self.head_dim, _POSITIVE)}")
         if not isinstance(self.name, str):
-            raise DesignSpaceError(f"name: {self.name!r} is not a text")
+            raise DesignSpaceError(f"name: {invalid(self.name, 'must be text')}")
         self._check_combinations()
 
     def _check_combinations(self) -> None:
         if (deepest := max(self.num_layers)) > MAX_LAYERS:
-            raise DesignSpaceError(f"layers: {deepest} given, allowed are at most {MAX_LAYERS}")
+            raise DesignSpaceError(f"layers: {invalid(deepest, f'must be at most {MAX_LAYERS}')}")
         most_heads, narrowest = max(self.num_heads), min(self.hidden_sizes)
-        if most_heads > narrowest:
-            raise DesignSpaceError(
-                f"heads: {most_heads} with hiddenSizes: {narrowest} gives head dimension 0; "
-                f"allowed are at most {narrowest} heads, or hidden sizes of at least {most_heads}"
-            )
+        if self.head_dim is None and most_heads > narrowest:
+            what = f"must be at most the smallest of hiddenSizes, {narrowest}"
+            raise DesignSpaceError(f"heads: {invalid(most_heads, what)}")
         if self.max_stack > 64 or self.feed_forward_options > _MAX_OPTIONS:
-            raise DesignSpaceError(
-                f"maxFeedForwardStack: {self.max_stack} with {len(self.feed_forward_widths)} "
-                "feedForwardWidths gives too many stacks; allowed are fewer than 2^63"
+            what = (
+                f"must give fewer than 2^63 stacks of {len(self.feed_forward_widths)} "
+                "feedForwardWidths"
             )
+            raise DesignSpaceError(f"maxFeedForwardStack: {invalid(self.max_stack, what)}")
         if self.attention_options > _MAX_OPTIONS:
-            raise DesignSpaceError(
-                f"heads: {most_heads} of {len(self.head_types)} headTypes give too many mixes of "
-                "heads; allowed are fewer than 2^63"
-            )
+            what = f"must give fewer than 2^63 mixes of {len(self.head_types)} headTypes"
+            raise DesignSpaceError(f"heads: {invalid(most_heads, what)}")
 
     @classmethod
     def preset(cls, name: str) -> DesignSpace:
@@ -124,9 +125,7 @@ class DesignSpace:
             DesignSpaceError: for another name.
         """
         if name not in _PRESETS:
-            raise DesignSpaceError(
-                f"preset: {name!r} is unknown; allowed are {', '.join(_PRESETS)}"
-            )
+            raise DesignSpaceError(f"preset: {unsupported(name, _PRESETS)}")
         text = (resources.files("edgetran.space") / "presets" / f"{name}.yaml").read_text("utf-8")
         return cls.from_dict(yaml.safe_load(text))
 
@@ -135,30 +134,28 @@ class DesignSpace:
         """Read the form that resources use: `{"preset": NAME}`, or the lists inline.
 
         Inline keys: `layers`, `hiddenSizes`, `heads`, `feedForwardWidths`, and optionally
-        `headTypes` (all), `maxFeedForwardStack` (1) and `name`.
+        `headTypes` (all), `maxFeedForwardStack` (1), `headDimension` and `name`.
 
         Raises:
-            DesignSpaceError: naming the key, the value and what is allowed.
+            DesignSpaceError: naming the key, the value and what it must be.
         """
         if not isinstance(mapping, Mapping):
-            raise DesignSpaceError(
-                f"design space: {type(mapping).__name__} given, allowed is a mapping with "
-                f"preset, or with {', '.join(_KEYS)}"
-            )
+            what = f"must be a mapping with preset, or with {', '.join(_KEYS)}"
+            raise DesignSpaceError(f"design space: {invalid(mapping, what)}")
         if "preset" in mapping:
             if len(mapping) > 1:
                 others = ", ".join(sorted(str(key) for key in mapping if key != "preset"))
-                raise DesignSpaceError(f"preset: stands alone, but {others} given beside it")
+                why = f"may not be set together with {others}"
+                raise DesignSpaceError(f"preset: {forbidden(why)}")
             return cls.preset(mapping["preset"])
         unknown = [str(key) for key in mapping if key not in (*_KEYS, *_OPTIONAL_KEYS)]
         if unknown:
-            raise DesignSpaceError(
-                f"design space: unknown key {', '.join(sorted(unknown))}; allowed are preset, "
-                f"{', '.join((*_KEYS, *_OPTIONAL_KEYS))}"
-            )
+            found = unsupported(min(unknown), ("preset", *_KEYS, *_OPTIONAL_KEYS))
+            raise DesignSpaceError(f"design space: {found}")
         missing = [key for key in _KEYS if key not in mapping]
         if missing:
-            raise DesignSpaceError(f"design space: {', '.join(missing)} missing")
+            what = f"must have {listed(missing)}, or preset"
+            raise DesignSpaceError(f"design space: {required(what)}")
         return cls(
             num_layers=mapping["layers"],
             hidden_sizes=mapping["hiddenSizes"],
@@ -167,6 +164,7 @@ class DesignSpace:
             feed_forward_widths=mapping["feedForwardWidths"],
             max_stack=mapping.get("maxFeedForwardStack", 1),
             name=mapping.get("name", "custom"),
+            head_dim=mapping.get("headDimension"),
         )
 
     @classmethod
@@ -197,7 +195,11 @@ class DesignSpace:
             "headTypes": list(self.head_types),
             "feedForwardWidths": list(self.feed_forward_widths),
             "maxFeedForwardStack": self.max_stack,
-        }
+        } | ({} if self.head_dim is None else {"headDimension": self.head_dim})
+
+    def head_dim_of(self, hidden_size: int, num_heads: int) -> int:
+        """Dimension of each of a layer's heads."""
+        return hidden_size // num_heads if self.head_dim is None else self.head_dim
 
     @property
     def max_layers(self) -> int:
@@ -242,7 +244,7 @@ class DesignSpace:
     def why_not(self, architecture: Architecture) -> str | None:
         """None where the architecture is in the space, else the first choice that is not."""
         if architecture.num_layers not in self.num_layers:
-            return f"layers: {_not_allowed(architecture.num_layers, self.num_layers)}"
+            return f"layers: {unsupported(architecture.num_layers, self.num_layers)}"
         for i, layer in enumerate(architecture.layers):
             if reason := self._why_not_layer(layer):
                 return f"layer {i}: {reason}"
@@ -250,25 +252,22 @@ class DesignSpace:
 
     def _why_not_layer(self, layer: Layer) -> str | None:
         if layer.hidden_size not in self.hidden_sizes:
-            return f"hiddenSizes: {_not_allowed(layer.hidden_size, self.hidden_sizes)}"
+            return f"hiddenSizes: {unsupported(layer.hidden_size, self.hidden_sizes)}"
         if layer.num_heads not in self.num_heads:
-            return f"heads: {_not_allowed(layer.num_heads, self.num_heads)}"
-        if layer.head_dim != (dim := layer.hidden_size // layer.num_heads):
-            return (
-                f"head dimension: {layer.head_dim} given, allowed is {dim} "
-                f"(hidden size {layer.hidden_size} // {layer.num_heads} heads)"
-            )
+            return f"heads: {unsupported(layer.num_heads, self.num_heads)}"
+        if layer.head_dim != (dim := self.head_dim_of(layer.hidden_size, layer.num_heads)):
+            why = f" (hidden size {layer.hidden_size} // {layer.num_heads} heads)"
+            what = f"must be {dim}{why if self.head_dim is None else ''}"
+            return f"head dimension: {invalid(layer.head_dim, what)}"
         for head in layer.head_types:
             if head not in self.head_types:
-                return f"headTypes: {_not_allowed(head, self.head_types)}"
+                return f"headTypes: {unsupported(head, self.head_types)}"
         if len(layer.feed_forward) > self.max_stack:
-            return (
-                f"maxFeedForwardStack: {len(layer.feed_forward)} widths given, "
-                f"allowed are at most {self.max_stack}"
-            )
+            what = f"must have at most maxFeedForwardStack widths, {self.max_stack}"
+            return f"feed_forward: {invalid(layer.feed_forward, what)}"
         for width in layer.feed_forward:
             if width not in self.feed_forward_widths:
-                return f"feedForwardWidths: {_not_allowed(width, self.feed_forward_widths)}"
+                return f"feedForwardWidths: {unsupported(width, self.feed_forward_widths)}"
         return None
 
     def contains(self, architecture: Architecture) -> bool:
@@ -283,14 +282,10 @@ def _is_size(value: Any) -> bool:
 def _tuple(key: str, values: Any) -> tuple[Any, ...]:
     """A list as a tuple; refuses what is no list, is empty, or holds something twice."""
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise DesignSpaceError(f"{key}: {values!r} is not a list")
+        raise DesignSpaceError(f"{key}: {invalid(values, 'must be a list')}")
     if not values:
-        raise DesignSpaceError(f"{key}: is empty, allowed is at least one value")
+        raise DesignSpaceError(f"{key}: {invalid(values, 'must have at least 1 entry')}")
     for i, value in enumerate(values):
         if value in values[:i]:
-            raise DesignSpaceError(f"{key}: {value!r} is given twice")
+            raise DesignSpaceError(f"{key}[{i}]: {duplicate(value)}")
     return tuple(values)
-
-
-def _not_allowed(value: object, allowed: Sequence[object]) -> str:
-    return f"{value} given, allowed are {', '.join(map(str, allowed))}"

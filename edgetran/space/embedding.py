@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgetran.api.field_errors import invalid
 from edgetran.space.architecture import HEAD_TYPES, Architecture, Layer
 from edgetran.space.design_space import DesignSpace, DesignSpaceError
 from edgetran.space.ranking import rank_multiset, rank_word, unrank_multiset, unrank_word
@@ -59,9 +60,8 @@ def decode(
     """
     values = [_integer(place, value) for place, value in enumerate(embedding)]
     if len(values) != 1 + 3 * space.max_layers:
-        raise DesignSpaceError(
-            f"embedding: {len(values)} integers given, allowed are {1 + 3 * space.max_layers}"
-        )
+        what = f"must have {1 + 3 * space.max_layers} integers"
+        raise DesignSpaceError(f"embedding: {invalid(values, what)}")
     options = (len(space.hidden_sizes), space.feed_forward_options, space.attention_options)
     _check_index(0, values[0], len(space.num_layers))
     used = 1 + 3 * space.num_layers[values[0]]
@@ -69,9 +69,8 @@ def decode(
         _check_index(place, values[place], options[(place - 1) % 3])
     for place in range(used, len(values)):
         if values[place] != 0:
-            raise DesignSpaceError(
-                f"embedding[{place}]: {values[place]} given past the last layer, allowed is 0"
-            )
+            what = "must be 0 past the last layer"
+            raise DesignSpaceError(f"embedding[{place}]: {invalid(values[place], what)}")
     return Architecture(
         tuple(layer_at(space, *values[place : place + 3]) for place in range(1, used, 3))
     )
@@ -88,7 +87,7 @@ def layer_at(space: DesignSpace, hidden: int, feed_forward: int, attention: int)
     return Layer(
         hidden_size=hidden_size,
         head_types=tuple(sorted(types, key=HEAD_TYPES.index)),
-        head_dim=hidden_size // heads,
+        head_dim=space.head_dim_of(hidden_size, heads),
         feed_forward=tuple(space.feed_forward_widths[letter] for letter in widths),
     )
 
@@ -100,7 +99,8 @@ def architecture_at(space: DesignSpace, rank: int) -> Architecture:
         DesignSpaceError: for a rank outside 0 .. cardinality() - 1.
     """
     if not 0 <= rank < space.cardinality():
-        raise DesignSpaceError(f"rank: {rank} given, allowed are 0 to {space.cardinality() - 1}")
+        what = f"must be from 0 to {space.cardinality() - 1}"
+        raise DesignSpaceError(f"rank: {invalid(rank, what)}")
     depth = next(i for i, end in enumerate(space.depth_offsets[1:]) if rank < end)
     rest = rank - space.depth_offsets[depth]
     layers = []
@@ -118,9 +118,10 @@ def _integer(place: int, value: Any) -> int:
             return integer
     except (TypeError, ValueError, OverflowError):
         pass
-    raise DesignSpaceError(f"embedding[{place}]: {value!r} is not an integer")
+    raise DesignSpaceError(f"embedding[{place}]: {invalid(value, 'must be an integer')}")
 
 
 def _check_index(place: int, index: int, options: int) -> None:
     if not 0 <= index < options:
-        raise DesignSpaceError(f"embedding[{place}]: {index} given, allowed are 0 to {options - 1}")
+        what = f"must be from 0 to {options - 1}"
+        raise DesignSpaceError(f"embedding[{place}]: {invalid(index, what)}")

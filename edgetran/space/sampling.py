@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, get_args
 import numpy as np
 import numpy.typing as npt
 
+from edgetran.api.field_errors import invalid, unsupported
 from edgetran.space.architecture import Architecture
 from edgetran.space.design_space import DesignSpace, DesignSpaceError, SamplingMethod
 from edgetran.space.embedding import architecture_at, layer_at
@@ -63,11 +64,9 @@ def sample(
         DesignSpaceError: n is negative, or the method is unknown.
     """
     if n < 0:
-        raise DesignSpaceError(f"n: {n} given, allowed are 0 and more")
+        raise DesignSpaceError(f"n: {invalid(n, 'must be at least 0')}")
     if method not in get_args(SamplingMethod):
-        raise DesignSpaceError(
-            f"method: {method!r} is unknown; allowed are {', '.join(get_args(SamplingMethod))}"
-        )
+        raise DesignSpaceError(f"method: {unsupported(method, get_args(SamplingMethod))}")
     if n == 0:
         return []
     draws = _draws(space, n, rng, method)

@@ -96,7 +96,7 @@ def _retyped(space: DesignSpace, layer: Layer) -> Iterator[Layer]:
             continue
         for other in space.head_types:
             if other != head:
-                yield _with_heads(layer, (*heads[:place], other, *heads[place + 1 :]))
+                yield _with_heads(space, layer, (*heads[:place], other, *heads[place + 1 :]))
 
 
 def _other_heads(space: DesignSpace, layer: Layer) -> Iterator[Layer]:
@@ -104,16 +104,16 @@ def _other_heads(space: DesignSpace, layer: Layer) -> Iterator[Layer]:
         if number > layer.num_heads:
             added = number - layer.num_heads
             for new in combinations_with_replacement(space.head_types, added):
-                yield _with_heads(layer, (*layer.head_types, *new))
+                yield _with_heads(space, layer, (*layer.head_types, *new))
         else:
             for kept in _submultisets(layer.head_types, number):
-                yield _with_heads(layer, kept)
+                yield _with_heads(space, layer, kept)
 
 
 def _other_hidden(space: DesignSpace, layer: Layer) -> Iterator[Layer]:
     for hidden_size in space.hidden_sizes:
         if hidden_size != layer.hidden_size:
-            yield _with_hidden(layer, hidden_size)
+            yield _with_hidden(space, layer, hidden_size)
 
 
 def _other_width(space: DesignSpace, layer: Layer) -> Iterator[Layer]:
@@ -152,7 +152,7 @@ def _retype_randomly(space: DesignSpace, layer: Layer, rng: np.random.Generator)
     others = [head for head in space.head_types if head != heads[place]]
     if not others:
         return None
-    return _with_heads(layer, (*heads[:place], _choose(others, rng), *heads[place + 1 :]))
+    return _with_heads(space, layer, (*heads[:place], _choose(others, rng), *heads[place + 1 :]))
 
 
 def _change_heads_randomly(
@@ -164,9 +164,9 @@ def _change_heads_randomly(
     number = _choose(numbers, rng)
     if number > layer.num_heads:
         new = [_choose(space.head_types, rng) for _ in range(number - layer.num_heads)]
-        return _with_heads(layer, (*layer.head_types, *new))
+        return _with_heads(space, layer, (*layer.head_types, *new))
     kept = rng.choice(layer.num_heads, size=number, replace=False)
-    return _with_heads(layer, [layer.head_types[place] for place in kept])
+    return _with_heads(space, layer, [layer.head_types[place] for place in kept])
 
 
 def _change_hidden_randomly(
@@ -221,7 +221,7 @@ def _project_layer(space: DesignSpace, layer: Layer) -> Layer:
         head_types=tuple(
             sorted((_nearest_type(head, space.head_types) for head in heads), key=HEAD_TYPES.index)
         ),
-        head_dim=hidden_size // len(heads),
+        head_dim=space.head_dim_of(hidden_size, len(heads)),
         feed_forward=tuple(_nearest(width, space.feed_forward_widths) for width in stack),
     )
 
@@ -266,17 +266,17 @@ def _with_layer(start: Architecture, place: int, layer: Layer) -> Architecture:
     return Architecture((*start.layers[:place], layer, *start.layers[place + 1 :]))
 
 
-def _with_heads(layer: Layer, heads: Sequence[str]) -> Layer:
+def _with_heads(space: DesignSpace, layer: Layer, heads: Sequence[str]) -> Layer:
     return Layer(
         layer.hidden_size,
         tuple(sorted(heads, key=HEAD_TYPES.index)),
-        layer.hidden_size // len(heads),
+        space.head_dim_of(layer.hidden_size, len(heads)),
         layer.feed_forward,
     )
 
 
-def _with_hidden(layer: Layer, hidden_size: int) -> Layer:
-    dim = hidden_size // layer.num_heads
+def _with_hidden(space: DesignSpace, layer: Layer, hidden_size: int) -> Layer:
+    dim = space.head_dim_of(hidden_size, layer.num_heads)
     return Layer(hidden_size, layer.head_types, dim, layer.feed_forward)
 
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgetran.api.field_errors import forbidden, required, unsupported
+
 _OBJECT_STORE_BYTES: Final = 80 * 1024**2
 """Close to Ray's least: only specs and outcomes travel, models go through folders."""
 
@@ -60,9 +62,12 @@ class RaySettings:
 
     def __post_init__(self) -> None:
         if self.mode not in ("local", "cluster", "inline"):
-            raise ValueError(f"ray.mode: {self.mode!r}; allowed are local, cluster, inline")
-        if (self.mode == "cluster") != (self.address is not None):
-            raise ValueError("ray.address: needed for mode cluster, and for that mode only")
+            supported = ("local", "cluster", "inline")
+            raise ValueError(f"ray.mode: {unsupported(self.mode, supported)}")
+        if self.mode == "cluster" and self.address is None:
+            raise ValueError(f"ray.address: {required('must be set with mode cluster')}")
+        if self.mode != "cluster" and self.address is not None:
+            raise ValueError(f"ray.address: {forbidden('may only be set with mode cluster')}")
 
 
 class RayCluster:

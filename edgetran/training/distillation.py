@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -185,15 +185,36 @@ class StateDistance(nn.Module):
             signals: the teacher's.
             batch: the examples.
         """
-        rows, counts = signals.rows(batch.positions)
-        places = torch.arange(states[0].shape[1])[None] < counts[:, None]  # (B, S)
-        places = places.to(states[0].device)
-        distances = []
-        for state, projection, j in zip(states, self.projections, self.matched, strict=True):
-            target = torch.from_numpy(signals.states[j][rows]).to(state.device).float()
-            taught = projection(state[places].float())
-            distances.append(functional.mse_loss(taught, target) / (target.var() + 1e-6))
-        return torch.stack(distances).mean()
+        return states_distance(states, self.matched, signals, batch, tuple(self.projections))
+
+
+def states_distance(
+    states: Sequence[torch.Tensor],
+    matched: Sequence[int],
+    signals: TeacherSignals,
+    batch: Batch,
+    projections: Sequence[nn.Module] | None = None,
+) -> torch.Tensor:
+    """Mean over layers of |difference|² ÷ variance of the teacher's states; a scalar.
+
+    Args:
+        states: per layer of the student (B, S, width).
+        matched: the teacher's layer that each is compared with.
+        signals: the teacher's.
+        batch: the examples.
+        projections: what each state goes through first; none where the widths are the teacher's.
+    """
+    rows, counts = signals.rows(batch.positions)
+    places = torch.arange(states[0].shape[1])[None] < counts[:, None]  # (B, S)
+    places = places.to(states[0].device)
+    distances = []
+    for i, (state, j) in enumerate(zip(states, matched, strict=True)):
+        target = torch.from_numpy(signals.states[j][rows]).to(state.device).float()
+        taught = state[places].float()
+        if projections is not None:
+            taught = projections[i](taught)
+        distances.append(functional.mse_loss(taught, target) / (target.var() + 1e-6))
+    return torch.stack(distances).mean()
 
 
 def distillation_loss(

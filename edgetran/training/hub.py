@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from edgetran.api.field_errors import invalid
 from edgetran.tabular import Table
 from edgetran.training.cache import cache_folder
 from edgetran.training.glue import GluePart, GlueTask, arrange, glue_task
@@ -50,9 +51,8 @@ def load_hub_task(
             keep_overlap=reference.keeps_overlap,
         )
     if len(words) not in (2, 3) or not all(words):
-        raise TaskError(
-            f"task.hub: {path!r}; allowed is glue/TASK, OWNER/NAME or OWNER/NAME/CONFIGURATION"
-        )
+        what = "must be glue/TASK, OWNER/NAME or OWNER/NAME/CONFIGURATION"
+        raise TaskError(f"task.hub: {invalid(path, what)}")
     parts = _download(path, "/".join(words[:2]), words[2] if len(words) == 3 else None, cache_dir)
     if "train" not in parts:
         raise TaskError(f"task.hub: {path} has no train part; it has {', '.join(parts)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from edgetran.api.field_errors import unsupported
 from edgetran.training import movie_reviews
 from edgetran.training.content import check_content
 from edgetran.training.glue import load_glue_folder
@@ -43,9 +44,7 @@ def load_task(
 def _load(reference: TaskReference, cache_dir: str | os.PathLike[str] | None) -> Task:
     if reference.name is not None:
         if reference.name != movie_reviews.NAME:
-            raise TaskError(
-                f"task.name: no built-in task {reference.name!r}; allowed is {movie_reviews.NAME}"
-            )
+            raise TaskError(f"task.name: {unsupported(reference.name, [movie_reviews.NAME])}")
         return movie_reviews.load_movie_reviews(cache_dir)
     if reference.folder is not None:
         return load_glue_folder(

@@ -24,7 +24,10 @@ from edgetran.training.tokenizer import plain_copy
 
 
 def load_model(
-    folder: str | os.PathLike[str], *, num_labels: int | None = None
+    folder: str | os.PathLike[str],
+    *,
+    num_labels: int | None = None,
+    new_classifier: bool = False,
 ) -> FlexiBertForSequenceClassification:
     """The classification model in a local folder, in float32 and evaluation mode on the CPU.
 
@@ -35,6 +38,7 @@ def load_model(
         folder: the folder.
         num_labels: width of the classifier where the checkpoint has none; what `config.json`
             says where omitted.
+        new_classifier: whether to make the classifier new where there is one.
 
     Raises:
         TaskError: the folder holds no model, one of another family, or weights that are not
@@ -45,7 +49,8 @@ def load_model(
     except CheckpointError as error:
         raise TaskError(f"model: {error}") from None
     options: dict[str, Any] = {}
-    if checkpoint.classes is None:
+    renewed = checkpoint.classes is None or new_classifier
+    if renewed:
         options["ignore_mismatched_sizes"] = True
         if num_labels is not None:
             options["num_labels"] = num_labels
@@ -56,15 +61,20 @@ def load_model(
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, **options
         )
-        if checkpoint.classes is None:
+        if renewed:
             _renew_classifier(model)
     if isinstance(model, FlexiBertForSequenceClassification):
         return model
     return cast(FlexiBertForSequenceClassification, from_bert(model))
 
 
-def check_fit(checkpoint: Checkpoint, data: EncodedTask) -> None:
+def check_fit(checkpoint: Checkpoint, data: EncodedTask, *, classes: bool = True) -> None:
     """Refuse a model that cannot read the task's texts, or tells other classes apart.
+
+    Args:
+        checkpoint: the model.
+        data: the task.
+        classes: whether its classifier has to be of the task's classes.
 
     Raises:
         TaskError: one sentence with the folder, both numbers and what is allowed.
@@ -88,7 +98,7 @@ def check_fit(checkpoint: Checkpoint, data: EncodedTask) -> None:
             f"model: {folder} has {checkpoint.token_types} token types, and the tokenizer marks "
             f"texts of this task with {types}; allowed is a model of at least {types}"
         )
-    if checkpoint.classes is not None and len(checkpoint.classes) != task.num_labels:
+    if classes and checkpoint.classes is not None and len(checkpoint.classes) != task.num_labels:
         wanted = (
             "is a regression, which takes 1 number"
             if task.label_names is None

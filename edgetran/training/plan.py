@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from edgetran.api.field_errors import invalid, unsupported
+
 
 class PlanError(ValueError):
-    """A training plan that cannot be followed; the message names the field and what is allowed."""
+    """A training plan that cannot be followed; the message names the field and what it must be."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class TrainingPlan:
         for name in ("epochs", "steps", "max_seconds"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
-                raise PlanError(f"{name}: {value} is not a positive number")
+                raise PlanError(f"{name}: {invalid(value, 'must be above 0 and finite')}")
         for name in (
             "learning_rate",
             "max_grad_norm",
@@ -81,10 +83,10 @@ class TrainingPlan:
         ):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
-                raise PlanError(f"{name}: {value} is not a positive number")
+                raise PlanError(f"{name}: {invalid(value, 'must be above 0 and finite')}")
         for name in ("batch_size", "max_length", "evaluations_per_epoch", "mlm_batch_size"):
             if getattr(self, name) < 1:
-                raise PlanError(f"{name}: {getattr(self, name)} is less than 1")
+                raise PlanError(f"{name}: {invalid(getattr(self, name), 'must be at least 1')}")
         for name in (
             "weight_decay",
             "warmup",
@@ -93,15 +95,16 @@ class TrainingPlan:
             "distillation_weight",
         ):
             if not 0 <= getattr(self, name) <= 1:
-                raise PlanError(f"{name}: {getattr(self, name)} is not between 0 and 1")
+                raise PlanError(f"{name}: {invalid(getattr(self, name), 'must be from 0 to 1')}")
         if not 0 < self.adam_beta2 < 1:
-            raise PlanError(f"adam_beta2: {self.adam_beta2} is not between 0 and 1")
-        if self.mlm_steps < 0 or self.distillation_hidden_weight < 0:
-            raise PlanError(
-                "mlm_steps and distillation_hidden_weight: negative values mean nothing"
-            )
+            what = "must be above 0 and below 1"
+            raise PlanError(f"adam_beta2: {invalid(self.adam_beta2, what)}")
+        for name in ("mlm_steps", "distillation_hidden_weight"):
+            if getattr(self, name) < 0:
+                raise PlanError(f"{name}: {invalid(getattr(self, name), 'must be at least 0')}")
         if self.precision not in ("auto", "fp32", "bf16"):
-            raise PlanError(f"precision: {self.precision!r}; allowed are auto, fp32, bf16")
+            supported = ("auto", "fp32", "bf16")
+            raise PlanError(f"precision: {unsupported(self.precision, supported)}")
 
     def total_steps(self, steps_per_epoch: int) -> float:
         """Optimiser steps that the budget of epochs and steps allows; infinite without either."""
@@ -138,7 +141,5 @@ class TrainingPlan:
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(data) - known):
-            raise PlanError(
-                f"training: unknown field {unknown[0]!r}; allowed are {', '.join(sorted(known))}"
-            )
+            raise PlanError(f"training: {unsupported(unknown[0], sorted(known))}")
         return cls(**data)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from edgetran.api.field_errors import invalid
 from edgetran.training.cluster import RayCluster, RayClusterError, RaySettings
 from edgetran.training.trial import (
     OUT_OF_MEMORY,
@@ -83,7 +84,7 @@ class TrialPool:
         ray: RaySettings | None = None,
     ) -> None:
         if parallelism < 0:
-            raise ValueError(f"parallelism: {parallelism} is negative; allowed is 0 or more")
+            raise ValueError(f"parallelism: {invalid(parallelism, 'must be at least 0')}")
         self.settings = ray or RaySettings()
         self.inline = parallelism == 0 or self.settings.mode == "inline"
         self.parallelism = max(1, parallelism)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from edgetran.api.field_errors import invalid, required, unsupported
 from edgetran.training.task import TaskError
 
 
@@ -53,16 +54,14 @@ class TaskReference:
     def __post_init__(self) -> None:
         given = [k for k in ("name", "folder", "files", "hub") if getattr(self, k) is not None]
         if len(given) != 1:
-            raise TaskError(
-                f"task: {' and '.join(given) or 'nothing'} given; "
-                "allowed is exactly one of name, folder, files, hub"
-            )
+            what = "must set exactly one of name, folder, files and hub"
+            found = invalid(dict.fromkeys(given), what) if given else required(what)
+            raise TaskError(f"task: {found}")
         if self.kind not in ("auto", "classification", "regression"):
-            raise TaskError(
-                f"task: kind {self.kind!r}; allowed are auto, classification, regression"
-            )
+            kinds = ("auto", "classification", "regression")
+            raise TaskError(f"task.files.labelKind: {unsupported(self.kind, kinds)}")
         if self.overlap not in ("drop", "keep"):
-            raise TaskError(f"task: overlap {self.overlap!r}; allowed are drop, keep")
+            raise TaskError(f"task.overlap: {unsupported(self.overlap, ('drop', 'keep'))}")
 
     @property
     def keeps_overlap(self) -> bool:
@@ -95,7 +94,5 @@ class TaskReference:
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(data) - known):
-            raise TaskError(
-                f"task: unknown field {unknown[0]!r}; allowed are {', '.join(sorted(known))}"
-            )
+            raise TaskError(f"task: {unsupported(unknown[0], sorted(known))}")
         return cls(**data)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from edgetran.api.field_errors import invalid
 from edgetran.tabular import Table, TableError, read_table, stem_of
 from edgetran.training.labels import Label, LabelError, read_label
 from edgetran.training.task import (
@@ -62,10 +63,8 @@ def load_table_task(reference: TaskReference) -> Task:
     """
     files = dict(reference.files or {})
     if "train" not in files or set(files) - set(_PARTS):
-        raise TaskError(
-            f"task.files: {', '.join(files) or 'nothing'} given; "
-            "train is needed, validation and test are allowed"
-        )
+        what = "must have train, and may have validation and test"
+        raise TaskError(f"task.files: {invalid(files, what)}")
     wanted = (reference.text_column, reference.text2_column, reference.label_column)
     try:
         tables = {part: read_table(path, wanted) for part, path in files.items()}

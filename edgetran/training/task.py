@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from edgetran.api.errors import one_line
+from edgetran.api.field_errors import invalid
 
 MIN_TRAIN_EXAMPLES: Final = 8
 """Fewer examples than this cannot fill one small batch; such a file is surely a mistake."""
@@ -241,7 +242,7 @@ def settle_overlap(task: Task, *, keep: bool = False) -> Task:
         raise TaskError(
             f"{task.name}: {found}; without these, {len(left)} of its {len(task.train):,} examples "
             f"are left, and at least {MIN_TRAIN_EXAMPLES} are needed (overlap: keep trains on them "
-            "all the same)"
+            "anyway)"
         )
     notes.append(f"{found}: {out:,} of its {len(task.train):,} examples are kept out of training.")
     return replace(task, train=left, overlap=overlap, notes=tuple(notes))
@@ -263,7 +264,7 @@ def limit_examples(task: Task, maximum: int, seed: int) -> Task:
     Validation and test stay whole, so that results of different limits can be compared.
     """
     if maximum < 1:
-        raise TaskError(f"maxExamples: {maximum} is not a positive number")
+        raise TaskError(f"maxTrainingExamples: {invalid(maximum, 'must be at least 1')}")
     if maximum >= len(task.train):
         return task
     chosen = np.random.default_rng(seed).permutation(len(task.train))[:maximum]

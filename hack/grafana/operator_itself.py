@@ -64,7 +64,7 @@ def operator_itself() -> Dashboard:
         .with_panel(
             number(
                 "Errors in an hour",
-                "Reconciliations that failed and are tried again.",
+                "Reconciliations that failed and are retried.",
                 "short",
                 (f"sum(increase(edgetran_reconcile_errors_total{{{_JOB}}}[1h])) or vector(0)", ""),
                 thresholds=((None, "green"), (1, "orange"), (100, "red")),

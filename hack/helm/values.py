@@ -70,8 +70,8 @@ class Image(Part):
 
     repository: Repository = Field("edgetran-operator", description="Name of the image.")
     tag: Tag = Field("", description="Tag; the chart's appVersion where empty.")
-    digest: Digest = Field("", description="Digest, which counts more than the tag.")
-    pull_policy: PullPolicy = Field("IfNotPresent", description="When nodes fetch the image.")
+    digest: Digest = Field("", description="Digest; takes precedence over the tag.")
+    pull_policy: PullPolicy = Field("IfNotPresent", description="When nodes pull the image.")
 
 
 class WorkerImage(Part):
@@ -79,7 +79,7 @@ class WorkerImage(Part):
 
     repository: Repository = Field("edgetran-worker", description="Name of the image.")
     tag: Tag = Field("", description="Tag; `APPVERSION-CLASS`, such as `0.1.0-cpu`, where empty.")
-    digest: Digest = Field("", description="Digest, which counts more than the tag.")
+    digest: Digest = Field("", description="Digest; takes precedence over the tag.")
 
 
 class WorkerImages(Part):
@@ -113,6 +113,10 @@ class WorkerResources(Part):
         Resources(requests={"memory": "2Gi"}, limits={"memory": "8Gi"}),
         description="Refinements; CPUs and GPUs are what `spec.ray` asks for.",
     )
+    serve: Resources = Field(
+        Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "2Gi"}),
+        description="Pods that serve a winner.",
+    )
 
 
 class Scratch(Part):
@@ -133,10 +137,10 @@ class Workers(Part):
     """The pods that measure, search and refine, which run in the resources' namespaces."""
 
     images: WorkerImages = Field(WorkerImages(), description="Images by what they run on.")
-    image_pull_policy: PullPolicy = Field("IfNotPresent", description="When nodes fetch them.")
+    image_pull_policy: PullPolicy = Field("IfNotPresent", description="When nodes pull them.")
     image_pull_secrets: list[DnsName] = Field(
         [],
-        description="Names of Secrets, in each resource's namespace, that they are fetched with.",
+        description="Names of Secrets, in each resource's namespace, that they are pulled with.",
     )
     default_storage: DefaultStorage = Field(
         DefaultStorage(),
@@ -144,7 +148,7 @@ class Workers(Part):
     )
     resources: WorkerResources = Field(WorkerResources(), description="Resources by work.")
     scratch: Scratch = Field(
-        Scratch(), description="Sizes of folders that go away with the pod, at most."
+        Scratch(), description="Size limits of folders that disappear with the pod."
     )
     termination_grace_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         60, description="Time that a worker has to save its state when it is stopped."
@@ -188,7 +192,7 @@ class Operator(Part):
         10, description="Lag of the event loop above which /healthz fails."
     )
     max_watch_silence_seconds: Annotated[float, Field(ge=10, le=3600)] = Field(
-        300, description="Time without any word of a watch above which /healthz fails."
+        300, description="Silence of a watch above which /healthz fails."
     )
     watch_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = Field(
         240, description="How long the API server keeps one watch open."
@@ -205,9 +209,9 @@ class Crds(Part):
 
 
 class ServiceAccount(Part):
-    """Whom the operator acts as."""
+    """The ServiceAccount of the operator."""
 
-    create: bool = Field(True, description="Make it; false takes one that exists.")
+    create: bool = Field(True, description="Create it; false uses an existing one.")
     name: OptionalName = Field("", description="Its name; the release's full name where empty.")
     annotations: Annotations = Field({}, description="Annotations of it.")
 
@@ -215,9 +219,12 @@ class ServiceAccount(Part):
 class Rbac(Part):
     """What the operator and users may do."""
 
-    create: bool = Field(True, description="Make the roles that the operator needs.")
+    create: bool = Field(True, description="Create the roles that the operator needs.")
     ray_jobs: bool = Field(
-        True, description="Let it make RayJobs, which `spec.ray.mode: kuberay` needs."
+        True, description="Let it create RayJobs, which `spec.ray.mode: kuberay` needs."
+    )
+    serving: bool = Field(
+        True, description="Let it make Deployments and Services, which `spec.serve` needs."
     )
     aggregate: bool = Field(
         True, description="Let the cluster's roles view, edit and admin cover the three kinds."
@@ -228,16 +235,16 @@ class Probe(Part):
     """How the kubelet asks."""
 
     initial_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
-        0, description="Seconds before the first question."
+        0, description="Seconds before the first probe."
     )
     period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        10, description="Seconds between questions."
+        10, description="Seconds between probes."
     )
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
-        5, description="Seconds until an answer counts as missing."
+        5, description="Seconds until a probe times out."
     )
     failure_threshold: Annotated[int, Field(ge=1, le=600)] = Field(
-        3, description="Failures in a row that count."
+        3, description="Failures in a row until it counts as failed."
     )
 
 
@@ -265,17 +272,19 @@ class Service(Part):
 class Monitor(Part):
     """How Prometheus' own operator is told to scrape."""
 
-    enabled: bool = Field(False, description="Make it; needs the API monitoring.coreos.com/v1.")
+    enabled: bool = Field(False, description="Create it; needs the API monitoring.coreos.com/v1.")
     labels: Labels = Field(
         {}, description="Labels that the Prometheus selects by, such as `release: NAME`."
     )
     interval: Duration = Field("30s", description="Time between scrapes.")
     scrape_timeout: Duration = Field("10s", description="Time until a scrape counts as failed.")
     sample_limit: Annotated[int, Field(ge=0)] = Field(
-        0, description="Most series that one scrape may bring, else it fails; 0 for no limit."
+        0, description="Most series of one scrape, or it fails; 0 for no limit."
     )
     relabelings: KubernetesObjects = Field([], description="Relabelling before the scrape.")
-    metric_relabelings: KubernetesObjects = Field([], description="Relabelling of what came.")
+    metric_relabelings: KubernetesObjects = Field(
+        [], description="Relabelling of the scraped samples."
+    )
 
 
 class Metrics(Part):
@@ -317,7 +326,7 @@ class AlertThresholds(Part):
 class PrometheusRule(Part):
     """Alerts."""
 
-    enabled: bool = Field(False, description="Make it; needs the API monitoring.coreos.com/v1.")
+    enabled: bool = Field(False, description="Create it; needs the API monitoring.coreos.com/v1.")
     labels: Labels = Field(
         {}, description="Labels that the Prometheus selects by, such as `release: NAME`."
     )
@@ -345,7 +354,7 @@ class Dashboards(Part):
 
 
 class PodDisruptionBudget(Part):
-    """How many operators a drain may take away."""
+    """How many operators a drain may evict."""
 
     enabled: bool = Field(False, description="Make it.")
     max_unavailable: Annotated[int, Field(ge=0, le=1)] = Field(
@@ -396,7 +405,7 @@ class NetworkPolicy(Part):
 class HelmTest(Part):
     """What `helm test` runs: it reads the operator's metrics through the Service."""
 
-    enabled: bool = Field(True, description="Make the test's pod when `helm test` is asked for.")
+    enabled: bool = Field(True, description="Create the test's pod for `helm test`.")
     python: Annotated[str, Field(min_length=1)] = Field(
         "python", description="Name of Python in the operator's image."
     )
@@ -437,8 +446,8 @@ class VolumeMount(Part):
 class Values(Part):
     """All values."""
 
-    name_override: OptionalLabel = Field("", description="Instead of the chart's name in names.")
-    fullname_override: OptionalLabel = Field("", description="Instead of the full name in names.")
+    name_override: OptionalLabel = Field("", description="Replaces the chart's name in names.")
+    fullname_override: OptionalLabel = Field("", description="Replaces the full name in names.")
     common_labels: Labels = Field({}, description="Labels of every object.")
     common_annotations: Annotations = Field({}, description="Annotations of every object.")
 
@@ -452,14 +461,14 @@ class Values(Part):
         "", description="Registry put before the names of all images, such as `registry.lan:5000`."
     )
     image_pull_secrets: list[DnsName] = Field(
-        [], description="Names of Secrets that the operator's image is fetched with."
+        [], description="Names of Secrets that the operator's image is pulled with."
     )
     image: Image = Field(Image(), description="The operator's image.")
     workers: Workers = Field(Workers(), description="The pods that measure, search and refine.")
     operator: Operator = Field(Operator(), description="How the operator runs.")
     crds: Crds = Field(Crds(), description="The three kinds' definitions.")
     service_account: ServiceAccount = Field(
-        ServiceAccount(), description="Whom the operator acts as."
+        ServiceAccount(), description="The ServiceAccount of the operator."
     )
     rbac: Rbac = Field(Rbac(), description="What the operator and users may do.")
 
@@ -491,7 +500,7 @@ class Values(Part):
     )
     probes: Probes = Field(Probes(), description="The operator's probes.")
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
-        30, description="Time that the operator has to end."
+        30, description="Time that the operator has to stop."
     )
     priority_class_name: OptionalName = Field("", description="PriorityClass of its pod.")
     node_selector: Labels = Field({}, description="Labels of nodes that it may run on.")
@@ -525,7 +534,7 @@ class Values(Part):
     prometheus_rule: PrometheusRule = Field(PrometheusRule(), description="Alerts.")
     dashboards: Dashboards = Field(Dashboards(), description="Grafana dashboards.")
     pod_disruption_budget: PodDisruptionBudget = Field(
-        PodDisruptionBudget(), description="How many operators a drain may take away."
+        PodDisruptionBudget(), description="How many operators a drain may evict."
     )
     network_policy: NetworkPolicy = Field(NetworkPolicy(), description="Who may talk to whom.")
     tests: HelmTest = Field(HelmTest(), description="What `helm test` runs.")

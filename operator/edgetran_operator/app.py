@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import kopf
 
-from edgetran.api.wire import POD_VARIABLE
+from edgetran.api.wire import NAMESPACE_VARIABLE, POD_VARIABLE
 from edgetran_operator.controller.engine import Engine
 from edgetran_operator.controller.loop_lag import LoopLag
 from edgetran_operator.controller.probes import Health, serve_probes
@@ -22,7 +22,7 @@ from edgetran_operator.controller.sources import ray_job_sources, resource_sourc
 from edgetran_operator.kube.client import Client, path_of
 from edgetran_operator.kube.informers import Informer
 from edgetran_operator.kube.lease import Leadership, LeaseLostError
-from edgetran_operator.metrics.collector import Measures
+from edgetran_operator.metrics.collector import LoopMeasures
 from edgetran_operator.process import process_registry, process_settings
 from edgetran_operator.settings import Settings
 
@@ -53,7 +53,7 @@ async def run_operator(
 
 
 async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -> None:
-    measures = Measures()
+    measures = LoopMeasures()
     engine = Engine(client, settings, measures)
     version = await _server_version(client)
     engine.gatherer.namespaces_in_affinity = version >= _NAMESPACES_IN_AFFINITY
@@ -114,7 +114,7 @@ async def _watch(engine: Engine, own: Sequence[Informer], others: Sequence[Infor
 def _leadership(engine: Engine) -> Leadership:
     """A pod's name is its identity: a container that starts again in it goes on at once."""
     election = engine.settings.leader_election
-    namespace = election.namespace or os.environ.get("POD_NAMESPACE") or "default"
+    namespace = election.namespace or os.environ.get(NAMESPACE_VARIABLE) or "default"
     identity = os.environ.get(POD_VARIABLE) or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     return Leadership(engine.client, namespace, election.lease, identity)
 

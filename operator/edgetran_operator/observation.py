@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from edgetran.api import Reason, Resource
-from edgetran.api.wire import WorkerSummary
+from edgetran.api.wire import ServedVerdict, WorkerSummary
 from edgetran_operator.settings import Settings
 
 
@@ -146,6 +146,47 @@ class WorkFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """The Deployment that serves a winner.
+
+    Attributes:
+        name: the object's name.
+        uid: its unique identifier.
+        deleting: whether its deletion was asked for.
+        made_from: a hash of what it was made with, its Service and rights included.
+        artifact: SHA-256 of the artefact that its newest pods serve.
+        wanted: pods that it is to have.
+        ready: pods of the newest kind that are ready.
+        trouble: what its controller says where pods do not come; empty otherwise.
+    """
+
+    name: str
+    uid: str
+    deleting: bool = False
+    made_from: str = ""
+    artifact: str = ""
+    wanted: int = 1
+    ready: int = 0
+    trouble: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its pods serve the newest artefact."""
+        return self.ready >= self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictsView:
+    """What the pods that serve a winner say of it.
+
+    Attributes:
+        verdicts: with the time at which each was told, by the pod.
+    """
+
+    verdicts: tuple[tuple[datetime, ServedVerdict], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Taint:
     """A corev1.Taint that keeps pods away: effect NoSchedule or NoExecute."""
 
@@ -253,6 +294,8 @@ class Observation:
         worker: the Job or RayJob; None where there is none.
         pods: the worker's pods, those of earlier workers included.
         parts: results ConfigMaps by number.
+        deployment: what serves the winner; None where nothing does.
+        verdicts: what its pods say.
         board: which board a ProfilingJob may use; None for other kinds and for `host: true`.
         dependencies: resources that exist, by (kind, name).
         left_over: a child, as `KIND/NAME`, of an earlier resource of this name; empty where none.
@@ -284,6 +327,8 @@ class Observation:
     worker: WorkerView | None = None
     pods: tuple[PodView, ...] = ()
     parts: Sequence[PartView] = ()
+    deployment: DeploymentView | None = None
+    verdicts: VerdictsView = VerdictsView()
     board: BoardVerdict | None = None
     dependencies: Mapping[tuple[str, str], Dependency] = field(default_factory=dict)
     left_over: str = ""

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from edgetran import __version__
+from edgetran.api.field_errors import forbidden, invalid, unsupported
 
 ENVIRONMENT: Final = "EDGETRAN_"
 """Prefix of environment variables: EDGETRAN_METRICS_PORT sets `metricsPort`."""
@@ -46,6 +47,9 @@ MeterBeginning = Annotated[
         pattern=r"^(https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?|serial:/dev/[A-Za-z0-9._/-]*)$"
     ),
 ]
+TrackerBeginning = Annotated[
+    str, Field(pattern=r"^https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~/-]*)?$")
+]
 StorageBeginning = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[A-Za-z0-9._:/-]*$")]
 HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$")]
 
@@ -53,6 +57,7 @@ HARMLESS_VARIABLES: Final = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"),
     *("HF_ENDPOINT", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM"),
+    *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME"),
     *("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
     *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
     *("LANG", "LC_ALL", "TZ"),
@@ -88,7 +93,7 @@ class Allowances:
     host_namespaces: Flag = False
     """Use the node's network, processes, IPC or ports."""
     identities: Flag = False
-    """Run as other users and groups than 65532, but for root."""
+    """Run as other users and groups than 65532, except root."""
     privileged: Flag = False
     """Weaken security contexts: privileged, root, capabilities."""
     service_accounts: Flag = False
@@ -108,6 +113,9 @@ class Allowances:
     meters: tuple[MeterBeginning, ...] = ()
     """What addresses of other meters begin with, such as `http://meters.lan/`: host and port as
     they are, and paths below; none where empty."""
+    trackers: tuple[TrackerBeginning, ...] = ()
+    """What addresses of tracking servers begin with, such as `http://mlflow.lan:5000`: host and
+    port as they are, and paths below; none where empty."""
     storage: tuple[StorageBeginning, ...] = OBJECT_STORES
     """What `spec.storage.uri` begins with: stores whose addresses name a bucket and no host."""
     ray_addresses: tuple[HostPort, ...] = ()
@@ -164,6 +172,13 @@ class Resources:
         default_factory=lambda: {"requests": {"memory": "2Gi"}, "limits": {"memory": "8Gi"}}
     )
     """Refinements; CPUs and GPUs are what `spec.ray` asks for."""
+    serve: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "requests": {"cpu": "100m", "memory": "256Mi"},
+            "limits": {"memory": "2Gi"},
+        }
+    )
+    """Pods that serve a winner."""
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -239,6 +254,9 @@ class Settings:
     """What users may ask for beyond what is harmless."""
     network_policy: NetworkPolicies = field(default_factory=NetworkPolicies)
     """Who may talk to workers."""
+    serving: Flag = True
+    """Whether winners are served where `spec.serve` asks for it: that takes rights over Deployments
+    and Services."""
     worker_pod_patch: Mapping[str, Any] = field(default_factory=dict)
     """A strategic merge patch (metadata, spec) over all workers' pods; `spec.podTemplate` is merged
     over that."""
@@ -261,7 +279,7 @@ class Settings:
     max_loop_lag_seconds: Number = 10.0
     """Lag of the event loop above which /healthz fails."""
     max_watch_silence_seconds: Number = 300.0
-    """Time without any word of a watch, bookmarks included, above which /healthz fails."""
+    """Silence of a watch, bookmarks included, above which /healthz fails."""
     watch_timeout_seconds: Whole = 240
     """How long the API server keeps one watch open."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -281,7 +299,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise SettingsError(f"{path}: {error}; allowed is a YAML file of settings") from None
     if not isinstance(data, Mapping):
-        raise SettingsError(f"settings: {data!r} was given; allowed is a mapping")
+        raise SettingsError(f"settings: {invalid(data, 'must be a mapping')}")
     variables = _from_environment(environ)
     try:
         return TypeAdapter(Settings).validate_python(
@@ -323,15 +341,14 @@ _ALLOWED: Final = {
 
 
 def _sentence(error: ErrorDetails, data: Any, variables: Mapping[str, Any]) -> str:
-    """Where it is wrong, what was given and what is allowed."""
+    """Where it is wrong, what was given and what it must be."""
     place, given = error["loc"], error["input"]
     if error["type"] == "unexpected_keyword_argument":
-        return f"{_path(place)}: unknown; allowed is one of {', '.join(_names(place[:-1]))}"
+        known = ", ".join(_names(place[:-1]))
+        return f"{_path(place)}: {forbidden(f'unknown setting; known settings: {known}')}"
     allowed = _ALLOWED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
     if error["type"] == "string_pattern_mismatch":
         allowed = f"text like {error['ctx']['pattern']}"
-    if error["type"] == "literal_error":
-        allowed = "one of " + error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
     if isinstance(place[-1], int) and error["type"] in ("string_type", "dict_type"):
         allowed = "a list of " + ("names" if error["type"] == "string_type" else "mappings")
         place = place[:-1]
@@ -339,7 +356,11 @@ def _sentence(error: ErrorDetails, data: Any, variables: Mapping[str, Any]) -> s
         for part in place:
             given = given[part]
     variable = {camel(name): ENVIRONMENT + name.upper() for name in variables}.get(str(place[0]))
-    return f"{variable or _path(place)}: {given!r} was given; allowed is {allowed}"
+    where = variable or _path(place)
+    if error["type"] == "literal_error":
+        expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        return f"{where}: {unsupported(given, expected.split(', '))}"
+    return f"{where}: {invalid(given, f'must be {allowed}')}"
 
 
 def _path(place: tuple[int | str, ...]) -> str:

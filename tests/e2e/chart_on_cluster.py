@@ -85,7 +85,11 @@ def monitoring() -> dict[str, dict[str, Any]]:
         if body is not None
     ]
     kinds = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
-    return {body["kind"]: body for body in bodies if body["kind"] in kinds}
+    return {
+        body["kind"]: body
+        for body in bodies
+        if body["kind"] in kinds and not body["metadata"]["name"].endswith("-served")
+    }
 
 
 def scrape_configs(found: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ def interrupt(process: subprocess.Popen[bytes], log: Path) -> None:
     assert process.wait(timeout=60) == 130, log.read_text()
     assert_all_gone(family)
     text = log.read_text()
-    assert "interrupted; what is done is kept" in text
+    assert "interrupted; finished work is kept" in text
     assert "Traceback" not in text
 
 

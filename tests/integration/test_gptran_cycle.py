@@ -164,5 +164,7 @@ def test_magnitude_may_decide_what_is_pruned(home, trainer):
     assert [len(values) for values in importance.heads] == [2, 2]
     with pytest.raises(GPTranError, match="importance"):
         replace(trainer, importance_by="random")
-    with pytest.raises(GPTranError, match="calibrationExamples: 7 given, allowed are 8"):
+    with pytest.raises(
+        GPTranError, match="calibrationExamples: Invalid value: 7: must be at least 8"
+    ):
         replace(trainer, calibration_examples=7)

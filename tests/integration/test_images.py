@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 FILES = [ROOT / "operator" / "Dockerfile", ROOT / "workers" / "Dockerfile"]
 HEAVY = ("torch", "numpy", "scipy", "ray", "transformers", "sklearn", "pandas", "plotly")
 OPERATOR_MIB = 120
-WORKER_EXTRAS = "worker,ray-cluster,cluster,onnx,report,datasets"
+WORKER_EXTRAS = "worker,ray-cluster,cluster,onnx,report,datasets,serve"
 
 
 def instructions(file: Path) -> list[tuple[str, str]]:

@@ -170,4 +170,6 @@ def test_a_resource_of_another_namespace_is_not_found(api_server, namespace, run
 
     wait_until(lambda: any(e["reason"] == "DependencyMissing" for e in answer().values()), "told")
     told = [each for each in answer().values() if each["reason"] == "DependencyMissing"]
-    assert any("there is no CoDesignSearch named 'far'" in each["message"] for each in told)
+    assert any(
+        'Not found: "far": no CoDesignSearch of this name' in each["message"] for each in told
+    )

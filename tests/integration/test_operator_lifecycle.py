@@ -153,7 +153,7 @@ def test_a_pod_template_that_is_not_allowed_is_refused_with_its_place(played, ru
     played.wait_for("ProfilingJob", "p", "Stalled", "True", "SpecInvalid")
     status = played.status("ProfilingJob", "p")
     message = next(each["message"] for each in status["conditions"] if each["type"] == "Stalled")
-    assert message.startswith("spec.podTemplate.spec.volumes[v].hostPath: given; allowed is")
+    assert message.startswith("spec.podTemplate.spec.volumes[v].hostPath: Forbidden: ")
     assert played.jobs() == []
 
 

@@ -78,7 +78,7 @@ def test_the_hub_out_of_reach_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(TaskError, match="hub: glue/rte could not be fetched") as error:
         load_task(hub="glue/rte", cache_dir=tmp_path)
     assert "\n" not in str(error.value)
-    with pytest.raises(TaskError, match="'rte'; allowed is glue/TASK, OWNER/NAME"):
+    with pytest.raises(TaskError, match='"rte": must be glue/TASK, OWNER/NAME'):
         load_task(hub="rte")
     with pytest.raises(TaskError, match="no task 'imdb'"):
         load_task(hub="glue/imdb")

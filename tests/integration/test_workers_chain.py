@@ -371,7 +371,7 @@ def test_sigterm_saves_the_state_within_ten_seconds_at_an_address_for_the_next_p
     end(family)
     assert pod.termination == {
         "reason": "WorkerRetried",
-        "message": "stopped by SIGTERM; what is done is kept",
+        "message": "stopped by SIGTERM; finished work is kept",
     }
     assert (pod.summary["finished"], pod.summary["reason"]) == (False, "WorkerRetried")
     assert pod.published("trials.jsonl") == read_records(pod.folder / "trials.jsonl")

@@ -65,8 +65,9 @@ def test_every_field_of_every_part_has_a_row_with_its_description(kind: str, tex
 def test_every_rule_of_every_part_is_told(kind: str, text: str) -> None:
     for model in (KINDS[kind], *models_below(KINDS[kind])):
         for rule in model.RULES:
-            told = rule.allowed in text or rule.name == "nameFitsChildren"
-            assert told, f"{model.__name__}: {rule.allowed}"
+            message = rule.message if rule.at else rule.message.removeprefix("must")
+            told = message in text or rule.name == "nameFitsChildren"
+            assert told, f"{model.__name__}: {rule.message}"
 
 
 def test_every_link_leads_to_a_heading(text: str) -> None:

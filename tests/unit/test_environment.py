@@ -89,6 +89,20 @@ def test_onnxruntime_keeps_no_identifier_of_the_machine(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_mlflow_is_imported_without_its_telemetry(tmp_path):
+    if importlib.util.find_spec("mlflow") is None:
+        pytest.skip("mlflow is not installed")
+    text = (
+        "from edgetran.runner.mlflow_server import MlflowServer\n"
+        "from mlflow.telemetry import get_telemetry_client\n"
+        "from mlflow.telemetry.utils import is_telemetry_disabled\n"
+        "print(is_telemetry_disabled(), get_telemetry_client())"
+    )
+    shown = child(text, PATH="/usr/bin:/bin", HOME=str(tmp_path))
+    assert shown.split() == ["True", "None"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_listing_devices_imports_no_engine(tmp_path):
     """Without a GPU's or an accelerator's device node there is nothing to ask them."""
     text = (

@@ -27,7 +27,7 @@ def candidate(
 ) -> CandidateSummary:
     """A trained candidate as a status shows it."""
     values = {
-        each.name: MeasureValue(value=figure.value, source=figure.source)
+        each.name: MeasureValue.model_validate({"value": figure.value, "source": figure.source})
         for each in HARDWARE
         if (figure := measures.hardware.of(each))
     }
@@ -37,6 +37,7 @@ def candidate(
             "architecture": graph_hash,
             "device": device,
             "accuracy": measures.accuracy.value,
+            "estimated": True if measures.accuracy.source == "estimated" else None,
             "parameters": measures.parameters,
             "objective": objective,
             **values,
@@ -100,7 +101,7 @@ def _figure(told: Mapping[str, Any]) -> Figure:
     return Figure(told["value"], "", told["source"])
 
 
-class Front:
+class ReportedFront:
     """The candidates that no other dominates; adding one costs one comparison with each of them.
 
     Args:

@@ -1,4 +1,4 @@
-"""The command line of workers: `edgetran-worker profile|search|gptran`.
+"""The command line of workers: `edgetran-worker profile|search|gptran`, and `serve`.
 
 Exit statuses are those of `edgetran.api.ExitCode`.
 """
@@ -11,15 +11,18 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from edgetran.api.allowances import MeterAllowance
 from edgetran.api.wire import (
     ALLOW_COMMANDS,
     ALLOW_METER,
+    ALLOW_TRACKER,
     COMMANDS,
     LOG_VARIABLE,
     METRICS_PORT,
     POD_VARIABLE,
+    SERVE_COMMAND,
     SPEC_HASH_VARIABLE,
     WORK_HASH_VARIABLE,
     WORKER_PROGRAM,
@@ -31,7 +34,10 @@ from edgetran_workers.pod_paths import PodPaths
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
-    given = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == [SERVE_COMMAND]:
+        _serve(words[1:])
+    given = _parser().parse_args(words)
     prepare_environment()
     quiet_libraries()
 
@@ -56,8 +62,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work_hash=os.environ.get(WORK_HASH_VARIABLE, ""),
         log=Log(as_json=os.environ.get(LOG_VARIABLE) == "json"),
         meters=MeterAllowance(given.allow_commands, tuple(given.allow_meter)),
+        trackers=tuple(given.allow_tracker),
     )
     status = run_worker(settings)
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _serve(words: Sequence[str]) -> NoReturn:
+    prepare_environment()
+    quiet_libraries()
+    from edgetran_workers.serve import serve_main
+
+    status = serve_main(words, Log(as_json=os.environ.get(LOG_VARIABLE) == "json"))
     sys.stdout.flush()
     sys.exit(status)
 
@@ -104,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="ADDRESS",
         help="read meters whose address begins so; may be repeated",
+    )
+    parser.add_argument(
+        ALLOW_TRACKER,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="show trials to tracking servers whose address begins so; may be repeated",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(

@@ -28,7 +28,7 @@ _MEASURES: Final = {
     "trial_accuracy": ("trial_accuracy_ratio", "Validation metric of the last trial.", 1),
     "trial_predicted_accuracy": (
         "trial_predicted_accuracy_ratio",
-        "The same as it was predicted.",
+        "The predicted validation metric of the last trial.",
         1,
     ),
     "trial_predicted_accuracy_deviation": (
@@ -75,7 +75,7 @@ class WorkerCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """All metrics as they stand."""
-        yield InfoMetricFamily("edgetran_worker", "What this worker does.", self._about)
+        yield InfoMetricFamily("edgetran_worker", "What this worker is doing.", self._about)
         summary = self._summary()
         yield from self._of_progress(summary)
         yield from self._of_publishing()
@@ -93,7 +93,7 @@ class WorkerCollector(Collector):
                 yield _gauge(metric, help_text, measures[name] * factor)
         for kind, metric, help_text in (
             ("error", "error_ratio", "Cross-validated relative error of prediction."),
-            ("p95_error", "p95_error_ratio", "Error that 95 of 100 predictions stay below."),
+            ("p95_error", "p95_error_ratio", "Error that 95 % of predictions stay below."),
         ):
             errors = GaugeMetricFamily(
                 f"edgetran_worker_surrogate_{metric}", help_text, labels=["measure"]
@@ -110,7 +110,7 @@ class WorkerCollector(Collector):
         if summary.time_left_seconds is not None:
             yield _gauge("stage_left_seconds", "Time left of the stage.", summary.time_left_seconds)
         stage = GaugeMetricFamily(
-            "edgetran_worker_stage", "1 for the stage that runs.", labels=["stage"]
+            "edgetran_worker_stage", "1 for the current stage.", labels=["stage"]
         )
         if summary.stage:
             stage.add_metric([summary.stage], 1)
@@ -119,7 +119,7 @@ class WorkerCollector(Collector):
     def _of_publishing(self) -> Iterator[Metric]:
         state = self._publisher
         yield _gauge("results_writes", "Results ConfigMaps written.", state.writes)
-        yield _gauge("results_failures", "Attempts to write results that failed.", state.failures)
+        yield _gauge("results_failures", "Failed attempts to write results.", state.failures)
         if state.last_write is not None:
             name, text = "results_last_write_timestamp_seconds", "When results were last written."
             yield _gauge(name, text, state.last_write)
@@ -130,7 +130,7 @@ class WorkerCollector(Collector):
         except OSError:  # a volume that is away now is told by the work itself
             return
         yield _gauge("storage_free_bytes", "Free space where the run is kept.", space.free)
-        yield _gauge("storage_size_bytes", "Space in all where the run is kept.", space.total)
+        yield _gauge("storage_size_bytes", "Total space where the run is kept.", space.total)
 
 
 def serve(collector: WorkerCollector, port: int) -> int:

@@ -155,7 +155,7 @@ class Publisher:
         self._stored_summary = published.summary
         if not restore_logs(self._folder, published.records):
             self._log.warning(
-                "results: what was published is not what the logs here say; it is published again"
+                "results: the published ones differ from the logs here; they are published again"
             )
             self._rest = [*range(len(published.parts)), *published.rest]
             self._slots = [_Slot()]
@@ -223,7 +223,7 @@ class Publisher:
                         return True
                 except (ResultsError, OSError) as error:
                     self.state.failures += 1
-                    self._log.warning(f"results: {error}; it is tried again")
+                    self._log.warning(f"results: {error}; retrying")
                 finally:
                     self._lock.release()
             if time.monotonic() + pause > deadline:
@@ -248,7 +248,7 @@ class Publisher:
                 except ResultsError as error:
                     self.state.failures += 1
                     pause = min(2 * max(pause, 1.0), _LONGEST_PAUSE_S)
-                    self._log.warning(f"results: {error}; it is tried again in {pause:.0f} s")
+                    self._log.warning(f"results: {error}; retrying in {pause:.0f} s")
                 except Exception as error:  # noqa: BLE001 - the work must not end for want of this
                     self.state.failures += 1
                     pause = _LONGEST_PAUSE_S
@@ -387,7 +387,7 @@ class Publisher:
                 self.state.failures += 1
                 if time.monotonic() + pause > deadline:
                     raise
-                self._log.warning(f"results: {error}; it is tried again in {pause:.1f} s")
+                self._log.warning(f"results: {error}; retrying in {pause:.1f} s")
             time.sleep(pause)
             pause = min(2 * pause, 20.0)
 

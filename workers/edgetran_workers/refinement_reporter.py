@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from edgetran.api import CandidateSummary, GPTranRunStatus, Reason
 from edgetran.gptran import GPTranPlan, Judge, Node
-from edgetran_workers.candidates import Front, candidate, finalist
+from edgetran_workers.candidates import ReportedFront, candidate, finalist
 from edgetran_workers.search_reporter import figures_of, sentence_of
 
 _STAGE: Final = "grow and prune"
@@ -32,7 +32,7 @@ class RefinementReporter:
         self._progress = (0, len(plan.rounds()) * plan.samples_per_stage)
         self._best: Node | None = None
         self._winner: CandidateSummary | None = None
-        self._front = Front()
+        self._front = ReportedFront()
         self._seconds = 0.0
         self._outcome = ""
         self._patience_ended = False

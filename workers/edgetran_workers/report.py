@@ -34,16 +34,7 @@ class ConfigMapResults:
 
     def __init__(self, name: str, namespace: str, kubeconfig: Path | None = None) -> None:
         self._name, self._namespace = name, namespace
-        settings = client.Configuration()
-        try:
-            if kubeconfig is None:
-                config.load_incluster_config(client_configuration=settings)
-            else:
-                config.load_kube_config(str(kubeconfig), client_configuration=settings)
-        except config.ConfigException as error:
-            raise ResultsError(f"results: no API server is known ({error})") from None
-        settings.retries = False  # the publisher tries again, and knows how long it may
-        self._api = client.ApiClient(settings)
+        self._api = _api_client(kubeconfig)
 
     def read(self, number: int) -> ResultsPart | None:
         """The ConfigMap's content; None where it does not exist."""
@@ -108,6 +99,60 @@ class ConfigMapResults:
             raise ResultsError(f"ConfigMap/{name}: {status} {said}")
         answer: dict[str, Any] = json.loads(content)
         return answer
+
+
+class ConfigMapVerdicts:
+    """A ConfigMap in which the pods that serve a winner say whether it is as measured.
+
+    Args:
+        name: its name.
+        namespace: its namespace.
+        kubeconfig: how to reach the API server; as the pod that the process runs in where None.
+
+    Raises:
+        ResultsError: there is no API server to be reached like that.
+    """
+
+    def __init__(self, name: str, namespace: str, kubeconfig: Path | None = None) -> None:
+        self._place = {"namespace": namespace, "name": name}
+        self._api = _api_client(kubeconfig)
+
+    def tell(self, pod: str, text: str | None) -> None:
+        """Write what a pod says, or take it away.
+
+        Raises:
+            ResultsError: the API server does not answer, or refuses.
+        """
+        label = f"ConfigMap/{self._place['name']}"
+        try:
+            request = self._api.param_serialize(
+                method="PATCH",
+                resource_path="/api/v1/namespaces/{namespace}/configmaps/{name}",
+                path_params=self._place,
+                header_params={"Accept": _METADATA_ONLY, "Content-Type": _MERGE_PATCH},
+                body={"data": {pod: text}},
+                auth_settings=["BearerToken"],
+            )
+            response = self._api.call_api(*request, _request_timeout=_TIMEOUT_S)
+        except client.ApiException as error:
+            raise ResultsError(f"{label}: {error.status} {error.reason}") from None
+        except (HTTPError, OSError) as error:
+            raise ResultsError(f"{label}: {type(error).__name__}: {error}") from None
+        if not 200 <= response.status < 300:
+            raise ResultsError(f"{label}: {response.status} {response.reason}")
+
+
+def _api_client(kubeconfig: Path | None) -> client.ApiClient:
+    settings = client.Configuration()
+    try:
+        if kubeconfig is None:
+            config.load_incluster_config(client_configuration=settings)
+        else:
+            config.load_kube_config(str(kubeconfig), client_configuration=settings)
+    except config.ConfigException as error:
+        raise ResultsError(f"results: no API server found ({error})") from None
+    settings.retries = False  # who calls tries again, and knows how long he may
+    return client.ApiClient(settings)
 
 
 def _part(body: Mapping[str, Any]) -> ResultsPart:

@@ -9,10 +9,17 @@ from typing import Any, Final
 from edgetran.api import CandidateSummary, CoDesignSearch, CoDesignSearchStatus, Reason
 from edgetran.api.measures import HARDWARE
 from edgetran.api.wire import MESSAGE_CHARACTERS
-from edgetran.search import Evaluation, Measures, Objective, front_hypervolume, pick
+from edgetran.search import (
+    FULL_TRAINING,
+    Evaluation,
+    Measures,
+    Objective,
+    front_hypervolume,
+    pick,
+)
 from edgetran.search.candidates import Candidate
 from edgetran.space import Architecture
-from edgetran_workers.candidates import Front, candidate, finalist, measures_of
+from edgetran_workers.candidates import ReportedFront, candidate, finalist, measures_of
 
 _COST_SHARE: Final = 0.02
 """Share of the time that the exact hypervolume of a large front may take."""
@@ -29,17 +36,23 @@ class SearchReporter:
         self._total = search.spec.search.max_trials
         self._parallel = search.spec.search.parallel_trials
         self._proposed: set[int] = set()
-        self._states: dict[int, str] = {}
+        self._trials: dict[int, dict[str, Any]] = {}
+        self._told: set[tuple[int, str]] = set()
         self._seconds = 0.0
         self._last_trial: dict[str, float] = {}
-        self._best: tuple[tuple[float, int, int], CandidateSummary] | None = None
-        self._nearest: tuple[float, str] | None = None
-        self._front = Front()
         self._objective: Objective | None = None
+        self._forget()
         self._hypervolume: float | None = None
         self._measured_front = 0
         self._next_hypervolume = 0.0
         self._finalists: dict[str, CandidateSummary] = {}
+
+    def _forget(self) -> None:
+        """Of the trials nothing is judged yet."""
+        self._states: dict[int, str] = {}
+        self._best: tuple[tuple[float, int, int], CandidateSummary] | None = None
+        self._nearest: tuple[float, str] | None = None
+        self._front = ReportedFront(() if self._objective is None else self._objective.pareto)
 
     def take(self, log: str, record: dict[str, Any]) -> None:
         """Learn from a proposal, a trial or the result."""
@@ -48,9 +61,9 @@ class SearchReporter:
                 self._proposed.add(record["number"])
             else:
                 self._objective = Objective.from_dict(record["objective"])
-                self._front = Front(self._objective.pareto)
-        elif log == "trials.jsonl" and record["number"] not in self._states:
-            self._take_trial(record)
+                self._front = ReportedFront(self._objective.pareto)
+        elif log == "trials.jsonl":
+            self._take_record(record)
         elif log == "result.json":
             best = self._best_so_far()
             for key in ("winner", "baseline"):
@@ -64,9 +77,29 @@ class SearchReporter:
     def _objective_of(self, row: Mapping[str, Any]) -> float | None:
         return None if self._objective is None else self._objective.value(measures_of(row))
 
-    def _take_trial(self, record: Mapping[str, Any]) -> None:
-        number = record["number"]
+    def _take_record(self, record: dict[str, Any]) -> None:
+        """A trial, or what its training says of one that was only estimated."""
+        told = (record["number"], _fidelity(record))
+        if told in self._told:
+            return
+        self._told.add(told)
+        known = self._trials.get(record["number"])
+        self._trials[record["number"]] = record
         self._seconds += record["training_seconds"]
+        if known is None:
+            self._take_trial(record)
+            return
+        self._forget()
+        trained = any(
+            _fidelity(each) == FULL_TRAINING and each["measures"] is not None
+            for each in self._trials.values()
+        )
+        for each in self._trials.values():
+            self._take_trial(each, counts=not trained or _fidelity(each) == FULL_TRAINING)
+
+    def _take_trial(self, record: Mapping[str, Any], *, counts: bool = True) -> None:
+        """Judge a trial; `counts` says whether it may be the best, on the front, or the nearest."""
+        number = record["number"]
         if record["measures"] is None:
             self._states[number] = "failed"
             return
@@ -74,9 +107,12 @@ class SearchReporter:
         self._states[number] = "infeasible"
         for judged in (record, *record["other_devices"]):
             if not judged["feasible"]:
-                self._take_infeasible(number, judged)
+                if counts:
+                    self._take_infeasible(number, judged)
                 continue
             self._states[number] = "succeeded"
+            if not counts:
+                continue
             measures = Measures.from_dict(judged["measures"])
             shown = candidate(
                 number,
@@ -160,6 +196,10 @@ class SearchReporter:
         took = time.monotonic() - now
         self._next_hypervolume = time.monotonic() + took / _COST_SHARE
         return self._hypervolume
+
+
+def _fidelity(trial: Mapping[str, Any]) -> str:
+    return str(trial.get("fidelity", FULL_TRAINING))
 
 
 def _prediction(trial: Mapping[str, Any]) -> dict[str, float]:

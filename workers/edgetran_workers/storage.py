@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from edgetran.api.addresses import without_credentials
+from edgetran.api.field_errors import invalid, without_credentials
 from edgetran.records import sync_file
 from edgetran_workers.log import Log
 
@@ -65,8 +65,8 @@ class RemoteFolder:
             self._fs, self._root = url_to_fs(self.address)
         except (ImportError, ValueError) as error:
             raise StorageSpecError(
-                f"spec.storage.uri: {uri} was given, and {error}; allowed is an address of a "
-                "protocol that the worker's image has"
+                "spec.storage.uri: "
+                + invalid(uri, f"must be of a protocol that the worker's image has: {error}")
             ) from None
         except Exception as error:  # noqa: BLE001 - each protocol raises what its library raises
             raise StorageError(f"{self.address}: {_said(error)}") from None
@@ -226,7 +226,7 @@ class Copier:
                 try:
                     self._remote.copy()
                 except StorageError as error:
-                    self._log.warning(f"storage: {error}; it is tried again")
+                    self._log.warning(f"storage: {error}; retrying")
 
 
 def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from edgetran import api
 from edgetran.api import ProfilingJob, Resource
+from edgetran.api.field_errors import required
 from edgetran.api.wire import (
     CLAIM,
     COMMANDS,
@@ -85,7 +86,7 @@ def read_work(folder: Path, command: str, spec_hash: str = "", work_hash: str = 
     if spec_hash and api.spec_hash(resources[0]) != spec_hash:
         raise WorkError(
             f"{RESOURCE_FILE}: is not the spec that this pod was made for, so the ConfigMap was "
-            "changed; allowed is to delete it, and the operator makes it again"
+            "changed; delete it, and the operator makes it again"
         )
     files = {WORK_FILE: _text(folder / WORK_FILE)}
     if (folder / DEPENDENCIES_FILE).exists():
@@ -93,7 +94,7 @@ def read_work(folder: Path, command: str, spec_hash: str = "", work_hash: str = 
     if work_hash and api.work_hash(files) != work_hash:
         raise WorkError(
             f"{' or '.join(files)}: not what this pod was made for, so the ConfigMap was changed; "
-            "allowed is to delete it, and the operator makes it again"
+            "delete it, and the operator makes it again"
         )
     text = files.get(DEPENDENCIES_FILE, "")
     given = api.load_text(text) if text.strip() else []
@@ -180,7 +181,7 @@ def _storage(order: StorageOrder | None) -> str | None:
     if order.claim:
         return CLAIM
     if order.uri is None:
-        raise ValueError("storage.uri: none was given; allowed is an address where claim is not")
+        raise ValueError(f"storage.uri: {required('must be an address where claim is not set')}")
     return order.uri.rstrip("/")
 
 

@@ -25,6 +25,7 @@ from edgetran.runner.inputs import RunInputs
 from edgetran.runner.inside import refuse_paths_outside
 from edgetran.runner.part import plan_part
 from edgetran.runner.run import run_chain
+from edgetran.runner.tracker import tracker_of_chain
 from edgetran_workers.failures import (
     MissingPackageError,
     exit_code_of,
@@ -80,6 +81,7 @@ class WorkerSettings:
         metrics_port: port of /metrics; 0 takes a free one, -1 serves none.
         log: where lines go.
         meters: which meters of devices may be read.
+        trackers: what addresses of tracking servers begin with.
         spec_hash: of the spec that the pod was made for; empty where any may be worked on.
         work_hash: of the other files that it was made for, in the same way.
     """
@@ -91,6 +93,7 @@ class WorkerSettings:
     metrics_port: int
     log: Log
     meters: MeterAllowance = NO_METERS
+    trackers: tuple[str, ...] = ()
     spec_hash: str = ""
     work_hash: str = ""
 
@@ -131,7 +134,7 @@ class _Worker:
         """End the process after SIGTERM, with all state saved."""
         signal.alarm(0)  # Ray's handler, where it came first, would abort in three seconds
         self._stopping.set()
-        code, message = ExitCode.STOPPED, "stopped by SIGTERM; what is done is kept"
+        code, message = ExitCode.STOPPED, "stopped by SIGTERM; finished work is kept"
         if self._replaced:
             code, message = ExitCode.UNEXPECTED, "another worker has taken over this work"
         self._log.info(message)
@@ -153,7 +156,7 @@ class _Worker:
         work = read_work(paths.work, given.command, given.spec_hash, given.work_hash)
         resource = work.resource
         log.tell_about(kind=resource.kind, namespace=work.namespace, name=resource.name)
-        chain = plan_part(resource, work.dependencies, self._settings.meters)
+        chain = plan_part(resource, work.dependencies, given.meters, given.trackers)
         _require_packages(trains=chain.task is not None)
         path = paths.storage / work.folder
         if work.storage not in (None, CLAIM):
@@ -186,6 +189,9 @@ class _Worker:
             self._serve_metrics(work, folder.path)
             if folder.complete:
                 RunInputs(folder, chain, paths.storage).check(complete=True)
+                tracker = tracker_of_chain(chain, folder, _artifacts(work))
+                if tracker is not None:
+                    tracker.finish(progress)
             else:
                 self._run(work, chain, folder, progress, reporter)
             if chain.finalists_of is None:
@@ -214,7 +220,7 @@ class _Worker:
             reporter.device = device_of(chain, prior)
         base = self._settings.paths.storage
         refuse_paths_outside(chain.resources, base)
-        run_chain(chain, folder, progress, prior=prior, base=base)
+        run_chain(chain, folder, progress, prior=prior, base=base, place=_artifacts(work))
 
     def _report(self, folder: RunFolder) -> None:
         missing = _missing(_REPORTING)

@@ -103,6 +103,14 @@ any: true
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [list, watch, create, patch, delete]
+{{- if .Values.rbac.serving }}
+- apiGroups: [apps]
+  resources: [deployments]  # what serves a winner
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, patch, delete]
+{{- end }}
 - apiGroups: [""]
   resources: [events]
   verbs: [list, watch, create]

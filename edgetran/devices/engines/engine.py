@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from edgetran.api.field_errors import invalid
 from edgetran.cores import usable_cores
 from edgetran.devices.engines.quantization import METHODS, Calibration
 from edgetran.devices.figures import Workload
@@ -93,7 +94,7 @@ class Engine(ABC):
             what = f"{self.name} precision on {target}"
             raise EngineError(str(unknown_name(what, precision, self.precisions[target])))
         if threads is not None and threads < 1:
-            raise EngineError(f"threads: {threads} given; allowed is an integer of at least 1")
+            raise EngineError(f"threads: {invalid(threads, 'must be at least 1')}")
         if method not in METHODS[self.name]:
             raise EngineError(
                 str(unknown_name(f"{self.name} int8 method", method, METHODS[self.name]))

@@ -55,7 +55,7 @@ class TorchEngine(Engine):
         try:
             return _TorchSession(self._converted(model), self)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            raise EngineError(f"torch: the model does not fit the memory: {error}") from None
+            raise EngineError(f"torch: the model does not fit in memory: {error}") from None
 
     def _converted(self, model: torch.nn.Module) -> torch.nn.Module:
         import torch
@@ -99,7 +99,7 @@ class _TorchSession(Session):
                 logits = self._model(**tensors).logits
                 return np.asarray(logits.float().cpu().numpy())
         except torch.OutOfMemoryError as error:
-            raise EngineError(f"torch: the batch does not fit the memory: {error}") from None
+            raise EngineError(f"torch: the batch does not fit in memory: {error}") from None
         finally:
             torch.set_num_threads(threads_before)
 

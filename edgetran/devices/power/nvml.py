@@ -120,7 +120,7 @@ class NvmlPower(PowerSource):
             return str(error)
         self.scope, self.caveats = gpu.words, gpu.caveats
         if name is None:
-            self.caveats += ("the GPU does not tell its name: its sensor may rest at times",)
+            self.caveats += ("the GPU does not report its name: its sensor may pause at times",)
         self.coverage = 0.25 if any(part in (name or "") for part in PARTIAL_SENSORS) else 1.0
         return None
 

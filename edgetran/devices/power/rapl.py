@@ -28,7 +28,9 @@ class _Domain:
         energy_uj = self.energy_uj()
         if energy_uj is None:
             return f"{path}: {why_no_integer(path)}"
-        return "its counter stands at zero" if energy_uj == 0 else None
+        if energy_uj < 0:
+            return f"{path}: reads {energy_uj} µJ, which cannot be true"
+        return "its counter stays at zero" if energy_uj == 0 else None
 
 
 class Rapl(PowerSource):
@@ -56,7 +58,7 @@ class Rapl(PowerSource):
         self._read = [domain for domain, reason in reasons if reason is None]
         if not any(domain.name.startswith("package") for domain in self._read):
             if all(domain.energy_uj() == 0 for domain in self._domains):
-                return "the RAPL counters stand at zero (a virtual machine that hides them)"
+                return "the RAPL counters stay at zero (a virtual machine that hides them)"
             return next(reason for _, reason in reasons if reason is not None)
         self.scope = " + ".join(domain.name for domain in self._read)
         self.caveats = tuple(

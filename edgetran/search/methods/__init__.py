@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from inspect import signature
 from typing import Any, Final
 
+from edgetran.api.field_errors import unsupported
 from edgetran.search.asktell import Method, Strategy
 from edgetran.search.candidates import SearchError
 from edgetran.search.constraints import Constraints
@@ -113,8 +114,7 @@ def make_strategy(name: str, **options: Any) -> Strategy:
     allowed = tuple(signature(factory).parameters)
     for option in options:
         if option not in allowed:
-            known = f"allowed are {', '.join(allowed)}" if allowed else "it has no options"
-            raise SearchError(f"method {name}: {option!r} given; {known}")
+            raise SearchError(f"method {name}: {unsupported(option, allowed)}")
     try:
         return factory(**options)
     except ImportError as error:
@@ -125,8 +125,8 @@ def _factory(name: str) -> Callable[..., Strategy]:
     package, place = _EXTRAS.get(name, (None, _STRATEGIES.get(name)))
     if package is not None and find_spec(package) is None:
         raise SearchError(
-            f"method: {name!r} given, which needs the extra {package} (pip install "
-            f"'edgetran[{package}]'); allowed are {', '.join(installed_methods())}"
+            f"method: {unsupported(name, installed_methods())}; this one needs the extra "
+            f"{package} (pip install 'edgetran[{package}]')"
         )
     if place is not None:
         module, _, attribute = place.partition(":")
@@ -138,4 +138,4 @@ def _factory(name: str) -> Callable[..., Strategy]:
                 return entry.load()  # type: ignore[no-any-return]
             except (ImportError, AttributeError) as error:
                 raise SearchError(f"method {name}: {entry.value} cannot be used: {error}") from None
-    raise SearchError(f"method: {name!r} given; allowed are {', '.join(installed_methods())}")
+    raise SearchError(f"method: {unsupported(name, installed_methods())}")

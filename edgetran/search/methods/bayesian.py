@@ -17,7 +17,7 @@ from edgetran.search.methods.acquisition import (
     log_hypervolume_improvement,
 )
 from edgetran.search.methods.options import at_least
-from edgetran.search.methods.pool import Choice, candidate_pool, feasible_on_best_device
+from edgetran.search.methods.pool import PoolChoice, candidate_pool, feasible_on_best_device
 from edgetran.search.methods.surrogate import Surrogate
 from edgetran.search.pareto import costs, pareto_front
 
@@ -68,7 +68,7 @@ class BayesianOptimisation:
         pool = [candidate for candidate, _ in sources]
         if space.size() > size:
             pool = self._climb(knowledge, judge, pool, rng)
-        choice = Choice(knowledge, pool)
+        choice = PoolChoice(knowledge, pool)
         proposals: list[Proposal] = []
         while len(proposals) < n:
             i = choice.pick(judge.score(pool))

@@ -37,7 +37,7 @@ from edgetran.search.methods.networks import (
     fit,
 )
 from edgetran.search.methods.options import at_least, share
-from edgetran.search.methods.pool import Choice, candidate_pool, feasible_on_best_device
+from edgetran.search.methods.pool import PoolChoice, candidate_pool, feasible_on_best_device
 from edgetran.search.methods.smooth_hardware import SmoothHardware
 from edgetran.search.problem import Problem
 from edgetran.search.spaces import Encoding
@@ -165,7 +165,7 @@ class Boschcode:
         if knowledge.pending:
             visited = np.vstack([visited, problem.space.encode(list(knowledge.pending))])
         batch = problem.space.encode(list(knowledge.pending))
-        choice = Choice(knowledge, pool)
+        choice = PoolChoice(knowledge, pool)
         proposals: list[Proposal] = []
         while len(proposals) < n:
             doubt = epistemic * _novelty(points, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgetran.api.field_errors import invalid
 from edgetran.search.candidates import SearchError
 
 
@@ -13,7 +14,8 @@ def at_least(least: int, **option: int) -> int:
     """
     ((name, value),) = option.items()
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SearchError(f"{name}: {value!r} given; allowed are whole numbers from {least} on")
+        what = f"must be a whole number of at least {least}"
+        raise SearchError(f"{name}: {invalid(value, what)}")
     return value
 
 
@@ -25,5 +27,5 @@ def share(**option: float) -> float:
     """
     ((name, value),) = option.items()
     if not (isinstance(value, int | float) and 0 <= value <= 1):
-        raise SearchError(f"{name}: {value!r} given; allowed are numbers from 0 to 1")
+        raise SearchError(f"{name}: {invalid(value, 'must be from 0 to 1')}")
     return float(value)

@@ -58,7 +58,7 @@ def feasible_on_best_device(
     return [pair for pair, assessment in assessed if assessment.feasible]
 
 
-class Choice:
+class PoolChoice:
     """Picks from a pool, never what is taken and nothing twice.
 
     Whether a candidate is taken is looked up only when its turn comes: its key is a graph hash,

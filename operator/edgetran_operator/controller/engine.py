@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from edgetran.api import KINDS
-from edgetran_operator.controller.carry_out import Carrier, OutdatedError
+from edgetran_operator.controller.apply import Carrier, OutdatedError
 from edgetran_operator.controller.gather import Gatherer
 from edgetran_operator.kube.border import UNREADABLE, UnreadableError
 from edgetran_operator.kube.cache import Cache, Key
 from edgetran_operator.kube.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.kube.skipped import Skipped
 from edgetran_operator.kube.workqueue import WorkQueue
-from edgetran_operator.metrics.collector import Measures
+from edgetran_operator.metrics.collector import LoopMeasures
 from edgetran_operator.reconcile import reconcile
 from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
@@ -47,7 +47,7 @@ class Engine:
         read_whole: asks for ConfigMaps, by namespace and name, whose metadata alone are known.
     """
 
-    def __init__(self, client: Client, settings: Settings, measures: Measures) -> None:
+    def __init__(self, client: Client, settings: Settings, measures: LoopMeasures) -> None:
         self.settings = settings
         self.measures = measures
         self.skipped = Skipped(measures.skipped)
@@ -62,7 +62,7 @@ class Engine:
         self._carrier = Carrier(client, self.cache)
         self._boards_news = asyncio.Event()
 
-    def news(self, keys: Iterable[Key]) -> None:
+    def enqueue(self, keys: Iterable[Key]) -> None:
         """Something that matters to these resources changed."""
         keys = set(keys)
         self.boards.note(keys)
@@ -80,7 +80,7 @@ class Engine:
         """The RayJob API was found, or found to be missing."""
         if self.gatherer.rayjobs_served is not served:
             self.gatherer.rayjobs_served = served
-            self.news(key for key, entry in self.cache.resources.items() if entry.wants_ray_job)
+            self.enqueue(key for key, entry in self.cache.resources.items() if entry.wants_ray_job)
 
     def _look_at_boards(self) -> None:
         if self.boards.stale:
@@ -106,7 +106,7 @@ class Engine:
             self.forget_resource(key, metadata["uid"])
             return
         new = key not in self.cache.resources
-        self.news(self.cache.resource({**body, "kind": kind}))
+        self.enqueue(self.cache.resource({**body, "kind": kind}))
         for place in self.cache.light_children(key) if new else ():
             self.read_whole(place)
         if self.cache.resources[key].wants_ray_job:
@@ -116,7 +116,7 @@ class Engine:
         """A resource is gone: whichever has that name, or the one with that uid."""
         touched = self.cache.forget(key, uid)
         self._carrier.refusals.pop(key, None)
-        self.news({key, *touched})
+        self.enqueue({key, *touched})
 
     async def run(self) -> None:
         """Reconcile for ever."""
@@ -134,7 +134,7 @@ class Engine:
                 for key in self.boards.refresh():
                     self.queue.add(key)
             except Exception:  # noqa: BLE001 - the next change is another chance
-                _log.exception("boards could not be given out; it is tried at the next change")
+                _log.exception("boards could not be assigned; retrying at the next change")
             taken = time.perf_counter() - started
             await asyncio.sleep(max(BOARDS_SECONDS, 10 * taken))
 
@@ -155,10 +155,10 @@ class Engine:
                 wait = error.retry_after if isinstance(error, ApiError) else 0.0
                 seconds = self.queue.retry(key, wait)
                 said = str(error) or type(error).__name__
-                _log.warning("%s; tried again in %g s", said, seconds, extra=key.about())
+                _log.warning("%s; retrying in %g s", said, seconds, extra=key.about())
             except Exception:  # noqa: BLE001 - one resource must not stop the others
                 seconds = self.queue.retry(key)
-                _log.exception("unexpected; tried again in %g s", seconds, extra=key.about())
+                _log.exception("unexpected; retrying in %g s", seconds, extra=key.about())
             finally:
                 self.queue.done(key)
             self.measures.reconciled(key.kind, result, time.perf_counter() - started)
@@ -172,17 +172,17 @@ class Engine:
         seen = self.gatherer.observe(key, refusals)
         if seen is None:
             return "gone"
-        outcome = reconcile(seen)
-        if outcome.requeue_after is not None:
-            self.queue.add_after(key, outcome.requeue_after + 0.5)
-        if outcome.at_rest:
+        plan = reconcile(seen)
+        if plan.requeue_after is not None:
+            self.queue.add_after(key, plan.requeue_after + 0.5)
+        if plan.at_rest:
             self.queue.succeeded(key)
             return "unchanged"
-        touched = await self._carrier.carry_out(key, seen, outcome)
-        if not (outcome.apply or outcome.change or outcome.delete):
+        touched = await self._carrier.apply(key, seen, plan)
+        if not (plan.apply or plan.change or plan.delete):
             self.boards.note({key})
             touched.discard(key)  # only its own status changed, as decided
-        self.news(touched)
+        self.enqueue(touched)
         self.queue.succeeded(key)
         if any(refusal.passes for refusal in self._carrier.refusals.get(key, {}).values()):
             self.queue.add_after(key, REFUSED_SECONDS)

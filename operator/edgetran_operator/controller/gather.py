@@ -14,10 +14,12 @@ from edgetran_operator.kube.border import UnreadableError, read_json
 from edgetran_operator.kube.cache import Cache, Entry, Family, Key
 from edgetran_operator.observation import (
     Dependency,
+    DeploymentView,
     Observation,
     PartView,
     PodView,
     Refusal,
+    VerdictsView,
     WorkerView,
     WorkFiles,
 )
@@ -99,6 +101,8 @@ class Gatherer:
             worker=worker,
             pods=tuple(view for view in views if isinstance(view, PodView)),
             parts=_parts(views),
+            deployment=next((v for v in views if isinstance(v, DeploymentView)), None),
+            verdicts=next((v for v in views if isinstance(v, VerdictsView)), VerdictsView()),
             board=self._boards.verdict(key),
             dependencies=dependencies,
             left_over=left_over,
@@ -146,7 +150,7 @@ class Gatherer:
                 return None, ""
             return None, (
                 f"{name} was deleted, and the spec is not the one that the work began with; "
-                "allowed is to change the spec back, or to make the resource anew"
+                "change the spec back, or delete the resource and create it again"
             )
         first = self._read(key, work)
         if first is not None and spec_hash(first) == fixed:
@@ -157,7 +161,7 @@ class Gatherer:
                 return first, ""  # it was written anew, and the status was not yet
         return None, (
             f"{name} is not what the operator made of the spec that the work began with, so it is "
-            "not used; allowed is to delete it, and it is made again from the spec"
+            "not used; delete it, and the operator makes it again from the spec"
         )
 
     def _read(self, key: Key, work: WorkFiles) -> Resource | None:
@@ -229,7 +233,7 @@ def _changed_beside(key: Key, work: WorkFiles | None, worker: WorkerView | None)
     name = f"ConfigMap/{key.name}-{KINDS[key.kind].SHORT_NAME}-{SPEC}"
     return (
         f"{name} was changed: what it holds beside {RESOURCE_FILE} is not what "
-        f"{worker.kind}/{worker.name} was made for; allowed is to delete it, and it is made again"
+        f"{worker.kind}/{worker.name} was made for; delete it, and the operator makes it again"
     )
 
 

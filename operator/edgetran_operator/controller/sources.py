@@ -29,7 +29,8 @@ def sources(engine: Engine) -> list[Source]:
     spaces: list[str | None] = list(engine.settings.namespaces) or [None]
     found = [_nodes(engine)]
     for namespace in spaces:
-        found += (_children(engine, kind, namespace) for kind in CHILD_KINDS if kind != "RayJob")
+        without = {"RayJob", *(() if engine.settings.serving else ("Deployment",))}
+        found += (_children(engine, kind, namespace) for kind in CHILD_KINDS if kind not in without)
         found.append(_events(engine, namespace))
         found += (_troubles(engine, namespace, selector) for selector in SELECTORS)
     return found
@@ -59,7 +60,7 @@ def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
     cache, collection = engine.cache, f"{kind}s"
 
     def changed(body: Mapping[str, Any]) -> None:
-        engine.news(cache.child(kind, body))
+        engine.enqueue(cache.child(kind, body))
         problem = cache.problem(kind, body)
         if problem is None:
             engine.skipped.readable(collection, body)
@@ -69,7 +70,7 @@ def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
     def gone(body: Mapping[str, Any]) -> None:
         metadata = body["metadata"]
         engine.skipped.readable(collection, body)
-        engine.news(
+        engine.enqueue(
             cache.forget_child(kind, metadata["namespace"], metadata["name"], metadata["uid"])
         )
 
@@ -80,7 +81,7 @@ def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
         changed=changed,
         gone=gone,
         known=lambda: cache.children_of_kind(kind, namespace),
-        forget=lambda space, name: engine.news(cache.forget_child(kind, space, name)),
+        forget=lambda space, name: engine.enqueue(cache.forget_child(kind, space, name)),
         served=engine.rayjobs_served if kind == "RayJob" else None,
         skipped=_skipped(engine, collection),
         whole_kind=kind if kind == "ConfigMap" else "",
@@ -117,7 +118,7 @@ def _events(engine: Engine, namespace: str | None) -> Source:
     cache = engine.cache
 
     def changed(body: Mapping[str, Any]) -> None:
-        engine.news(cache.event(body))
+        engine.enqueue(cache.event(body))
         engine.skipped.readable("Events", body)
 
     return Source(
@@ -125,11 +126,11 @@ def _events(engine: Engine, namespace: str | None) -> Source:
         path=path_of("Event", namespace),
         query={"fieldSelector": JOB_TROUBLE},
         changed=changed,
-        gone=lambda body: engine.news(
+        gone=lambda body: engine.enqueue(
             cache.forget_event(body["metadata"]["namespace"], body["metadata"]["name"])
         ),
         known=lambda: cache.events(namespace),
-        forget=lambda space, name: engine.news(cache.forget_event(space, name)),
+        forget=lambda space, name: engine.enqueue(cache.forget_event(space, name)),
         skipped=_skipped(engine, "Events"),
     )
 
@@ -145,7 +146,7 @@ def _troubles(engine: Engine, namespace: str | None, selector: str) -> Source:
         found = child_of(pod_of(str(about.get("name"))))
         if about.get("kind") == "Pod" and found is not None:
             key = Key(found[0], body["metadata"]["namespace"], found[1])
-            engine.news({key} & cache.resources.keys())
+            engine.enqueue({key} & cache.resources.keys())
 
     return Source(
         name=f"Events: {selector}",

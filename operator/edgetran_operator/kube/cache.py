@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from edgetran.api import API_VERSION, KINDS
+from edgetran.api.field_errors import forbidden
 from edgetran.api.names import profiling_job_name, refinement_name, verification_name
 from edgetran.api.wire import KIND_LABEL, NAME_LABEL
 from edgetran_operator.kube.border import UNREADABLE, UnreadableError, refuse_if_marked
@@ -17,15 +18,25 @@ from edgetran_operator.kube.troubles import Troubles
 from edgetran_operator.kube.views import (
     child_of,
     controller_uid,
+    deployment_view,
     job_view,
     moment,
     node_view,
     part_view,
     pod_view,
     ray_job_view,
+    verdicts_view,
     work_files,
 )
-from edgetran_operator.observation import NodeView, PartView, PodView, WorkerView, WorkFiles
+from edgetran_operator.observation import (
+    DeploymentView,
+    NodeView,
+    PartView,
+    PodView,
+    VerdictsView,
+    WorkerView,
+    WorkFiles,
+)
 
 
 class Key(NamedTuple):
@@ -83,6 +94,10 @@ class Entry:
         }
 
 
+View = WorkerView | PodView | PartView | WorkFiles | DeploymentView | VerdictsView
+"""What is kept of a child."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One child: which resource it belongs to, and what is kept of it.
@@ -98,7 +113,7 @@ class Record:
     uid: str
     version: str
     owner_uid: str
-    view: WorkerView | PodView | PartView | WorkFiles
+    view: View
     light: bool = False
 
 
@@ -113,7 +128,12 @@ class Family:
         return (each.view for each in self.children.values() if isinstance(each.view, kind))
 
 
-CHILD_KINDS: Final = ("Job", "RayJob", "Pod", "ConfigMap")
+CHILD_KINDS: Final = ("Job", "RayJob", "Pod", "ConfigMap", "Deployment")
+_KINDS_BY_SUFFIX: Final[Mapping[str, tuple[str, ...]]] = {
+    "worker": ("Job", "RayJob"),
+    "served": ("Deployment", "ConfigMap"),
+}
+"""Of what kind a child with that suffix is, where it is no ConfigMap."""
 SPEC_BYTES: Final = 2**18
 """Most bytes of a spec: what is kept grows with the number of resources, not with their texts."""
 STATUS_BYTES: Final = 2**16
@@ -197,7 +217,7 @@ class Cache:
     # Children
 
     def child(self, kind: str, body: Mapping[str, Any]) -> set[Key]:
-        """Take in a Job, RayJob, Pod or ConfigMap.
+        """Take in a Job, RayJob, Pod, ConfigMap or Deployment.
 
         Raises:
             UnreadableError: it is one of ours, and cannot be read.
@@ -233,7 +253,7 @@ class Cache:
         """Whether a ConfigMap of which the metadata came is to be read whole."""
         owner = self._owner("ConfigMap", metadata)
         found = child_of(metadata["name"])
-        if owner is None or found is None or found[2] not in ("spec", "results-0"):
+        if owner is None or found is None or found[2] not in ("spec", "served", "results-0"):
             return False
         before = self._record(owner, ("ConfigMap", metadata["name"]))
         new = before is None or before.light or _newer(metadata, before)
@@ -266,7 +286,8 @@ class Cache:
         found = child_of(metadata["name"])
         if found is None or found[:2] != (owner.kind, owner.name):
             return None
-        return owner if (found[2] == "worker") is (kind in ("Job", "RayJob")) else None
+        kinds = _KINDS_BY_SUFFIX.get(found[2], ("ConfigMap",))
+        return owner if kind in kinds else None
 
     def _is_of(self, owner: Key, metadata: Mapping[str, Any]) -> bool:
         entry = self.resources.get(owner)
@@ -299,7 +320,7 @@ class Cache:
         record = self.families[owner].children.get((kind, name)) if owner is not None else None
         if owner is None or record is None or record.uid != uid:
             return
-        if isinstance(record.view, WorkerView):
+        if isinstance(record.view, WorkerView | DeploymentView):
             view = replace(record.view, deleting=True)
             self.families[owner].children[kind, name] = replace(record, view=view)
 
@@ -403,7 +424,7 @@ def _spec(body: Mapping[str, Any]) -> tuple[Any, bytes, str]:
         text = json.dumps(spec, separators=(",", ":")).encode()
         if len(text) <= SPEC_BYTES:
             return spec, text, ""
-        problem = f"spec: {len(text)} bytes were given; allowed are {SPEC_BYTES}"
+        problem = f"spec: {forbidden(f'{len(text)} bytes; must have at most {SPEC_BYTES}')}"
     return None, b"null", problem
 
 
@@ -417,20 +438,22 @@ def _status(body: Mapping[str, Any], before: Entry | None) -> Mapping[str, Any]:
     return status
 
 
-def _view(
-    kind: str, body: Mapping[str, Any], *, whole: bool
-) -> WorkerView | PodView | PartView | WorkFiles | None:
+def _view(kind: str, body: Mapping[str, Any], *, whole: bool) -> View | None:
     if kind == "Job":
         return job_view(body)
     if kind == "RayJob":
         return ray_job_view(body)
     if kind == "Pod":
         return pod_view(body)
+    if kind == "Deployment":
+        return deployment_view(body)
     found = child_of(body["metadata"]["name"])
     if found is None or found[2] == "worker":
         return None
     if found[2] == "spec":
         return work_files(body) if whole else WorkFiles({})
+    if found[2] == "served":
+        return verdicts_view(body) if whole else VerdictsView()
     return part_view(body, int(found[2].removeprefix("results-")), whole=whole)
 
 

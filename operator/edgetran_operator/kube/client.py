@@ -50,6 +50,8 @@ _PATHS: Final[Mapping[str, tuple[str, str]]] = {
     "Pod": ("/api/v1", "pods"),
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
     "Job": ("/apis/batch/v1", "jobs"),
+    "Service": ("/api/v1", "services"),
+    "Deployment": ("/apis/apps/v1", "deployments"),
     "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
@@ -139,13 +141,14 @@ class Client:
         return await self._ask("PATCH", kind, path, patch, query, "application/merge-patch+json")
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        """Delete an object in the background, if it still has that uid."""
-        body = {
+        """Delete an object in the background, if it still has that uid; any where it is empty."""
+        body: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
-            "preconditions": {"uid": uid},
         }
+        if uid:
+            body["preconditions"] = {"uid": uid}
         await self._ask("DELETE", kind, path_of(kind, namespace, name), body)
 
     async def create(self, kind: str, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Informer:
             if not wait:
                 return
         seconds = self._pauses.next(wait)
-        _log.warning("the watch of %s: %s; on in %.1f s", self.source.name, said, seconds)
+        _log.warning("the watch of %s: %s; resuming in %.1f s", self.source.name, said, seconds)
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             await asyncio.sleep(min(left, HEALTHY_SECONDS))

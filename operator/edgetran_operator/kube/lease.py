@@ -86,7 +86,7 @@ class Leadership:
             patch = {"metadata": version, "spec": {"holderIdentity": None}}
             await self._client.merge(*place, patch)
         except (ApiError, *UNREACHABLE) as error:
-            _log.debug("the Lease was not given back: %s", error)
+            _log.debug("the Lease was not released: %s", error)
 
 
 class _Lock(BaseLock):

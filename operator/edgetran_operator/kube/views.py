@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from edgetran.api import KINDS, ExitCode
 from edgetran.api.wire import (
+    ARTIFACT_ANNOTATION,
     FAILURES_ANNOTATION,
     MADE_FROM_ANNOTATION,
     NODE_ANNOTATION,
@@ -20,15 +22,18 @@ from edgetran.api.wire import (
     WORK_ANNOTATION,
     WORKER_CONTAINER,
     PartInfo,
+    ServedVerdict,
     Termination,
     WorkerSummary,
 )
 from edgetran_operator.kube.border import UnreadableError, read_json
 from edgetran_operator.observation import (
+    DeploymentView,
     NodeView,
     PartView,
     PodView,
     Taint,
+    VerdictsView,
     WorkerView,
     WorkFiles,
 )
@@ -37,7 +42,7 @@ from edgetran_operator.resources.work import beside_spec
 
 _SHORT_NAMES: Final = {model.SHORT_NAME: kind for kind, model in KINDS.items()}
 _CHILD: Final = re.compile(
-    rf"(?P<name>.+)-(?P<short>{'|'.join(_SHORT_NAMES)})-(?P<suffix>worker|spec|results-(?:0|[1-9]\d{{0,2}}))"
+    rf"(?P<name>.+)-(?P<short>{'|'.join(_SHORT_NAMES)})-(?P<suffix>worker|spec|served|results-(?:0|[1-9]\d{{0,2}}))"
 )
 _ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 _ENDED_BY_NODE: Final = frozenset({"NodeLost", "NodeShutdown", "Preempting", "Shutdown"})
@@ -49,6 +54,7 @@ _SUMMARY_LEVELS: Final = 32
 _FILES_BYTES: Final = 2**18
 _TERMINATION_BYTES: Final = 4096
 _LONGEST_TEXT: Final = 2048
+_MOST_VERDICTS: Final = 64
 _COUNT_DIGITS: Final = 9
 _NEVER: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -130,6 +136,48 @@ def _worker_basics(kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         "made_from": annotations.get(MADE_FROM_ANNOTATION, ""),
         "work_hash": annotations.get(WORK_ANNOTATION, ""),
     }
+
+
+def deployment_view(deployment: Mapping[str, Any]) -> DeploymentView:
+    """An apps/v1 Deployment that serves a winner."""
+    metadata, status = deployment["metadata"], deployment.get("status", {})
+    spec = deployment.get("spec", {})
+    template = spec.get("template", {}).get("metadata", {}).get("annotations") or {}
+    current = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
+    trouble = next(
+        (
+            f"{each.get('reason', '')}: {each.get('message', '')}"
+            for each in status.get("conditions", ())
+            if (each.get("type"), each.get("status"))
+            in (("ReplicaFailure", "True"), ("Progressing", "False"))
+        ),
+        "",
+    )
+    # Old pods may still be among the ready ones: as many as are not of the newest kind.
+    old = status.get("replicas", 0) - status.get("updatedReplicas", 0)
+    ready = min(status.get("updatedReplicas", 0), status.get("readyReplicas", 0) - old)
+    return DeploymentView(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        deleting="deletionTimestamp" in metadata,
+        made_from=(metadata.get("annotations") or {}).get(MADE_FROM_ANNOTATION, ""),
+        artifact=template.get(ARTIFACT_ANNOTATION, ""),
+        wanted=spec.get("replicas", 1),
+        ready=max(0, ready) if current else 0,
+        trouble=trouble[:_LONGEST_TEXT],
+    )
+
+
+def verdicts_view(config_map: Mapping[str, Any]) -> VerdictsView:
+    """What the pods that serve a winner wrote; what cannot be read is passed over."""
+    found = []
+    for text in islice((config_map.get("data") or {}).values(), _MOST_VERDICTS):
+        try:
+            verdict = ServedVerdict.read(read_json(text, most_bytes=_INFO_BYTES))
+            found.append((moment(verdict.updated), verdict))
+        except (UnreadableError, ValidationError, ValueError, TypeError, AttributeError):
+            continue
+    return VerdictsView(tuple(found))
 
 
 def pod_view(pod: Mapping[str, Any]) -> PodView:

@@ -92,7 +92,9 @@ class Whole:
             else:
                 wait = error.retry_after if isinstance(error, ApiError) else 0.0
                 seconds = self._queue.retry(place, wait)
-                _log.warning("%s %s: %s; on in %.1f s", self._kind, "/".join(place), error, seconds)
+                _log.warning(
+                    "%s %s: %s; resuming in %.1f s", self._kind, "/".join(place), error, seconds
+                )
                 return
         self._queue.succeeded(place)
         if place not in self._wanted:

@@ -90,7 +90,7 @@ class State(Protocol):
         """What was asked of the API server."""
 
 
-class Measures:
+class LoopMeasures:
     """Counts what the operator does.
 
     Attributes:
@@ -112,7 +112,7 @@ class Measures:
         )
         self._errors = Counter(
             "edgetran_reconcile_errors",
-            "Reconciliations that failed and are tried again.",
+            "Reconciliations that failed and are retried.",
             ("kind",),
             registry=self.registry,
         )
@@ -120,7 +120,7 @@ class Measures:
             self._errors.labels(kind)  # from 0, or increase() would not see the first
         self._skipped = Counter(
             "edgetran_objects_unreadable",
-            "Objects that were passed over, or read in part, since they cannot be read.",
+            "Objects that were skipped or read only in part, since they cannot be read.",
             ("collection", "reason"),
             registry=self.registry,
         )
@@ -128,7 +128,7 @@ class Measures:
             self._skipped.labels(*labels)  # as above
         self._duration = Histogram(
             "edgetran_reconcile_duration_seconds",
-            "Time of a reconciliation, the API server's included.",
+            "Duration of a reconciliation, including the API server's time.",
             ("kind",),
             buckets=_SECONDS,
             registry=self.registry,
@@ -192,7 +192,7 @@ class StateCollector(Collector):
         """
         yield GaugeMetricFamily(
             "edgetran_operator_acts",
-            "1 where this operator is the one that acts, 0 where it stands by.",
+            "1 where this operator is active, 0 where it is on standby.",
             value=int(self._state.acts),
         )
         if self._state.acts:
@@ -248,7 +248,7 @@ def _is_sound(resource: tuple[Key, Entry], families: Mapping[Key, Family]) -> bo
     try:
         list(_of_resources([resource], families))
     except Exception:  # noqa: BLE001 - whatever is wrong with it
-        _log.debug("%s %s/%s has a status without sense", *resource[0])
+        _log.debug("%s %s/%s has a nonsensical status", *resource[0])
         return False
     return True
 
@@ -271,7 +271,7 @@ def _conditions(resources: Resources) -> Metric:
 def _profiling(resources: Resources) -> Iterator[Metric]:
     measured = GaugeMetricFamily(
         "edgetran_profiling_architectures",
-        "Architectures by how measuring them went.",
+        "Architectures by the outcome of measuring them.",
         labels=(*_OF_A_RUN, "node", "state"),
     )
     error = GaugeMetricFamily(

@@ -57,10 +57,10 @@ def run_metrics(resources: Resources, families: Mapping[Key, Family]) -> Iterato
     done = GaugeMetricFamily("edgetran_resource_steps_done", "Steps that are done.", labels=_RUN)
     total = GaugeMetricFamily("edgetran_resource_steps", "Steps in all.", labels=_RUN)
     failures = GaugeMetricFamily(
-        "edgetran_resource_failures", "How often a worker of it failed.", labels=_RUN
+        "edgetran_resource_failures", "How often its workers failed.", labels=_RUN
     )
     parts = GaugeMetricFamily(
-        "edgetran_resource_results_parts", "ConfigMaps that its results fill.", labels=_RUN
+        "edgetran_resource_results_parts", "ConfigMaps that hold its results.", labels=_RUN
     )
     front = {
         field: GaugeMetricFamily(name, text, labels=(*_RUN, "rank", "device"))

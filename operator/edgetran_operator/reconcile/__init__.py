@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from edgetran_operator.observation import Observation
-from edgetran_operator.outcome import Outcome
+from edgetran_operator.plan import Plan
 from edgetran_operator.reconcile.gptran import reconcile_gptran
 from edgetran_operator.reconcile.profiling import reconcile_profiling
 from edgetran_operator.reconcile.search import reconcile_search
 
-RECONCILERS: Final[Mapping[str, Callable[[Observation], Outcome]]] = {
+RECONCILERS: Final[Mapping[str, Callable[[Observation], Plan]]] = {
     "ProfilingJob": reconcile_profiling,
     "CoDesignSearch": reconcile_search,
     "GPTranRun": reconcile_gptran,
@@ -20,6 +20,6 @@ RECONCILERS: Final[Mapping[str, Callable[[Observation], Outcome]]] = {
 __all__ = ["RECONCILERS", "reconcile"]
 
 
-def reconcile(seen: Observation) -> Outcome:
+def reconcile(seen: Observation) -> Plan:
     """What is to be done for a resource: the same for the same observation."""
     return RECONCILERS[seen.kind](seen)

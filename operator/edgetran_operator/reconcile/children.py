@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from edgetran.api import Reason, Resource
+from edgetran.api.field_errors import invalid
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import StatusBuilder
 from edgetran_operator.reconcile.dependencies import Obstacle
@@ -22,8 +23,12 @@ def foreign(seen: Observation, wanted: Iterable[Resource]) -> Obstacle | None:
             what = "search" if seen.kind == "CoDesignSearch" else "refinement"
             return Obstacle(
                 Reason.SPEC_INVALID,
-                f"metadata.name: the {what} makes {resource.label}, and there is one that is not "
-                "its own; allowed is another name, or a profileRef to it",
+                "metadata.name: "
+                + invalid(
+                    seen.name,
+                    f"the {what} makes {resource.label}, and there is one that is not its own; "
+                    "use another name, or a profileRef to it",
+                ),
             )
     return None
 

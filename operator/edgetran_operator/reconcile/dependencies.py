@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgetran.api import ConditionType, Reason, Resource, SpecError, references, resolve
+from edgetran.api.errors import path_text
+from edgetran.api.field_errors import not_found
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.reconcile.spec import sentences
 
@@ -71,11 +73,13 @@ def missing(seen: Observation, resource: Resource) -> Obstacle | None:
     """The first reference that leads to nothing."""
     for reference in references(resource):
         if (reference.kind, reference.name) not in seen.dependencies:
-            place = ".".join(str(part) for part in reference.path if not isinstance(part, int))
+            why = (
+                f"no {reference.kind} of this name in namespace {seen.namespace}; the work starts "
+                "once there is one"
+            )
             return Obstacle(
                 Reason.DEPENDENCY_MISSING,
-                f"{place}: there is no {reference.kind} named '{reference.name}' in namespace "
-                f"{seen.namespace}; the work starts once there is one",
+                f"{path_text(reference.path)}: {not_found(reference.name, why)}",
             )
     return None
 
@@ -158,8 +162,8 @@ def lost_results(jobs: Mapping[str, Dependency]) -> Obstacle | None:
         if not parts:
             return Obstacle(
                 Reason.RESULTS_LOST,
-                f"ProfilingJob/{name} succeeded, but its results were deleted; allowed is to "
-                "delete it and measure again",
+                f"ProfilingJob/{name} succeeded, but its results were deleted; delete it and "
+                "measure again",
             )
     return None
 

@@ -10,6 +10,7 @@ from edgetran.api import (
     find_condition,
     verification_name,
 )
+from edgetran.api.field_errors import invalid, required
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.children import hold
@@ -101,8 +102,8 @@ def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, 
             return None, Inputs()
         return Obstacle(
             Reason.SPEC_INVALID,
-            "spec.device.nodeSelector: given without profileRef; allowed in a cluster is a "
-            "profileRef to the ProfilingJob that measures the device",
+            "spec.device.profileRef: "
+            + required("must name the ProfilingJob that measures the device, in a cluster"),
         ), Inputs()
     name = device.profile_ref.name
     jobs = {name: seen.dependencies["ProfilingJob", name]}
@@ -125,8 +126,8 @@ def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]
     if search.spec.storage is None:
         return Obstacle(
             Reason.SPEC_INVALID,
-            f"spec.searchRef: CoDesignSearch/{name} has no storage, so its model is not kept; "
-            "allowed is a search with spec.storage",
+            "spec.searchRef.name: "
+            + invalid(name, "must be a search with spec.storage, or its model is not kept"),
         ), Inputs()
     jobs = profiling_jobs(seen, search)
     inputs = Inputs(

@@ -12,6 +12,7 @@ from edgetran.api import (
     ProfilingJob,
     Reason,
 )
+from edgetran.api.field_errors import invalid
 from edgetran_operator.observation import Observation
 from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.common import (
@@ -37,8 +38,8 @@ from edgetran_operator.reconcile.dependencies import (
 from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.verdicts import unusable_profile
 from edgetran_operator.reconcile.worker import (
-    Progress,
     Stage,
+    WorkerProgress,
     advance,
     delete_worker,
     live_pods,
@@ -76,7 +77,7 @@ def _work(builder: StatusBuilder, run: Run) -> None:
         said = progress.message or "the device is measured"
         unusable = unusable_profile(builder)
         if unusable:
-            said = f"{said}; the profile is of no use: {unusable}"
+            said = f"{said}; the profile is unusable: {unusable}"
             builder.set(ConditionType.PROFILING_COMPLETE, "False", Reason.PROFILE_UNUSABLE, said)
         else:
             builder.set(ConditionType.PROFILING_COMPLETE, "True", progress.reason, said)
@@ -127,8 +128,8 @@ def _finalists(
     if run.spec.storage is None:
         return Obstacle(
             Reason.SPEC_INVALID,
-            f"spec.finalistsOf.{source.field}: {label} has no storage, so its artefacts are not "
-            "kept; allowed is a run with spec.storage",
+            f"spec.finalistsOf.{source.field}: "
+            + invalid(source.name, f"must be a run with spec.storage, where {label} has none"),
         ), Inputs()
     inputs = Inputs(dependencies=(run,), search=run, search_uid=found.uid)
     complete = {
@@ -191,7 +192,7 @@ def _give_up_board(builder: StatusBuilder) -> None:
     builder.fields["node"] = None
 
 
-def _make_room(builder: StatusBuilder, progress: Progress) -> None:
+def _make_room(builder: StatusBuilder, progress: WorkerProgress) -> None:
     """A worker that does not start keeps a board that another job waits for only for a while."""
     patience = builder.seen.settings.board_start_seconds
     due = builder.waiting_since() + timedelta(seconds=patience)

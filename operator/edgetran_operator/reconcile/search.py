@@ -40,6 +40,7 @@ from edgetran_operator.reconcile.dependencies import (
     unfinished,
     works,
 )
+from edgetran_operator.reconcile.serving import serve_winner
 from edgetran_operator.reconcile.verdicts import worth_of_winner
 from edgetran_operator.reconcile.verifying import take_from_refinement, verified
 from edgetran_operator.reconcile.worker import Stage, advance, give_work
@@ -161,6 +162,7 @@ def _refine(builder: StatusBuilder, run: Run, search: CoDesignSearch) -> None:
             succeed(builder, run, _verdict(builder, "the search is done"))
         return
     builder.fields["refinement"] = refinement.name
+    serve_winner(builder, run)
     not_own = foreign(builder.seen, [refinement])
     if not_own is not None:
         builder.held_up(not_own.reason, not_own.message)
@@ -223,7 +225,7 @@ def _verdict(builder: StatusBuilder, message: str) -> str:
     words = [message, *worth_of_winner(builder)]
     profiling = find_condition(builder.conditions, ConditionType.PROFILING_COMPLETE)
     if profiling is not None and profiling.reason == Reason.PROFILE_UNUSABLE:
-        words.append(f"what devices cost was badly predicted ({profiling.message})")
+        words.append(f"device costs were poorly predicted ({profiling.message})")
     return "; ".join(word for word in words if word)
 
 

@@ -15,9 +15,16 @@ from edgetran.api import (
     ProfilingJob,
     Resource,
     SpecError,
+    field_errors,
     refused_changes,
 )
-from edgetran.api.allowances import MeterAllowance, absolute_paths, meter_problems
+from edgetran.api.allowances import (
+    MeterAllowance,
+    absolute_paths,
+    meter_problems,
+    not_begun_by,
+    tracker_problems,
+)
 from edgetran.api.base import BEGUN, ApiModel, immutable_fields
 from edgetran.api.common import NewClaim, Storage
 from edgetran.api.errors import path_text
@@ -109,22 +116,21 @@ def forbidden(run: Run) -> str | None:
     """Why a valid spec cannot be done in this cluster; None where it can."""
     resource = run.resource
     if isinstance(resource, ProfilingJob) and resource.spec.device.simulation is not None:
-        return (
-            "spec.device.simulation: given, but a simulated device is calculated, so there is "
-            "nothing to measure; allowed is host: true or nodeSelector"
-        )
+        why = "a simulated device is calculated, not measured; use host: true or nodeSelector"
+        return f"spec.device.simulation: {field_errors.forbidden(why)}"
     if isinstance(resource, CoDesignSearch | GPTranRun) and resource.spec.storage is None:
-        return (
-            "spec.storage: none was given, so the models would be gone with the worker's pod; "
-            "allowed in a cluster is a claim, a newClaim or a uri, or none where the chart's value "
+        what = (
+            "must be a claim, a newClaim or a uri, or the models would be gone with the worker's "
+            "pod; it may be left out where the chart's value "
             "workers.defaultStorage.storageClassName is set"
         )
+        return f"spec.storage: {field_errors.required(what)}"
     if isinstance(resource, CoDesignSearch | GPTranRun) and _needs_a_claim(resource.spec):
-        return (
-            f"spec.storage: storage.uri was given with ray.mode {resource.spec.ray.mode}, so Ray's "
-            "workers would not see the models; allowed with it is a claim or a newClaim that every "
-            "Ray worker mounts"
+        why = (
+            f"with ray.mode {resource.spec.ray.mode}, Ray's workers would not see the models; "
+            "use a claim or a newClaim that every Ray worker mounts"
         )
+        return f"spec.storage.uri: {field_errors.forbidden(why)}"
     beyond = not_allowed(resource, run.settings.allow)
     if beyond:
         return "; ".join(beyond)
@@ -143,24 +149,21 @@ def pod_problem(run: Run) -> str | None:
 
 
 def not_allowed(resource: Resource, allow: Allowances) -> list[str]:
-    """What leads where the administrator allows nothing: meters, paths, addresses."""
+    """What leads where the administrator allows nothing: meters, trackers, paths, addresses."""
     meters = MeterAllowance(allow.commands, allow.meters)
     found = [*meter_problems(resource, meters), *absolute_paths(resource)]
+    found += tracker_problems(resource, allow.trackers)
     sentences = [f"{path_text(path)}: {sentence}" for path, sentence in found]
     storage, ray = spec_of(resource).storage, getattr(spec_of(resource), "ray", None)
     uri = None if storage is None else storage.uri
     if uri is not None and not any(_begins(uri, each) for each in allow.storage):
-        sentences.append(
-            "spec.storage.uri: an address was given that no entry of it begins; allowed is what "
-            f"the settings permit by allow.storage, which is {listed(allow.storage) or 'empty'}"
-        )
+        sentences.append(f"spec.storage.uri: {not_begun_by('storage', allow.storage)}")
     if ray is not None and ray.address is not None:
         place = ray.address.removeprefix("ray://")
         if not {place, place.rpartition(":")[0]} & set(allow.ray_addresses):
-            sentences.append(
-                f"spec.ray.address: {ray.address} was given; allowed is what the settings permit "
-                f"by allow.rayAddresses, which is {listed(allow.ray_addresses) or 'empty'}"
-            )
+            permitted = listed(allow.ray_addresses) or "not set"
+            what = f"must be listed in the setting allow.rayAddresses, which is {permitted}"
+            sentences.append(f"spec.ray.address: {field_errors.invalid(ray.address, what)}")
     return sentences
 
 

@@ -27,8 +27,7 @@ from edgetran.api import (
 )
 from edgetran.api.measures import HARDWARE
 from edgetran_operator.observation import Dependency, Observation
-from edgetran_operator.plan import Deletion
-from edgetran_operator.reconcile.builder import StatusBuilder, read_status
+from edgetran_operator.plan import Deletion, StatusBuilder, read_status
 from edgetran_operator.reconcile.children import foreign, keep
 from edgetran_operator.reconcile.dependencies import (
     Obstacle,

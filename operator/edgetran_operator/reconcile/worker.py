@@ -20,6 +20,7 @@ from edgetran.api import (
     spec_hash,
 )
 from edgetran.api.common import COMMON_MUTABLE, CommonStatus
+from edgetran.api.field_errors import invalid
 from edgetran.api.names import results
 from edgetran.api.wire import Steps, WorkerSummary
 from edgetran_operator.observation import (
@@ -29,8 +30,7 @@ from edgetran_operator.observation import (
     WorkerView,
     WorkFiles,
 )
-from edgetran_operator.outcome import Change, Child, Deletion
-from edgetran_operator.reconcile.draft import Draft, cut
+from edgetran_operator.plan import Change, Child, Deletion, StatusBuilder, cut
 from edgetran_operator.reconcile.spec import pod_problem, spec_of
 from edgetran_operator.reconcile.starting import cause
 from edgetran_operator.resources import (
@@ -70,7 +70,7 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True)
-class Progress:
+class WorkerProgress:
     """How the worker stands, in a condition's words."""
 
     stage: Stage
@@ -86,53 +86,55 @@ def summary_of(seen: Observation) -> WorkerSummary:
     return WorkerSummary()
 
 
-def advance(draft: Draft, run: Run) -> Progress:
+def advance(builder: StatusBuilder, run: Run) -> WorkerProgress:
     """Give the worker all it needs, start it, look after it, and say how it stands."""
-    seen = draft.seen
+    seen = builder.seen
     worker = seen.worker
-    count_failures(draft)
+    count_failures(builder)
     if worker is None:
-        return _start(draft, run)
+        return _start(builder, run)
     if worker.deleting:
-        return Progress(Stage.WAITING, Reason.PENDING, f"{worker.kind}/{worker.name} is ending")
-    refused = _keep_parts(draft, run)
-    ended = _ended(draft, worker)
+        return WorkerProgress(
+            Stage.WAITING, Reason.PENDING, f"{worker.kind}/{worker.name} is ending"
+        )
+    refused = _keep_parts(builder, run)
+    ended = _ended(builder, worker)
     if ended is not None:
         return ended
-    if _outdated(draft, run, worker):
-        delete_worker(draft)
-        message = "the worker is started again, since what it is to do changed"
-        return Progress(Stage.WAITING, Reason.PENDING, message)
+    if _outdated(builder, run, worker):
+        delete_worker(builder)
+        message = "the worker is restarted, since its work changed"
+        return WorkerProgress(Stage.WAITING, Reason.PENDING, message)
     if not worker.complete and worker.backoff_limit != run.spec.backoff_limit:
         patch = {"spec": {"backoffLimit": run.spec.backoff_limit}}
-        draft.change.append(_change(worker, patch))
+        builder.change.append(_change(worker, patch))
     return refused or _under_way(seen, worker)
 
 
-def count_failures(draft: Draft) -> None:
+def count_failures(builder: StatusBuilder) -> None:
     """Count the attempts that failed over all workers; tell of each new one.
 
     Ends from outside are no failures, and the count starts anew once the work got further than it
     was when a worker last failed: so a long search outlives any number of drained nodes.
     """
-    worker, before = draft.seen.worker, draft.before
+    worker, before = builder.seen.worker, builder.before
     if worker is None:
         return
     ended = worker.failures_before + worker.failed_pods
     new = ended - (before.ended_attempts or 0)
     if new == 0:
         return
-    draft.fields["ended_attempts"] = ended
-    newest = _failed_pods(draft.seen, worker)[-new:] if new > 0 else []
+    builder.fields["ended_attempts"] = ended
+    newest = _failed_pods(builder.seen, worker)[-new:] if new > 0 else []
     failed = new - sum(pod.disrupted for pod in newest)
     if failed > 0:
-        step = _steps_done(draft)
+        step = _steps_done(builder)
         further = before.failed_at_step is None or step > before.failed_at_step
-        draft.fields["failures"] = failed if further else before.failures + failed
-        draft.fields["failed_at_step"] = step
+        builder.fields["failures"] = failed if further else before.failures + failed
+        builder.fields["failed_at_step"] = step
     if newest and not worker.failed and newest[-1].exit_code not in TERMINAL:
         said = "was stopped from outside" if newest[-1].disrupted else ""
-        draft.tell(Reason.WORKER_RETRIED, f"{_ending(newest[-1], said)}; it is started again")
+        builder.tell(Reason.WORKER_RETRIED, f"{_ending(newest[-1], said)}; it is started again")
 
 
 def _failed_pods(seen: Observation, worker: WorkerView) -> list[PodView]:
@@ -147,23 +149,23 @@ def _failed_pods(seen: Observation, worker: WorkerView) -> list[PodView]:
     )
 
 
-def _steps_done(draft: Draft) -> int:
+def _steps_done(builder: StatusBuilder) -> int:
     """Steps that the work has done, as far as its worker said."""
-    steps = Steps.read(draft.fields.get("progress", draft.before.progress))
+    steps = Steps.read(builder.fields.get("progress", builder.before.progress))
     return 0 if steps is None else steps.done
 
 
-def take_over(draft: Draft) -> None:
+def take_over(builder: StatusBuilder) -> None:
     """Take what the worker reported into the status."""
-    summary = summary_of(draft.seen)
-    names = [part.name for part in draft.seen.parts if part.used]
+    summary = summary_of(builder.seen)
+    names = [part.name for part in builder.seen.parts if part.used]
     if names:
-        draft.fields["results"] = tuple(names[-16:])
-    model = type(draft.before)
+        builder.fields["results"] = tuple(names[-16:])
+    model = type(builder.before)
     for name, said in (("progress", summary.progress), ("artifacts", summary.artifacts)):
         told = _valid(model, name, said) if name in summary.model_fields_set else None
         if told is not None:
-            draft.fields[name] = getattr(told, name)
+            builder.fields[name] = getattr(told, name)
     reported = summary.status
     own = set(model.model_fields) - set(CommonStatus.model_fields) - _THE_OPERATORS
     for name in own:
@@ -171,25 +173,25 @@ def take_over(draft: Draft) -> None:
         if alias in reported:
             value = _valid(model, alias, reported[alias])
             if value is not None:
-                draft.fields[name] = getattr(value, name)
+                builder.fields[name] = getattr(value, name)
 
 
-def delete_worker(draft: Draft) -> None:
+def delete_worker(builder: StatusBuilder) -> None:
     """End the worker and its pods, with time to save its state."""
-    worker = draft.seen.worker
+    worker = builder.seen.worker
     if worker is not None and not worker.deleting:
-        draft.delete.append(Deletion(worker.kind, worker.name, worker.uid))
+        builder.delete.append(Deletion(worker.kind, worker.name, worker.uid))
 
 
-def stop_worker(draft: Draft) -> None:
+def stop_worker(builder: StatusBuilder) -> None:
     """Let nothing of the worker run any more; pods that ended stay, and so do their logs."""
-    worker = draft.seen.worker
+    worker = builder.seen.worker
     if worker is None or worker.ended or worker.deleting:
         return
     if worker.kind == "RayJob":
-        delete_worker(draft)
+        delete_worker(builder)
     else:
-        draft.change.append(_change(worker, {"spec": {"parallelism": 0}}))
+        builder.change.append(_change(worker, {"spec": {"parallelism": 0}}))
 
 
 def live_pods(seen: Observation) -> list[PodView]:
@@ -197,69 +199,70 @@ def live_pods(seen: Observation) -> list[PodView]:
     return [pod for pod in seen.pods if pod.live]
 
 
-def _start(draft: Draft, run: Run) -> Progress:
-    seen = draft.seen
+def _start(builder: StatusBuilder, run: Run) -> WorkerProgress:
+    seen = builder.seen
     if seen.left_over:
         message = f"{seen.left_over} of an earlier {seen.kind} of this name is being removed"
-        return Progress(Stage.WAITING, Reason.PENDING, message)
+        return WorkerProgress(Stage.WAITING, Reason.PENDING, message)
     left = live_pods(seen)
     if left:
         message = f"pod {left[0].name} of the earlier worker is ending"
-        return Progress(Stage.WAITING, Reason.PENDING, message)
+        return WorkerProgress(Stage.WAITING, Reason.PENDING, message)
     ray = run.component != "profile" and run.spec.ray.mode == "kuberay"
     if ray and seen.rayjobs_served is None:
-        message = "the cluster is asked whether it serves RayJobs"
-        return Progress(Stage.WAITING, Reason.PENDING, message)
+        message = "checking whether the cluster serves RayJobs"
+        return WorkerProgress(Stage.WAITING, Reason.PENDING, message)
     if ray and not seen.rayjobs_served:
-        message = (
-            "spec.ray.mode: kuberay was given, but the cluster serves no RayJob of ray.io/v1; "
-            "allowed is to install KubeRay, or mode local or cluster"
+        what = (
+            "the cluster serves no RayJob of ray.io/v1; install KubeRay, or use mode local or "
+            "cluster"
         )
-        return Progress(Stage.HELD_UP, Reason.RAY_UNAVAILABLE, message)
+        message = f"spec.ray.mode: {invalid('kuberay', what)}"
+        return WorkerProgress(Stage.HELD_UP, Reason.RAY_UNAVAILABLE, message)
     banned = pod_problem(run)
     if banned is not None:
-        return Progress(Stage.HELD_UP, Reason.SPEC_INVALID, banned)
+        return WorkerProgress(Stage.HELD_UP, Reason.SPEC_INVALID, banned)
     work = new_work(run)
-    count = max(1, _parts_in_use(draft) + 1)
+    count = max(1, _parts_in_use(builder) + 1)
     names = _part_names(run, count)
     children: list[Child] = [*access(run, names), *claim(run)]
     children += _missing_parts(seen, run, count)
     if ray and run.settings.network_policy.enabled:
         children.append(network_policy(run))
     if seen.work is None or seen.work.files != work.files:
-        children.append(give_work(draft, run, work))
+        children.append(give_work(builder, run, work))
     build = ray_job if ray else worker_job
     given = replace(run, work_hash=work.beside_spec)
-    children.append(build(given, draft.before.ended_attempts or 0))
+    children.append(build(given, builder.before.ended_attempts or 0))
     refused = _refused(seen, children)
     if refused is not None:
         if refused.reason is not Reason.SPEC_INVALID:
-            draft.apply += children
+            builder.apply += children
         return refused
-    draft.apply += children
-    if draft.before.start_time is None:
-        draft.fields["start_time"] = draft.now
-    return Progress(Stage.WAITING, Reason.PENDING, STARTING)
+    builder.apply += children
+    if builder.before.start_time is None:
+        builder.fields["start_time"] = builder.now
+    return WorkerProgress(Stage.WAITING, Reason.PENDING, STARTING)
 
 
-def give_work(draft: Draft, run: Run, work: WorkFiles) -> Child:
+def give_work(builder: StatusBuilder, run: Run, work: WorkFiles) -> Child:
     """The spec ConfigMap; from here on the status knows what is in it."""
-    draft.fields["spec_hash"] = spec_hash(run.resource)
+    builder.fields["spec_hash"] = spec_hash(run.resource)
     return work_child(run, work)
 
 
-def begin_anew(draft: Draft, run: Run) -> None:
+def begin_anew(builder: StatusBuilder, run: Run) -> None:
     """Take over a spec that became another one before anything ran.
 
     What the work begins with is written first, and known by the status afterwards: a spec that is
     the resource's own is believed until work begins.
     """
-    draft.apply.append(work_child(run, new_work(run)))
-    delete_worker(draft)
-    draft.going_on(Reason.PENDING, "the worker is made anew, since spec.podTemplate changed")
+    builder.apply.append(work_child(run, new_work(run)))
+    delete_worker(builder)
+    builder.going_on(Reason.PENDING, "the worker is recreated, since spec.podTemplate changed")
 
 
-def _refused(seen: Observation, children: list[Child]) -> Progress | None:
+def _refused(seen: Observation, children: list[Child]) -> WorkerProgress | None:
     """What the API server said to the same children before."""
     for child in children:
         refusal = refusal_of(seen, child)
@@ -268,7 +271,7 @@ def _refused(seen: Observation, children: list[Child]) -> Progress | None:
     return None
 
 
-def refused_for_good(seen: Observation) -> Progress | None:
+def refused_for_good(seen: Observation) -> WorkerProgress | None:
     """The worker's child that the API server refuses however often it is asked for."""
     for label, refusal in seen.refusals.items():
         if not refusal.passes and refusal.generation == seen.generation:
@@ -276,9 +279,9 @@ def refused_for_good(seen: Observation) -> Progress | None:
     return None
 
 
-def _refusal_told(label: str, refusal: Refusal) -> Progress:
+def _refusal_told(label: str, refusal: Refusal) -> WorkerProgress:
     message = f"{label} is refused: {cut(refusal.message, 500)}"
-    return Progress(Stage.HELD_UP, refusal.reason, message)
+    return WorkerProgress(Stage.HELD_UP, refusal.reason, message)
 
 
 def refusal_of(seen: Observation, child: Child) -> Refusal | None:
@@ -289,15 +292,15 @@ def refusal_of(seen: Observation, child: Child) -> Refusal | None:
     return refusal
 
 
-def _outdated(draft: Draft, run: Run, worker: WorkerView) -> bool:
+def _outdated(builder: StatusBuilder, run: Run, worker: WorkerView) -> bool:
     """Whether the worker does other work than it should."""
     if run.node and worker.node and worker.node != run.node:
         return True
-    given = draft.seen.first
+    given = builder.seen.first
     if given is not None and _essence(given) != _essence(run.resource):
         return True
     other = worker.made_from and worker.made_from != made_from(run)
-    return bool(other) and _never_ran(draft.seen, worker)
+    return bool(other) and _never_ran(builder.seen, worker)
 
 
 def _never_ran(seen: Observation, worker: WorkerView) -> bool:
@@ -311,33 +314,33 @@ def _essence(resource: Resource) -> Any:
     return spec_of(resource).model_dump(exclude=COMMON_MUTABLE)
 
 
-def _keep_parts(draft: Draft, run: Run) -> Progress | None:
+def _keep_parts(builder: StatusBuilder, run: Run) -> WorkerProgress | None:
     """One empty results ConfigMap more than are used, and the right to write it before it is.
 
     What the API server says where it refuses them.
     """
-    seen = draft.seen
-    count = max(1, _parts_in_use(draft) + 1)
+    seen = builder.seen
+    count = max(1, _parts_in_use(builder) + 1)
     missing = _missing_parts(seen, run, count)
-    grown = draft.fields.get("failures", 0) > draft.before.failures
+    grown = builder.fields.get("failures", 0) > builder.before.failures
     children: list[Child] = []
     if missing or grown:
         children += [*access(run, _part_names(run, count)), *missing]
     if seen.work is None and not seen.copy_problem:
-        children.append(give_work(draft, run, new_work(run)))
-    draft.apply += children
+        children.append(give_work(builder, run, new_work(run)))
+    builder.apply += children
     if seen.copy_problem:
-        return Progress(Stage.HELD_UP, Reason.SPEC_COPY_REFUSED, seen.copy_problem)
+        return WorkerProgress(Stage.HELD_UP, Reason.SPEC_COPY_REFUSED, seen.copy_problem)
     return _refused(seen, children)
 
 
-def _parts_in_use(draft: Draft) -> int:
+def _parts_in_use(builder: StatusBuilder) -> int:
     """How many results ConfigMaps there are or were, the last and empty one left out."""
-    used = [part.number + 1 for part in draft.seen.parts if part.used]
-    beyond = [part.number for part in draft.seen.parts]
+    used = [part.number + 1 for part in builder.seen.parts if part.used]
+    beyond = [part.number for part in builder.seen.parts]
     told = [
         int(name.rpartition("-")[2]) + 1
-        for name in draft.before.results
+        for name in builder.before.results
         if name.rpartition("-")[2].isdigit()
     ]
     return max([*used, *beyond, *told], default=0)
@@ -358,32 +361,30 @@ def _missing_parts(seen: Observation, run: Run, count: int) -> list[Child]:
     ]
 
 
-def _ended(draft: Draft, worker: WorkerView) -> Progress | None:
+def _ended(builder: StatusBuilder, worker: WorkerView) -> WorkerProgress | None:
     """How the worker ended for good; None where it goes on."""
-    seen = draft.seen
+    seen = builder.seen
     summary = summary_of(seen)
     if worker.complete:
         if summary.finished:
-            return Progress(Stage.DONE, _summary_reason(summary), summary.message)
-        return _unreported(draft, worker)
+            return WorkerProgress(Stage.DONE, _summary_reason(summary), summary.message)
+        return _unreported(builder, worker)
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid and pod.phase == "Failed"]
     final = [pod for pod in pods if pod.exit_code in TERMINAL]
     if final:
-        stop_worker(draft)
+        stop_worker(builder)
         pod = min(final, key=lambda each: (each.created, each.name))
         assert pod.exit_code is not None  # noqa: S101 - None is no terminal exit code
-        return Progress(Stage.FAILED, reason_of(pod.exit_code), _said(pod))
-    failures = draft.fields.get("failures", draft.before.failures)
-    if worker.failed and failures <= spec_limit(draft) and _ran_out(worker, summary):
-        delete_worker(draft)
-        message = (
-            "the worker was interrupted, or got further, before it failed; it is started again"
-        )
-        draft.tell(Reason.WORKER_RETRIED, message)
-        return Progress(Stage.WAITING, Reason.PENDING, message)
-    if worker.failed or failures > spec_limit(draft):
-        stop_worker(draft)
-        return Progress(Stage.FAILED, *_gave_up(draft, worker, pods, summary))
+        return WorkerProgress(Stage.FAILED, reason_of(pod.exit_code), _said(pod))
+    failures = builder.fields.get("failures", builder.before.failures)
+    if worker.failed and failures <= spec_limit(builder) and _ran_out(worker, summary):
+        delete_worker(builder)
+        message = "the worker was interrupted, or made progress, before it failed; it is restarted"
+        builder.tell(Reason.WORKER_RETRIED, message)
+        return WorkerProgress(Stage.WAITING, Reason.PENDING, message)
+    if worker.failed or failures > spec_limit(builder):
+        stop_worker(builder)
+        return WorkerProgress(Stage.FAILED, *_gave_up(builder, worker, pods, summary))
     return None
 
 
@@ -395,41 +396,43 @@ def _ran_out(worker: WorkerView, summary: WorkerSummary) -> bool:
     return not final and worker.failed_pods > worker.backoff_limit > 0
 
 
-def _unreported(draft: Draft, worker: WorkerView) -> Progress:
+def _unreported(builder: StatusBuilder, worker: WorkerView) -> WorkerProgress:
     """A worker that ended well, and whose results are not complete here."""
-    finished = worker.finished or draft.now
+    finished = worker.finished or builder.now
     patience = finished + timedelta(seconds=UNREPORTED_SECONDS)
-    if draft.now < patience:
-        draft.look_again_at(patience)
-        return Progress(Stage.WAITING, Reason.RUNNING, "the worker ended; its results are read")
-    failures = max(draft.before.failures, draft.fields.get("failures", 0)) + 1
-    draft.fields["failures"] = failures
-    if failures > spec_limit(draft):
-        message = "the worker ended well, but its results are not complete"
-        return Progress(Stage.FAILED, Reason.RESULTS_LOST, message)
-    delete_worker(draft)
-    message = "the worker ended well, but its results are not complete; it is started again"
-    draft.tell(Reason.WORKER_RETRIED, message)
-    return Progress(Stage.WAITING, Reason.PENDING, message)
+    if builder.now < patience:
+        builder.look_again_at(patience)
+        return WorkerProgress(
+            Stage.WAITING, Reason.RUNNING, "the worker ended; its results are read"
+        )
+    failures = max(builder.before.failures, builder.fields.get("failures", 0)) + 1
+    builder.fields["failures"] = failures
+    if failures > spec_limit(builder):
+        message = "the worker succeeded, but its results are incomplete"
+        return WorkerProgress(Stage.FAILED, Reason.RESULTS_LOST, message)
+    delete_worker(builder)
+    message = "the worker succeeded, but its results are incomplete; it is restarted"
+    builder.tell(Reason.WORKER_RETRIED, message)
+    return WorkerProgress(Stage.WAITING, Reason.PENDING, message)
 
 
-def spec_limit(draft: Draft) -> int:
+def spec_limit(builder: StatusBuilder) -> int:
     """How many attempts of the resource may fail."""
-    resource = draft.seen.resource or draft.seen.first
+    resource = builder.seen.resource or builder.seen.first
     limit: int = spec_of(resource).backoff_limit if resource is not None else 0
     return limit
 
 
 def _gave_up(
-    draft: Draft, worker: WorkerView, pods: list[PodView], summary: WorkerSummary
+    builder: StatusBuilder, worker: WorkerView, pods: list[PodView], summary: WorkerSummary
 ) -> tuple[Reason, str]:
     if worker.kind == "RayJob":
         return _ray_failure(worker, summary)
     last = max(pods, key=lambda pod: (pod.created, pod.name), default=None)
-    attempts = max(draft.fields.get("failures", draft.before.failures), 1)
+    attempts = max(builder.fields.get("failures", builder.before.failures), 1)
     message = (
         f"the worker failed {attempts} time{'s' if attempts > 1 else ''} and "
-        f"spec.backoffLimit is {spec_limit(draft)}"
+        f"spec.backoffLimit is {spec_limit(builder)}"
     )
     if last is None:
         return Reason.CHILD_FAILED, f"{message}: {worker.message}"
@@ -450,7 +453,7 @@ def _ray_failure(worker: WorkerView, summary: WorkerSummary) -> tuple[Reason, st
     return Reason.CHILD_FAILED, f"RayJob/{worker.name} failed: {worker.message or worker.reason}"
 
 
-def _under_way(seen: Observation, worker: WorkerView) -> Progress:
+def _under_way(seen: Observation, worker: WorkerView) -> WorkerProgress:
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
     live = [pod for pod in pods if pod.live and not pod.deleting]
     if not live:
@@ -458,19 +461,19 @@ def _under_way(seen: Observation, worker: WorkerView) -> Progress:
             quota = "exceeded quota" in seen.no_pod
             reason = Reason.INSUFFICIENT_QUOTA if quota else Reason.CHILD_FAILED
             message = f"{worker.kind}/{worker.name} cannot make its pod: {seen.no_pod}"
-            return Progress(Stage.HELD_UP, reason, message)
-        return Progress(Stage.WAITING, Reason.PENDING, STARTING)
+            return WorkerProgress(Stage.HELD_UP, reason, message)
+        return WorkerProgress(Stage.WAITING, Reason.PENDING, STARTING)
     pod = max(live, key=lambda each: (each.created, each.name))
     known = cause(seen, pod)
     if known is not None:
-        return Progress(Stage.WAITING, *known)
+        return WorkerProgress(Stage.WAITING, *known)
     if pod.phase == "Running":
-        return Progress(Stage.RUNNING, Reason.RUNNING, f"the worker runs on node {pod.node}")
+        return WorkerProgress(Stage.RUNNING, Reason.RUNNING, f"the worker runs on node {pod.node}")
     if pod.node:
         measuring = seen.kind == "ProfilingJob"
         reason = Reason.PROFILING_POD_SCHEDULED if measuring else Reason.PENDING
-        return Progress(Stage.WAITING, reason, f"pod {pod.name} starts on node {pod.node}")
-    return Progress(Stage.WAITING, Reason.PENDING, f"pod {pod.name} waits for a node")
+        return WorkerProgress(Stage.WAITING, reason, f"pod {pod.name} starts on node {pod.node}")
+    return WorkerProgress(Stage.WAITING, Reason.PENDING, f"pod {pod.name} waits for a node")
 
 
 def _ending(pod: PodView, how: str = "") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgetran.api import child_name
 from edgetran.api.names import WORKER
-from edgetran_operator.outcome import Child
+from edgetran_operator.plan import Child
 from edgetran_operator.resources.run import Run
 
 

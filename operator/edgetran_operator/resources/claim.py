@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgetran.api import child_name
 from edgetran.api.names import STORAGE
-from edgetran_operator.outcome import Child
+from edgetran_operator.plan import Child
 from edgetran_operator.resources.run import Run
 
 

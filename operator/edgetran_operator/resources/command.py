@@ -6,7 +6,7 @@ ConfigMaps or `spec.podTemplate` can add to it.
 
 from __future__ import annotations
 
-from edgetran.api.wire import ALLOW_COMMANDS, ALLOW_METER, WORKER_PROGRAM
+from edgetran.api.wire import ALLOW_COMMANDS, ALLOW_METER, ALLOW_TRACKER, WORKER_PROGRAM
 from edgetran_operator.resources.run import Run
 
 
@@ -16,4 +16,5 @@ def worker_command(run: Run) -> list[str]:
     command = [WORKER_PROGRAM, run.component]
     if allow.commands:
         command.append(ALLOW_COMMANDS)
-    return command + [f"{ALLOW_METER}={address}" for address in allow.meters]
+    command += [f"{ALLOW_METER}={address}" for address in allow.meters]
+    return command + [f"{ALLOW_TRACKER}={address}" for address in allow.trackers]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgetran.api import Resource, to_dict
-from edgetran_operator.outcome import Child
+from edgetran_operator.plan import Child
 from edgetran_operator.resources.run import Run
 
 

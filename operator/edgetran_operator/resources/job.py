@@ -17,7 +17,7 @@ from edgetran.api.wire import (
     WORK_ANNOTATION,
     WORKER_CONTAINER,
 )
-from edgetran_operator.outcome import Child
+from edgetran_operator.plan import Child
 from edgetran_operator.resources.claims import one_volume_per_claim
 from edgetran_operator.resources.pod import worker_pod
 from edgetran_operator.resources.run import DISRUPTION, Inputs, Run

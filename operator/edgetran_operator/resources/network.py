@@ -7,7 +7,7 @@ from typing import Any
 from edgetran.api import child_name
 from edgetran.api.names import WORKER
 from edgetran.api.wire import KIND_LABEL, METRICS_PORT, NAME_LABEL
-from edgetran_operator.outcome import Child
+from edgetran_operator.plan import Child
 from edgetran_operator.resources.ray_job import DASHBOARD_PORT
 from edgetran_operator.resources.run import Run
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edgetran.api import Resource, child_name, spec_hash
+from edgetran.api import Device, Resource, child_name, spec_hash
 from edgetran.api.names import SPEC, STORAGE, WORKER
 from edgetran.api.wire import (
     HOME_PATH,
@@ -14,6 +14,7 @@ from edgetran.api.wire import (
     MEASURED_DEVICE_LABEL,
     MEASURING_LABEL,
     METRICS_PORT,
+    NAMESPACE_VARIABLE,
     POD_VARIABLE,
     SEARCH_PATH,
     SPEC_HASH_VARIABLE,
@@ -33,7 +34,7 @@ from edgetran_operator.settings import Scratch, Settings
 
 USER: Final = 65532
 """The user `nonroot` of distroless images; it owns nothing on a node."""
-_RESTRICTED: Final[Mapping[str, Any]] = {
+RESTRICTED: Final[Mapping[str, Any]] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
@@ -58,7 +59,7 @@ def worker_pod(run: Run, *, template: bool = True) -> dict[str, Any]:
         if before.get("affinity"):
             pod["spec"]["affinity"] = joined(before["affinity"], pod["spec"].get("affinity"))
         _restrict_further(before, pod["spec"])
-    _bound(pod["spec"], run.settings)
+    bound(pod["spec"], run.settings)
     return pod
 
 
@@ -78,10 +79,10 @@ def _restrict_further(before: dict[str, Any], spec: dict[str, Any]) -> None:
         for container in _mappings(spec.get(field)):
             context = container.get("securityContext")
             if container.get("name") not in known and isinstance(context, dict | None):
-                container["securityContext"] = {**_RESTRICTED, **(context or {})}
+                container["securityContext"] = {**RESTRICTED, **(context or {})}
 
 
-def _bound(spec: dict[str, Any], settings: Settings) -> None:
+def bound(spec: dict[str, Any], settings: Settings) -> None:
     """A size for every folder of the pod's own, and a limit of memory that fits its request."""
     for volume in _mappings(spec.get("volumes")):
         folder = volume.get("emptyDir")
@@ -114,11 +115,16 @@ def _labels(run: Run) -> dict[str, str]:
     return labels
 
 
-def _spec(run: Run) -> dict[str, Any]:
+def pod_basics(run: Run, account: str) -> dict[str, Any]:
+    """What the spec of every pod of a run says, containers and volumes left out.
+
+    Args:
+        run: the work.
+        account: name of the ServiceAccount.
+    """
     settings = run.settings
     spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "serviceAccountName": child_name(run.resource, WORKER),
+        "serviceAccountName": account,
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.termination_grace_seconds,
@@ -130,11 +136,19 @@ def _spec(run: Run) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(run)],
-        "volumes": _volumes(run),
     }
     if settings.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    return spec
+
+
+def _spec(run: Run) -> dict[str, Any]:
+    spec = {
+        "restartPolicy": "Never",
+        **pod_basics(run, child_name(run.resource, WORKER)),
+        "containers": [_container(run)],
+        "volumes": _volumes(run),
+    }
     if run.component == "profile":
         spec |= _on_its_board(run)
     return spec
@@ -151,13 +165,13 @@ def _container(run: Run) -> dict[str, Any]:
             {"name": SPEC_HASH_VARIABLE, "value": spec_hash(run.resource)},
             *([{"name": WORK_HASH_VARIABLE, "value": run.work_hash}] if run.work_hash else []),
             {"name": "HOME", "value": HOME_PATH},
-            _from_field(POD_VARIABLE, "metadata.name"),
-            _from_field("POD_NAMESPACE", "metadata.namespace"),
-            _from_field("NODE_NAME", "spec.nodeName"),
+            from_field(POD_VARIABLE, "metadata.name"),
+            from_field(NAMESPACE_VARIABLE, "metadata.namespace"),
+            from_field("NODE_NAME", "spec.nodeName"),
         ],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": _resources(run),
-        "securityContext": dict(_RESTRICTED),
+        "securityContext": dict(RESTRICTED),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(run),
@@ -174,7 +188,8 @@ def _container(run: Run) -> dict[str, Any]:
     return container
 
 
-def _from_field(name: str, path: str) -> dict[str, Any]:
+def from_field(name: str, path: str) -> dict[str, Any]:
+    """A variable that holds a field of the pod."""
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
@@ -210,7 +225,7 @@ def _volumes(run: Run) -> list[dict[str, Any]]:
     scratch = run.settings.scratch
     volumes: list[dict[str, Any]] = [
         {"name": "work", "configMap": {"name": child_name(run.resource, SPEC)}},
-        {"name": "storage", **_storage(run.resource, scratch)},
+        {"name": "storage", **storage_volume(run.resource, scratch)},
         {"name": "home", "emptyDir": {"sizeLimit": scratch.home}},
         {"name": "tmp", "emptyDir": {"sizeLimit": scratch.tmp}},
     ]
@@ -219,7 +234,7 @@ def _volumes(run: Run) -> list[dict[str, Any]]:
         volumes.append({"name": "shm", "emptyDir": shared})
     search = run.inputs.search
     if search is not None and claim_name(search) is not None:
-        volumes.append({"name": "search", **_storage(search, scratch, read_only=True)})
+        volumes.append({"name": "search", **storage_volume(search, scratch, read_only=True)})
     for job, parts in run.inputs.profiles.items():
         volumes += (
             {"name": f"in-{job}-{number}", "configMap": {"name": part}}
@@ -233,7 +248,7 @@ def _volumes(run: Run) -> list[dict[str, Any]]:
 def _mounts(run: Run) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [
         {"name": "work", "mountPath": WORK_PATH, "readOnly": True},
-        {"name": "storage", "mountPath": STORAGE_PATH, **_sub_path(run.resource)},
+        {"name": "storage", "mountPath": STORAGE_PATH, **sub_path(run.resource)},
         {"name": "home", "mountPath": HOME_PATH},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
     ]
@@ -242,7 +257,7 @@ def _mounts(run: Run) -> list[dict[str, Any]]:
     search = run.inputs.search
     if search is not None and claim_name(search) is not None:
         mounts.append(
-            {"name": "search", "mountPath": SEARCH_PATH, "readOnly": True, **_sub_path(search)}
+            {"name": "search", "mountPath": SEARCH_PATH, "readOnly": True, **sub_path(search)}
         )
     for job, parts in run.inputs.profiles.items():
         mounts += (
@@ -272,7 +287,10 @@ def claim_name(resource: Resource) -> str | None:
     return child_name(resource, STORAGE)
 
 
-def _storage(resource: Resource, scratch: Scratch, *, read_only: bool = False) -> dict[str, Any]:
+def storage_volume(
+    resource: Resource, scratch: Scratch, *, read_only: bool = False
+) -> dict[str, Any]:
+    """The source of the volume that a resource's storage is: its claim, or a folder of the pod."""
     name = claim_name(resource)
     if name is None:
         return {"emptyDir": {"sizeLimit": scratch.storage}}
@@ -282,7 +300,8 @@ def _storage(resource: Resource, scratch: Scratch, *, read_only: bool = False) -
     return {"persistentVolumeClaim": claim}
 
 
-def _sub_path(resource: Resource) -> dict[str, str]:
+def sub_path(resource: Resource) -> dict[str, str]:
+    """The folder of its claim that a resource's storage is, as a part of a mount."""
     storage = resource.spec.storage
     if storage is None or storage.claim is None or storage.claim.sub_path is None:
         return {}
@@ -308,7 +327,12 @@ def _on_its_board(run: Run) -> dict[str, Any]:
                 "nodeSelectorTerms": [{"matchFields": [here]}]
             }
         }
-    placed: dict[str, Any] = {"affinity": affinity}
+    return {"affinity": affinity, **on_nodes_of(device)}
+
+
+def on_nodes_of(device: Device) -> dict[str, Any]:
+    """What of a pod's spec a device says: labels, taints and runtime of its nodes."""
+    placed: dict[str, Any] = {}
     if device.node_selector:
         placed["nodeSelector"] = dict(device.node_selector)
     if device.tolerations:

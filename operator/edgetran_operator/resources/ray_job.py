@@ -15,7 +15,7 @@ from typing import Any, Final
 from edgetran.api import child_name
 from edgetran.api.names import WORKER
 from edgetran.api.wire import COMPONENT_LABEL
-from edgetran_operator.outcome import Child
+from edgetran_operator.plan import Child
 from edgetran_operator.resources.claims import one_volume_per_claim
 from edgetran_operator.resources.command import worker_command
 from edgetran_operator.resources.job import worker_annotations

@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from edgetran.api import CoDesignSearch, ProfilingJob, Resource
+from edgetran.api.field_errors import forbidden, invalid, required
 from edgetran_operator.resources.affinity import REQUIRED
 from edgetran_operator.resources.restrict_container import judge_containers
-from edgetran_operator.resources.restricting import Judge, below, entries, mapping, mappings
+from edgetran_operator.resources.restricting import TemplateJudge, below, entries, mapping, mappings
 from edgetran_operator.settings import Settings
 
 _OWN: Final = {
-    "restartPolicy": "what the Job needs, since it starts failed pods again itself",
-    "nodeName": "nodeSelector or affinity, since nodeName goes past the scheduler",
-    "activeDeadlineSeconds": "spec.activeDeadlineSeconds, which counts all pods",
-    "ephemeralContainers": "containers",
-    "automountServiceAccountToken": "true, since the worker reports its results with it",
+    "restartPolicy": "must stay as it is, since the Job starts failed pods again itself",
+    "nodeName": "goes past the scheduler; use nodeSelector or affinity",
+    "activeDeadlineSeconds": "use spec.activeDeadlineSeconds, which counts all pods",
+    "ephemeralContainers": "use containers",
+    "automountServiceAccountToken": "must stay true, since the worker reports its results with it",
 }
-"""Fields of a PodSpec that no setting opens, and what to do instead."""
+"""Fields of a PodSpec that no setting opens, and why."""
 
 _BY_ALLOWANCE: Final = {
     "hostNetwork": "host_namespaces",
@@ -64,7 +65,7 @@ def podtemplate_problems(
     merged: Mapping[str, Any],
     settings: Settings,
 ) -> list[tuple[str, str]]:
-    """Every part of a template that is malformed or refused: where, and a sentence.
+    """Every part of a template that is malformed or refused: where, and the field's error.
 
     Args:
         patch: the user's template: `metadata` and `spec`.
@@ -76,7 +77,7 @@ def podtemplate_problems(
     malformed = [*_directives(patch, ""), *_malformed(given)]
     if malformed:
         return malformed
-    judge = Judge(settings)
+    judge = TemplateJudge(settings)
     _judge_metadata(judge, mapping(base.get("metadata")), mapping(merged.get("metadata")))
     old, new = base["spec"], merged["spec"]
     for field in sorted({*old, *new}):
@@ -98,8 +99,8 @@ def podtemplate_problems(
 
 
 def device_problems(resource: Resource, settings: Settings) -> list[tuple[str, str]]:
-    """What devices ask for and the administrator does not allow: where, and a sentence."""
-    judge = Judge(settings)
+    """What devices ask for and the administrator does not allow: where, and the field's error."""
+    judge = TemplateJudge(settings)
     for path, device in _devices(resource):
         if device.energy is not None and device.energy.host_sensors:
             judge.need(f"{path}.energy.hostSensors", "host_sensors")
@@ -120,7 +121,7 @@ def _devices(resource: Resource) -> Iterator[tuple[str, Any]]:
                 yield f"spec.devices[{index}]", device
 
 
-def _toleration(judge: Judge, path: str, toleration: Mapping[str, Any]) -> None:
+def _toleration(judge: TemplateJudge, path: str, toleration: Mapping[str, Any]) -> None:
     """A toleration without a key is one of every taint, those of control planes included."""
     if not toleration.get("key"):
         judge.need(f"{path}.key", "scheduling", "a key")
@@ -129,30 +130,27 @@ def _toleration(judge: Judge, path: str, toleration: Mapping[str, Any]) -> None:
 def _malformed(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for field in _LISTS:
         if not mappings(spec.get(field)):
-            yield f"spec.{field}", "not a list of mappings; allowed is what a PodSpec has there"
+            yield f"spec.{field}", invalid(spec[field], "must be a list of mappings")
             return
     for field in ("affinity", "nodeSelector", "securityContext"):
         if not isinstance(spec.get(field, {}), Mapping | None):
-            yield f"spec.{field}", "not a mapping; allowed is what a PodSpec has there"
+            yield f"spec.{field}", invalid(spec[field], "must be a mapping")
     yield from _malformed_affinity(spec)
     for field in ("volumes", "containers", "initContainers"):
         for index, each in enumerate(spec.get(field) or ()):
             if not isinstance(each.get("name"), str):
                 where = f"spec.{field}[{index}].name"
                 kind = "container" if field != "volumes" else "volume"
-                yield where, f"missing; allowed is the name of a {kind}"
+                yield where, required(f"must be the name of a {kind}")
     for field in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(field) or ()):
             where = f"spec.{field}[{index}]"
             for each in _CONTAINER_LISTS:
                 if not mappings(container.get(each)):
-                    yield (
-                        f"{where}.{each}",
-                        "not a list of mappings; allowed is what a Container has",
-                    )
+                    yield f"{where}.{each}", invalid(container[each], "must be a list of mappings")
             for each in ("securityContext", "resources", "lifecycle"):
                 if not isinstance(container.get(each), Mapping | None):
-                    yield f"{where}.{each}", "not a mapping; allowed is what a Container has there"
+                    yield f"{where}.{each}", invalid(container[each], "must be a mapping")
 
 
 def _malformed_affinity(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -160,10 +158,10 @@ def _malformed_affinity(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "affinity" not in spec:
         return
     given, path = spec["affinity"], "spec.affinity"
-    for part, wanted in given.items() if isinstance(given, Mapping) else ((None, None),):
+    for part, wanted in given.items() if isinstance(given, Mapping) else ((None, given),):
         where = path if part is None else f"{path}.{part}"
         if not isinstance(wanted, Mapping):
-            yield where, "not a mapping; allowed is to add to the affinity that the work needs"
+            yield where, invalid(wanted, "must be a mapping, added to what the work needs")
             continue
         for field, terms in wanted.items():
             below_nodes = part == "nodeAffinity" and field == REQUIRED
@@ -173,13 +171,13 @@ def _malformed_affinity(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 else terms
             )
             if not isinstance(found, list) or not mappings(found):
-                yield f"{where}.{field}", "not a list of terms; allowed is to add terms"
+                yield f"{where}.{field}", invalid(terms, "must be a list of terms to add")
             elif below_nodes and not all(
                 isinstance(term.get(each, []), list)
                 for term in found
                 for each in ("matchExpressions", "matchFields")
             ):
-                yield f"{where}.{field}", "not lists of requirements; allowed is to add terms"
+                yield f"{where}.{field}", invalid(terms, "must have lists of requirements")
 
 
 def _directives(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -188,7 +186,7 @@ def _directives(value: Any, path: str) -> Iterator[tuple[str, str]]:
         for key, part in value.items():
             # Labels and annotations are merged as they are; their keys hold no dollar.
             if key.startswith("$"):
-                yield below(path, key), "given; allowed is to name the fields that change"
+                yield below(path, key), forbidden("name the fields that change instead")
             else:
                 yield from _directives(part, below(path, key))
     elif isinstance(value, list):
@@ -196,15 +194,15 @@ def _directives(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _directives(part, f"{path}[{index}]")
 
 
-def _judge_metadata(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _judge_metadata(judge: TemplateJudge, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, after = mapping(old.get("labels")), mapping(new.get("labels"))
     for key in sorted(set(after) - set(before)):
         domain, _, name = key.rpartition("/")
         if name in _RESERVED_LABELS or any(
             domain == each or domain.endswith(f".{each}") for each in _RESERVED_DOMAINS
         ):
-            allowed = f"a label that is not of {', '.join(_RESERVED_DOMAINS)} or the Job's"
-            judge.never(f"metadata.labels[{key}]", allowed)
+            why = f"labels of {', '.join(_RESERVED_DOMAINS)} and the Job's are reserved"
+            judge.never(f"metadata.labels[{key}]", why)
     before, after = mapping(old.get("annotations")), mapping(new.get("annotations"))
     for key in sorted(after):
         free = "/" not in key or any(
@@ -215,22 +213,22 @@ def _judge_metadata(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any]
             judge.unnamed(f"metadata.annotations[{key}]", "annotations")
 
 
-def _node_selector(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _node_selector(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old, new = mapping(before), mapping(after)
     if any(new.get(key) != value for key, value in old.items()):
-        judge.never(path, "to ask for further labels, and none of those that stand there changed")
+        judge.never(path, "may only ask for further labels, and must keep those that stand there")
 
 
-def _tolerations(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _tolerations(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old = before or []
     for index, toleration in enumerate(after or ()):
         if toleration not in old:
             _toleration(judge, f"{path}[{index}]", toleration)
     if any(toleration not in (after or ()) for toleration in old):
-        judge.never(path, "to add to them")
+        judge.never(path, "may only be added to")
 
 
-def _affinity(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _affinity(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     """A required anti-affinity keeps others away too: it may reach no further than its own node."""
     anti = "podAntiAffinity"
     old = entries(mapping(mapping(before).get(anti)).get(REQUIRED))
@@ -250,37 +248,37 @@ def _affinity(judge: Judge, path: str, before: Any, after: Any) -> None:
             )
 
 
-def _grace(judge: Judge, path: str, _: Any, after: Any) -> None:
+def _grace(judge: TemplateJudge, path: str, _: Any, after: Any) -> None:
     judge.grace_period(path, after)
 
 
-def _priority_class(judge: Judge, path: str, _: Any, after: Any) -> None:
+def _priority_class(judge: TemplateJudge, path: str, _: Any, after: Any) -> None:
     judge.listed(path, after, "priority_classes")
 
 
-def _runtime_class(judge: Judge, path: str, _: Any, after: Any) -> None:
+def _runtime_class(judge: TemplateJudge, path: str, _: Any, after: Any) -> None:
     judge.listed(path, after, "runtime_classes")
 
 
-def _host_users(judge: Judge, path: str, _: Any, after: Any) -> None:
+def _host_users(judge: TemplateJudge, path: str, _: Any, after: Any) -> None:
     if after is not False:  # false gives the pod users of its own, which keeps it in the better
         judge.need(path, "privileged")
 
 
-def _free(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _free(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     """Nothing but the pod's own place depends on it."""
 
 
-def _context(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _context(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     judge.context(path, mapping(before), mapping(after))
 
 
-def _volumes(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _volumes(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old = {volume["name"]: volume for volume in before or ()}
     new = {volume["name"]: volume for volume in after or ()}
     for name in old:
         if name not in new:
-            judge.never(path, f"to leave the volume {name} there")
+            judge.never(path, f"must keep the volume {name}")
     for name, volume in new.items():
         where = f"{path}[{name}]"
         if name in old:
@@ -289,21 +287,23 @@ def _volumes(judge: Judge, path: str, before: Any, after: Any) -> None:
             _further_volume(judge, where, volume)
 
 
-def _own_volume(judge: Judge, path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _own_volume(
+    judge: TemplateJudge, path: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
     """A volume that the work needs: another size, where it is an emptyDir, and nothing else."""
     if old == new:
         return
     before, after = mapping(old.get("emptyDir")), mapping(new.get("emptyDir"))
     resized = {**new, "emptyDir": {**after, "sizeLimit": before.get("sizeLimit")}}
     if "emptyDir" not in old or resized != {**old, "emptyDir": {"sizeLimit": None, **before}}:
-        judge.never(path, "a volume of another name; spec.storage says where results go")
+        judge.never(path, "is the work's own; add a volume of another name, or set spec.storage")
     else:
         judge.size(f"{path}.emptyDir.sizeLimit", after.get("sizeLimit"), str(new["name"]))
 
 
-def _further_volume(judge: Judge, path: str, volume: Mapping[str, Any]) -> None:
+def _further_volume(judge: TemplateJudge, path: str, volume: Mapping[str, Any]) -> None:
     if volume["name"] in _OWN_VOLUMES or str(volume["name"]).startswith(_OWN_VOLUMES_BEGIN):
-        judge.never(path, "another name, since the work may need one of this name")
+        judge.never(path, "the name is reserved for the work's own volume")
     for type_ in sorted(set(volume) - {"name"}):
         where = f"{path}.{type_}"
         if type_ == "projected":
@@ -315,12 +315,12 @@ def _further_volume(judge: Judge, path: str, volume: Mapping[str, Any]) -> None:
             judge.size(f"{where}.sizeLimit", mapping(volume[type_]).get("sizeLimit"), "")
 
 
-def _projected(judge: Judge, path: str, source: Mapping[str, Any]) -> None:
+def _projected(judge: TemplateJudge, path: str, source: Mapping[str, Any]) -> None:
     for kind in sorted(set(source) - _FREE_SOURCES):
         judge.need(f"{path}.{kind}", _SOURCES_BY_ALLOWANCE.get(kind, "volumes"))
 
 
-_JUDGED: Final[Mapping[str, Callable[[Judge, str, Any, Any], None]]] = {
+_JUDGED: Final[Mapping[str, Callable[[TemplateJudge, str, Any, Any], None]]] = {
     "affinity": _affinity,
     "containers": _free,  # looked into one by one
     "hostUsers": _host_users,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from posixpath import normpath
 from typing import Any, Final
 
-from edgetran_operator.resources.restricting import Judge, mapping
+from edgetran_operator.resources.restricting import TemplateJudge, mapping
 
 CONTAINERS: Final = ("containers", "initContainers")
 MOUNTABLE: Final = ("/data", "/media", "/mnt", "/models", "/srv")
@@ -20,7 +20,7 @@ _LONGEST_VALUE: Final = 4096
 _FREE_ORIGINS: Final = frozenset({"configMapKeyRef", "fieldRef", "resourceFieldRef"})
 
 
-def judge_containers(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def judge_containers(judge: TemplateJudge, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Judge the containers of a PodSpec beside those that it has without the template."""
     own = {volume["name"]: volume for volume in old.get("volumes", ())}
     for field in CONTAINERS:
@@ -32,11 +32,11 @@ def judge_containers(judge: Judge, old: Mapping[str, Any], new: Mapping[str, Any
                 judge.need(path, "images", "the container worker alone")
             _container(judge, path, before.get(name), container, own)
     if not any(container["name"] == "worker" for container in new.get("containers") or ()):
-        judge.never("spec.containers", "to change the container worker, which was taken away")
+        judge.never("spec.containers", "must keep the container worker")
 
 
 def _container(
-    judge: Judge,
+    judge: TemplateJudge,
     path: str,
     known: Mapping[str, Any] | None,
     new: Mapping[str, Any],
@@ -61,26 +61,26 @@ def _container(
             judge.unlisted(where)
 
 
-def _env(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _env(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old = {variable["name"]: variable for variable in before or ()}
     new = list(after or ())
     if len(new) - len(old) > _MOST_VARIABLES:
-        judge.never(path, f"up to {_MOST_VARIABLES} variables")
+        judge.wrong(path, new, f"must have at most {_MOST_VARIABLES} variables of its own")
         return
     if any(variable not in new for variable in old.values()):
-        judge.never(path, "to set further variables, and none of those that stand there")
+        judge.never(path, "may only set further variables, and must keep those that stand there")
     for variable in new:
         if variable not in old.values():
             _variable(judge, f"{path}[{variable.get('name')}]", variable)
 
 
-def _variable(judge: Judge, path: str, variable: Mapping[str, Any]) -> None:
+def _variable(judge: TemplateJudge, path: str, variable: Mapping[str, Any]) -> None:
     name, value = str(variable.get("name")), variable.get("value")
     # Variables such as LD_PRELOAD and PYTHONPATH run programs, as another image would.
     if not judge.allow.images and not _named(name, judge.allow.env):
         judge.unnamed(path, "env")
     if value is not None and (not isinstance(value, str) or len(value) > _LONGEST_VALUE):
-        judge.never(f"{path}.value", f"text of up to {_LONGEST_VALUE} characters")
+        judge.wrong(f"{path}.value", value, f"must be text of at most {_LONGEST_VALUE} characters")
     elif value and "$(" in value:  # it would carry a key of the storage's Secret elsewhere
         judge.need(f"{path}.value", "secrets", "a value without $(…)")
     for origin in sorted(set(mapping(variable.get("valueFrom"))) - _FREE_ORIGINS):
@@ -92,9 +92,9 @@ def _named(name: str, names: tuple[str, ...]) -> bool:
     return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in names)
 
 
-def _env_from(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _env_from(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     if any(source not in (after or ()) for source in before or ()):
-        judge.never(path, "to add to it")
+        judge.never(path, "may only be added to")
     for index, source in enumerate(after or ()):
         if source in (before or ()):
             continue
@@ -110,23 +110,23 @@ def _of_the_node(volumes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mounts(
-    judge: Judge, path: str, before: Any, after: Any, own_volumes: Mapping[str, Any]
+    judge: TemplateJudge, path: str, before: Any, after: Any, own_volumes: Mapping[str, Any]
 ) -> None:
     if any(mount not in after for mount in before):
-        judge.never(path, "to add mounts, and to leave those that stand there")
+        judge.never(path, "may only add mounts, and must keep those that stand there")
     for mount in after:
         if mount not in before:
             _mount(judge, f"{path}[{mount.get('mountPath')}]", mount, own_volumes)
 
 
 def _mount(
-    judge: Judge, path: str, mount: Mapping[str, Any], own_volumes: Mapping[str, Any]
+    judge: TemplateJudge, path: str, mount: Mapping[str, Any], own_volumes: Mapping[str, Any]
 ) -> None:
     if str(mount.get("name")) in own_volumes:
-        judge.never(path, "a volume that spec.podTemplate adds")
+        judge.never(path, "is the work's own volume; mount one that spec.podTemplate adds")
     place = str(mount.get("mountPath"))
     if any(normpath(place).startswith(folder) for folder in _OWN_FOLDERS):
-        judge.never(path, "another folder than those of the work")
+        judge.never(path, "the folder is the work's own")
     inside = normpath(place) == place.rstrip("/") and any(
         place == folder or place.startswith(f"{folder}/") for folder in MOUNTABLE
     )
@@ -135,33 +135,33 @@ def _mount(
     if mount.get("mountPropagation") not in (None, "None"):
         judge.need(f"{path}.mountPropagation", "privileged")
     if "subPathExpr" in mount:
-        judge.never(f"{path}.subPathExpr", "subPath")
+        judge.never(f"{path}.subPathExpr", "use subPath")
 
 
-def _ports(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _ports(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     if any(port not in (after or ()) for port in before or ()):
-        judge.never(path, "to add ports, and to leave those that stand there")
+        judge.never(path, "may only add ports, and must keep those that stand there")
     for index, port in enumerate(after or ()):
         for field in ("hostIP", "hostPort"):
             if port.get(field):
                 judge.need(f"{path}[{index}].{field}", "host_namespaces")
 
 
-def _resources(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _resources(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old, new = mapping(before), mapping(after)
     for part in ("limits", "requests"):
         for name in mapping(old.get(part)):
             if name not in mapping(new.get(part)):
-                judge.never(f"{path}.{part}.{name}", "another value, and not to take it away")
+                judge.never(f"{path}.{part}.{name}", "may be changed and not taken away")
     for part in sorted(set(new) - {"limits", "requests"}):
         judge.unlisted(f"{path}.{part}")
 
 
-def _context(judge: Judge, path: str, before: Any, after: Any) -> None:
+def _context(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     judge.context(path, mapping(before), mapping(after))
 
 
-def _lifecycle(judge: Judge, path: str, before: Any, after: Any) -> None:  # noqa: ARG001
+def _lifecycle(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:  # noqa: ARG001
     for moment, action in sorted(mapping(after).items()):
         if moment in ("postStart", "preStop"):
             _action(judge, f"{path}.{moment}", mapping(action))
@@ -169,7 +169,7 @@ def _lifecycle(judge: Judge, path: str, before: Any, after: Any) -> None:  # noq
             judge.unlisted(f"{path}.{moment}")
 
 
-def _action(judge: Judge, path: str, action: Mapping[str, Any]) -> None:
+def _action(judge: TemplateJudge, path: str, action: Mapping[str, Any]) -> None:
     """What the kubelet does for a probe or a hook: on the node's network, or in the container."""
     if "exec" in action:
         judge.need(f"{path}.exec", "images")
@@ -181,11 +181,11 @@ def _action(judge: Judge, path: str, action: Mapping[str, Any]) -> None:
         judge.grace_period(f"{path}.terminationGracePeriodSeconds", seconds)
 
 
-def _devices(judge: Judge, path: str, before: Any, after: Any) -> None:  # noqa: ARG001
+def _devices(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:  # noqa: ARG001
     judge.need(path, "volumes")
 
 
-_JUDGED: Final[Mapping[str, Callable[[Judge, str, Any, Any], None]]] = {
+_JUDGED: Final[Mapping[str, Callable[[TemplateJudge, str, Any, Any], None]]] = {
     "env": _env,
     "envFrom": _env_from,
     "lifecycle": _lifecycle,

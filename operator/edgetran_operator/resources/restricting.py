@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
+from edgetran.api.field_errors import forbidden, invalid
 from edgetran_operator.settings import Allowances, Settings, camel
 
 _SAFE: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -25,12 +26,12 @@ _SAFE: Final[Mapping[str, tuple[Any, ...]]] = {
 _IDENTITIES: Final = frozenset({"fsGroup", "runAsGroup", "runAsUser", "supplementalGroups"})
 
 
-class Judge:
+class TemplateJudge:
     """Collects what is refused.
 
     Attributes:
         allow: what the administrator allows.
-        found: where, and a sentence.
+        found: where, and the field's error.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -42,24 +43,29 @@ class Judge:
         """Whether the administrator set it."""
         return bool(getattr(self.allow, allowance))
 
-    def need(self, path: str, allowance: str, instead: str = "what the settings permit") -> None:
+    def need(self, path: str, allowance: str, instead: str = "") -> None:
         """Refuse what needs an allowance that is not set."""
         if not self.allows(allowance):
             value = f"workers.allow.{camel(allowance)}"
-            self.found.append((path, f"given; allowed is {instead}, and {value} is not set"))
+            otherwise = f"; otherwise use {instead}" if instead else ""
+            self.never(path, f"needs {value}, which is not set{otherwise}")
 
-    def never(self, path: str, instead: str) -> None:
+    def never(self, path: str, why: str) -> None:
         """Refuse what no allowance opens."""
-        self.found.append((path, f"given; allowed is {instead}"))
+        self.found.append((path, forbidden(why)))
+
+    def wrong(self, path: str, value: Any, what: str) -> None:
+        """Refuse a value."""
+        self.found.append((path, invalid(value, what)))
 
     def unlisted(self, path: str) -> None:
         """Refuse a field that nothing here knows."""
-        self.never(path, "to leave it out; an administrator may set it by workers.podPatch")
+        self.never(path, "must be left out; an administrator may set it by workers.podPatch")
 
     def unnamed(self, path: str, allowance: str) -> None:
         """Refuse something whose name is not among those that a setting lists."""
         value, names = f"workers.allow.{camel(allowance)}", getattr(self.allow, allowance)
-        self.never(path, f"what {value} lists: {', '.join(names) or 'nothing'}")
+        self.never(path, f"not among what {value} lists: {', '.join(names) or 'nothing'}")
 
     def listed(self, path: str, name: Any, allowance: str) -> None:
         """Refuse a name that a setting does not list."""
@@ -70,7 +76,8 @@ class Judge:
         """Refuse a grace period that would keep a node from being drained."""
         most = self._settings.termination_grace_seconds
         if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 < seconds <= most:
-            self.never(path, f"1 to {most}, which workers.terminationGraceSeconds sets")
+            what = f"must be from 1 to {most}, which workers.terminationGraceSeconds sets"
+            self.wrong(path, seconds, what)
 
     def size(self, path: str, size: Any, volume: str) -> None:
         """Refuse a folder of the pod's own that is larger than its setting, or without a bound."""
@@ -78,7 +85,8 @@ class Judge:
         asked = quantity(size)
         if asked is None or not 0 < asked <= (quantity(most) or 0):
             name = volume if self._settings.scratch.has(volume) else "other"
-            self.never(path, f"up to {most}, which workers.scratch.{name} sets")
+            what = f"must be at most {most}, which workers.scratch.{name} sets"
+            self.wrong(path, size, what)
 
     def context(self, path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         """Refuse what weakens a security context, or makes a pod someone else."""

@@ -21,7 +21,7 @@ from edgetran.api.wire import (
     input_path,
 )
 from edgetran_operator.observation import WorkFiles
-from edgetran_operator.outcome import Child
+from edgetran_operator.plan import Child
 from edgetran_operator.resources.run import Run, run_folder
 
 _NOT_YAML: Final = re.compile("[\x7f-\x9f\ufdd0-\ufdef\ufeff\ufffe\uffff\u2028\u2029]")

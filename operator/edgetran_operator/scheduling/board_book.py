@@ -15,7 +15,7 @@ from edgetran_operator.scheduling.boards import Claim, Selector, Toleration, ass
 from edgetran_operator.settings import Settings
 
 
-class _Wish(NamedTuple):
+class _BoardWish(NamedTuple):
     """What one version of a job's spec says about its board."""
 
     uid: str
@@ -34,7 +34,7 @@ class BoardBook:
     def __init__(self, cache: Cache, settings: Settings) -> None:
         self._cache = cache
         self._claims: dict[Key, Claim] = {}
-        self._wishes: dict[Key, _Wish] = {}
+        self._wishes: dict[Key, _BoardWish] = {}
         self._verdicts: dict[str, BoardVerdict] = {}
         self._patched = tuple(
             _tolerations(settings.worker_pod_patch.get("spec", {}).get("tolerations"))
@@ -120,7 +120,7 @@ class BoardBook:
             waits=not (ended or wish.suspended or entry.deleting or _held_up(entry.status)),
         )
 
-    def _wish_of(self, key: Key, entry: Entry) -> _Wish:
+    def _wish_of(self, key: Key, entry: Entry) -> _BoardWish:
         known = self._wishes.get(key)
         if known is not None and (known.uid, known.generation) == (entry.uid, entry.generation):
             return known
@@ -143,7 +143,7 @@ class BoardBook:
                 *self._patched,
             )
         suspended = spec.get("suspend") is True
-        wish = _Wish(entry.uid, entry.generation, selector, tolerations, suspended)
+        wish = _BoardWish(entry.uid, entry.generation, selector, tolerations, suspended)
         self._wishes[key] = wish
         return wish
 

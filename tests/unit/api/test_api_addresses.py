@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetran.api import SpecError, load_text
-from edgetran.api.addresses import without_credentials
 from edgetran.api.allowances import MeterAllowance, absolute_paths, covers, meter_problems
-from edgetran.api.explain import given as said
+from edgetran.api.field_errors import shown as said
+from edgetran.api.field_errors import without_credentials
 
 SECRET = "hunter2opensesame"  # noqa: S105 - made up
 
@@ -65,7 +65,9 @@ def test_credentials_in_a_storage_address_are_refused_and_never_repeated(uri, wo
      "s3://b::file:///etc/passwd", "simplecache::s3://b", "/etc/passwd", "s3://b\n"],
 )  # fmt: skip
 def test_a_storage_address_stays_outside_of_the_pod_and_within_its_folder(uri):
-    assert "allowed is" in refusal(lambda value: job(storage={"uri": value}), uri)
+    assert ": Invalid value: <hidden, as it may hold a password>: must" in refusal(
+        lambda value: job(storage={"uri": value}), uri
+    )
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/a/b", "gs://b", "abfs://c/x..y", "sftp://nas:22/a"])

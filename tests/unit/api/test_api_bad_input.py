@@ -1,4 +1,4 @@
-"""Every mistake is answered with its place, what was given and what is allowed."""
+"""Every mistake is answered with its place, what was given and what it must be."""
 
 import copy
 import math
@@ -58,35 +58,89 @@ def problems(data):
 # Each: resource, path to set, value, where the message points, and what it must say.
 CASES = [
     # The envelope.
-    (SEARCH, ["apiVersion"], "edgetran.io/v1", "apiVersion", "allowed is edgetran.io/v1alpha1"),
-    (SEARCH, ["apiVersion"], MISSING, "apiVersion", "missing; allowed is edgetran.io/v1alpha1"),
+    (
+        SEARCH,
+        ["apiVersion"],
+        "edgetran.io/v1",
+        "apiVersion",
+        'supported values: "edgetran.io/v1alpha1"',
+    ),
+    (SEARCH, ["apiVersion"], MISSING, "apiVersion", "Required value: must be edgetran.io/v1alpha1"),
     (SEARCH, ["kind"], "CoDesignSerch", "kind", "did you mean CoDesignSearch?"),
-    (SEARCH, ["kind"], "Job", "kind", "one of ProfilingJob, CoDesignSearch, GPTranRun"),
-    (SEARCH, ["kind"], 3, "kind", "3 was given; allowed is one of ProfilingJob"),
-    (SEARCH, ["metadata"], MISSING, "metadata", "missing; allowed is a mapping with name"),
+    (
+        SEARCH,
+        ["kind"],
+        "Job",
+        "kind",
+        'supported values: "ProfilingJob", "CoDesignSearch", "GPTranRun"',
+    ),
+    (SEARCH, ["kind"], 3, "kind", 'Unsupported value: 3: supported values: "ProfilingJob"'),
+    (SEARCH, ["metadata"], MISSING, "metadata", "Required value: must be a mapping with name"),
     (SEARCH, ["metadata", "name"], "Upper", "metadata.name", "lower-case letters"),
-    (SEARCH, ["metadata", "name"], "a.b", "metadata.name", "'a.b' was given"),
+    (SEARCH, ["metadata", "name"], "a.b", "metadata.name", 'Invalid value: "a.b": must be a name'),
     (SEARCH, ["metadata", "name"], "-a", "metadata.name", "begins and ends with a letter"),
     (SEARCH, ["metadata", "name"], "", "metadata.name", "1 to 63"),
-    (SEARCH, ["metadata", "name"], "a" * 27, "metadata.name", "27 characters was given"),
+    (SEARCH, ["metadata", "name"], "a" * 27, "metadata.name", "must have at most 26 characters"),
     (SEARCH, ["metadata", "name"], "a" * 64, "metadata.name", "1 to 63"),
     (PROFILING_JOB, ["metadata", "name"], "a" * 48, "metadata.name", "at most 47 characters"),
     (RUN, ["metadata", "name"], "a" * 37, "metadata.name", "at most 36 characters"),
     (SEARCH, ["metadata", "lables"], {}, "metadata.lables", "did you mean labels?"),
     (SEARCH, ["metadata", "labels"], {"a b": "c"}, "metadata.labels[a b]", "a label's key"),
     (SEARCH, ["metadata", "labels"], {"a": "c d"}, "metadata.labels.a", "a label's value"),
-    (SEARCH, ["spec"], MISSING, "spec", "missing; allowed is a mapping with"),
-    (SEARCH, ["spec"], [], "spec", "an empty list was given; allowed is a mapping with"),
+    (SEARCH, ["spec"], MISSING, "spec", "Required value: must be a mapping with"),
+    (SEARCH, ["spec"], [], "spec", "Invalid value: []: must be a mapping with"),
     (SEARCH, ["sepc"], {}, "sepc", "did you mean spec?"),
     # What all kinds share.
-    (SEARCH, ["spec", "suspend"], "maybe", "spec.suspend", "allowed is true or false"),
-    (SEARCH, ["spec", "suspend"], 1, "spec.suspend", "1 was given; allowed is true or false"),
-    (SEARCH, ["spec", "backoffLimit"], -1, "spec.backoffLimit", "whole number from 0 to 100"),
-    (SEARCH, ["spec", "backoffLimit"], 1.5, "spec.backoffLimit", "1.5 was given"),
-    (SEARCH, ["spec", "backoffLimit"], True, "spec.backoffLimit", "true was given"),
-    (SEARCH, ["spec", "backoffLimit"], "3", "spec.backoffLimit", "'3' was given"),
-    (SEARCH, ["spec", "activeDeadlineSeconds"], 0, "spec.activeDeadlineSeconds", "from 1 to"),
-    (SEARCH, ["spec", "ttlSecondsAfterFinished"], -1, "spec.ttlSecondsAfterFinished", "from 0 to"),
+    (
+        SEARCH,
+        ["spec", "suspend"],
+        "maybe",
+        "spec.suspend",
+        'Invalid value: "maybe": must be true or false',
+    ),
+    (SEARCH, ["spec", "suspend"], 1, "spec.suspend", "Invalid value: 1: must be true or false"),
+    (
+        SEARCH,
+        ["spec", "backoffLimit"],
+        -1,
+        "spec.backoffLimit",
+        "Invalid value: -1: must be at least 0",
+    ),
+    (
+        SEARCH,
+        ["spec", "backoffLimit"],
+        1.5,
+        "spec.backoffLimit",
+        "Invalid value: 1.5: must be a whole number from 0 to 100",
+    ),
+    (
+        SEARCH,
+        ["spec", "backoffLimit"],
+        True,
+        "spec.backoffLimit",
+        "Invalid value: true: must be a whole number",
+    ),
+    (
+        SEARCH,
+        ["spec", "backoffLimit"],
+        "3",
+        "spec.backoffLimit",
+        'Invalid value: "3": must be a whole number',
+    ),
+    (
+        SEARCH,
+        ["spec", "activeDeadlineSeconds"],
+        0,
+        "spec.activeDeadlineSeconds",
+        "must be at least 1",
+    ),
+    (
+        SEARCH,
+        ["spec", "ttlSecondsAfterFinished"],
+        -1,
+        "spec.ttlSecondsAfterFinished",
+        "must be at least 0",
+    ),
     (SEARCH, ["spec", "podTemplate"], {"kind": "Pod"}, "spec.podTemplate.kind", "metadata, spec"),
     (SEARCH, ["spec", "storage"], {}, "spec.storage", "exactly one of claim, newClaim and uri"),
     (
@@ -94,7 +148,7 @@ CASES = [
         ["spec", "storage"],
         {"uri": "s3://b/f", "newClaim": {"size": "1Gi"}},
         "spec.storage",
-        "newClaim and uri were given; allowed is exactly one of",
+        "Invalid value: {newClaim, uri}: must set exactly one of",
     ),
     (SEARCH, ["spec", "storage"], {"uri": "/tmp"}, "spec.storage.uri", "s3://bucket/folder"),  # noqa: S108
     (SEARCH, ["spec", "storage"], {"uri": "s3://b/../c"}, "spec.storage.uri", "no '..'"),
@@ -110,24 +164,36 @@ CASES = [
         ["spec", "storage"],
         {"claim": {"name": "c", "subPath": "../x"}},
         "spec.storage.claim.subPath",
-        "'../x' was given; allowed is a path with no '..'",
+        'Invalid value: "../x": must be a path with no',
     ),
     (
         SEARCH,
         ["spec", "storage"],
         {"newClaim": {"size": "1Gi"}, "secret": "s"},
         "spec.storage.secret",
-        "secret only together with uri",
+        "Forbidden: may only be set together with uri",
     ),
-    (SEARCH, ["spec", "seed"], -1, "spec.seed", "a whole number from 0 to 2147483647"),
-    (SEARCH, ["spec", "ray"], {"mode": "slurm"}, "spec.ray.mode", "local, cluster, kuberay"),
-    (SEARCH, ["spec", "ray"], {"mode": "cluster"}, "spec.ray.address", "none was given"),
+    (SEARCH, ["spec", "seed"], -1, "spec.seed", "must be at least 0"),
+    (
+        SEARCH,
+        ["spec", "ray"],
+        {"mode": "slurm"},
+        "spec.ray.mode",
+        'Unsupported value: "slurm": supported values: "local", "cluster", "kuberay"',
+    ),
+    (
+        SEARCH,
+        ["spec", "ray"],
+        {"mode": "cluster"},
+        "spec.ray.address",
+        "Required value: must be set",
+    ),
     (
         SEARCH,
         ["spec", "ray"],
         {"address": "head:6379"},
         "spec.ray.address",
-        "given with mode local; allowed is an address with mode cluster",
+        "Forbidden: may only be set with mode cluster",
     ),
     (
         SEARCH,
@@ -138,31 +204,49 @@ CASES = [
     ),
     (SEARCH, ["spec", "ray"], {"cpusPerTrial": 0}, "spec.ray.cpusPerTrial", "above 0"),
     # Devices.
-    (SEARCH, ["spec", "devices"], [], "spec.devices", "a list of 1 to 32 entries"),
-    (SEARCH, ["spec", "devices"], {"name": "x"}, "spec.devices", "allowed is a list"),
-    (SEARCH, ["spec", "devices", 0, "name"], "pi", "spec.devices[1].name", "each name once"),
+    (
+        SEARCH,
+        ["spec", "devices"],
+        [],
+        "spec.devices",
+        "Invalid value: []: must have at least 1 entry",
+    ),
+    (
+        SEARCH,
+        ["spec", "devices"],
+        {"name": "x"},
+        "spec.devices",
+        "Invalid value: {name}: must be a list of 1 to 32 entries",
+    ),
+    (SEARCH, ["spec", "devices", 0, "name"], "pi", "spec.devices[1].name", 'Duplicate value: "pi"'),
     (SEARCH, ["spec", "devices", 0, "name"], "a" * 21, "spec.devices[0].name", "1 to 20"),
     (
         SEARCH,
         ["spec", "devices", 0, "host"],
         MISSING,
         "spec.devices[0]",
-        "none was given; allowed is exactly one of host, simulation and nodeSelector",
+        "Required value: must set exactly one of host, simulation and nodeSelector",
     ),
-    (SEARCH, ["spec", "devices", 0, "host"], False, "spec.devices[0].host", "allowed is true"),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "host"],
+        False,
+        "spec.devices[0].host",
+        "Unsupported value: false: supported values: true",
+    ),
     (
         SEARCH,
         ["spec", "devices", 0, "nodeSelector"],
         {"a": "b"},
         "spec.devices[0]",
-        "host and nodeSelector were given; allowed is exactly one of",
+        "Invalid value: {host, nodeSelector}: must set exactly one of",
     ),
     (
         SEARCH,
         ["spec", "devices", 0, "nodeSelector"],
         {},
         "spec.devices[0].nodeSelector",
-        "an empty mapping was given; allowed is a mapping of 1 to 64 entries",
+        "Invalid value: {}: must have at least 1 entry",
     ),
     (
         SEARCH,
@@ -176,7 +260,7 @@ CASES = [
         ["spec", "devices", 1, "simulation"],
         "raspberry-pi-3",
         "spec.devices[1].simulation",
-        "raspberry-pi-4-cpu, raspberry-pi-5-cpu",
+        '"raspberry-pi-4-cpu", "raspberry-pi-5-cpu"',
     ),
     (SEARCH, ["spec", "devices", 1, "threads"], 2, "spec.devices[1].threads", "simulation"),
     (
@@ -184,58 +268,64 @@ CASES = [
         ["spec", "devices", 1, "profileRef"],
         {"name": "x"},
         "spec.devices[1].profileRef",
-        "given together with simulation",
+        "Forbidden: may not be set together with simulation",
     ),
-    (SEARCH, ["spec", "devices", 1, "engine"], "openvino", "spec.devices[1].engine", "measured"),
+    (SEARCH, ["spec", "devices", 1, "engine"], "openvino", "spec.devices[1].engine", "simulation"),
     (
         SEARCH,
         ["spec", "devices", 0, "engine"],
         "tflite",
         "spec.devices[0].engine",
-        "one of torch, onnxruntime, openvino",
+        'supported values: "torch", "onnxruntime", "openvino"',
     ),
     (
         SEARCH,
         ["spec", "devices", 0, "precision"],
         "fp64",
         "spec.devices[0].precision",
-        "one of fp32, fp16, bf16, int8",
+        'supported values: "fp32", "fp16", "bf16", "int8"',
     ),
     (
         SEARCH,
         ["spec", "devices", 0, "precision"],
         "fp16",
         "spec.devices[0].precision",
-        "fp16 was given with engine torch on cpu; allowed is fp32, bf16 or int8 with torch on cpu",
+        'Invalid value: "fp16": must be fp32, bf16 or int8 with torch on cpu',
     ),
     (
         SEARCH,
         ["spec", "devices", 0],
         {"name": "here", "host": True, "engine": "openvino", "accelerator": "cuda"},
         "spec.devices[0].accelerator",
-        "cuda was given with engine openvino",
+        'Invalid value: "cuda": must be cpu or cuda with torch',
     ),
-    (SEARCH, ["spec", "devices", 0, "threads"], 0, "spec.devices[0].threads", "from 1 to 1024"),
+    (
+        SEARCH,
+        ["spec", "devices", 0, "threads"],
+        0,
+        "spec.devices[0].threads",
+        "Invalid value: 0: must be at least 1",
+    ),
     (
         SEARCH,
         ["spec", "devices", 0, "energy"],
         {"source": "guess"},
         "spec.devices[0].energy.source",
-        "one of auto, none, rapl",
+        'Unsupported value: "guess": supported values: "auto", "none", "rapl"',
     ),
     (
         SEARCH,
         ["spec", "devices", 0, "energy"],
         {"source": "external"},
         "spec.devices[0].energy.meter",
-        "none was given with source external",
+        "Required value: must be set with source external",
     ),
     (
         SEARCH,
         ["spec", "devices", 0, "energy"],
         {"source": "rapl", "meter": "http://meter"},
         "spec.devices[0].energy.meter",
-        "given with source rapl",
+        "Forbidden: may only be set with source external",
     ),
     (
         SEARCH,
@@ -249,14 +339,20 @@ CASES = [
         ["spec", "devices", 0, "tolerations"],
         [{"key": "a", "operator": "Exists"}],
         "spec.devices[0].tolerations",
-        "given together with host",
+        "Forbidden: may not be set together with host",
     ),
     # The task.
-    (SEARCH, ["spec", "task"], MISSING, "spec.task", "missing; allowed is a mapping with name"),
+    (SEARCH, ["spec", "task"], MISSING, "spec.task", "Required value: must be a mapping with name"),
     (SEARCH, ["spec", "task"], {}, "spec.task", "exactly one of name, folder, files and hub"),
-    (SEARCH, ["spec", "task", "hub"], "glue/sst2", "spec.task", "name and hub were given"),
+    (
+        SEARCH,
+        ["spec", "task", "hub"],
+        "glue/sst2",
+        "spec.task",
+        "Invalid value: {name, hub}: must set exactly one",
+    ),
     (SEARCH, ["spec", "task"], {"name": "movies"}, "spec.task.name", "movie-reviews"),
-    (SEARCH, ["spec", "task"], {"hub": "glue/xnli"}, "spec.task.hub", "glue/cola, glue/sst2"),
+    (SEARCH, ["spec", "task"], {"hub": "glue/xnli"}, "spec.task.hub", '"glue/cola", "glue/sst2"'),
     (SEARCH, ["spec", "task"], {"folder": "../x"}, "spec.task.folder", "no '..' in it"),
     (SEARCH, ["spec", "task"], {"folder": "a\nb"}, "spec.task.folder", "a path of 1 to 1024"),
     (
@@ -264,7 +360,7 @@ CASES = [
         ["spec", "task"],
         {"files": {}},
         "spec.task.files.train",
-        "missing; allowed is a path",
+        "Required value: must be a path",
     ),
     (
         SEARCH,
@@ -286,55 +382,58 @@ CASES = [
         ["spec", "task", "tokenizer"],
         {"vocabSize": 1},
         "spec.task.tokenizer.vocabSize",
-        "a whole number from 64 to 262144",
+        "Invalid value: 1: must be at least 64",
     ),
     # The design space.
     (SEARCH, ["spec", "designSpace", "preset"], "small", "spec.designSpace.preset", "tiny"),
-    (SEARCH, ["spec", "designSpace"], {}, "spec.designSpace", "either preset, or at least layers"),
+    (
+        SEARCH,
+        ["spec", "designSpace"],
+        {},
+        "spec.designSpace",
+        "either preset, elastic, or at least layers",
+    ),
     (
         SEARCH,
         ["spec", "designSpace"],
         {"preset": "tiny", **INLINE},
         "spec.designSpace",
-        "preset and layers, hiddenSizes, heads and feedForwardWidths were given",
+        "Invalid value: {preset, layers, hiddenSizes, heads, feedForwardWidths}: must set either",
     ),
     (
         SEARCH,
         ["spec", "designSpace"],
         {"layers": [2]},
         "spec.designSpace",
-        "layers was given without hiddenSizes, heads and feedForwardWidths",
+        "Invalid value: {layers}: must set either preset, elastic, or at least layers",
     ),
     (
         SEARCH,
         ["spec", "designSpace"],
         {**INLINE, "hiddenSizes": [8, 64], "heads": [2, 12]},
         "spec.designSpace.heads[1]",
-        (
-            "12 heads of a hidden size of 8 have no dimension; allowed is no more heads than the "
-            "smallest hidden size"
-        ),
+        "Invalid value: 12: must be at most the smallest of hiddenSizes",
     ),
     (
         SEARCH,
         ["spec", "designSpace"],
         {**INLINE, "layers": [0]},
         "spec.designSpace.layers[0]",
-        "48",
+        "Invalid value: 0: must be at least 1",
     ),
     (
         SEARCH,
         ["spec", "designSpace"],
         {**INLINE, "layers": [2, 2]},
         "spec.designSpace.layers[1]",
-        "2 was given already at layers[0]; allowed is each value once",
+        "Duplicate value: 2",
     ),
     (
         SEARCH,
         ["spec", "designSpace"],
         {**INLINE, "headTypes": ["sdp"]},
         "spec.designSpace.headTypes[0]",
-        "one of sa_sdp, sa_wma, l_dft, l_dct, c_5, c_9, c_13",
+        '"sa_sdp", "sa_wma", "l_dft", "l_dct", "c_5", "c_9", "c_13"',
     ),
     # The objective, constraints and search.
     (
@@ -342,28 +441,28 @@ CASES = [
         ["spec", "objective"],
         {"weights": {"accuracy": 0}},
         "spec.objective.weights",
-        "all weights are 0; allowed is at least one of accuracy, latency, energy, peakPower and ",
+        "Invalid value: 0: must have at least one of accuracy, latency, energy, peakPower and ",
     ),
     (
         SEARCH,
         ["spec", "objective"],
         {"weights": {"accuracy": -1}},
         "spec.objective.weights.accuracy",
-        "a number from 0 to 100",
+        "Invalid value: -1: must be at least 0",
     ),
     (
         SEARCH,
         ["spec", "objective"],
         {"normalisers": {"latencyMs": 0}},
         "spec.objective.normalisers.latencyMs",
-        "a number above 0",
+        "Invalid value: 0: must be above 0",
     ),
     (
         SEARCH,
         ["spec", "constraints"],
         {"latencyMs": {"min": 60, "max": 50}},
         "spec.constraints.latencyMs.min",
-        "60 was given and max is 50; allowed is min up to max",
+        "Invalid value: 60: must be at most max",
     ),
     (
         SEARCH,
@@ -384,7 +483,7 @@ CASES = [
         ["spec", "constraints"],
         {"accuracy": {"min": 80}},
         "spec.constraints.accuracy.min",
-        "a number from 0 to 1",
+        "Invalid value: 80: must be at most 1",
     ),
     (
         SEARCH,
@@ -412,29 +511,29 @@ CASES = [
         ["spec", "objective"],
         {"pareto": ["accuracy", "latency", "latency"]},
         "spec.objective.pareto[2]",
-        "latency was given already",
+        'Duplicate value: "latency"',
     ),
     (
         SEARCH,
         ["spec", "objective"],
         {"pareto": ["accuracy", "latency"], "pick": "budget"},
         "spec.objective.budget",
-        "none was given with pick budget",
+        "Required value: must be set with pick budget",
     ),
     (
         SEARCH,
         ["spec", "search"],
         {"maxTrials": 4, "initialTrials": 6},
         "spec.search.initialTrials",
-        "6 was given and maxTrials is 4",
+        "Invalid value: 6: must be at most maxTrials",
     ),
-    (SEARCH, ["spec", "search"], {"maxTrials": 0}, "spec.search.maxTrials", "from 1 to 100000"),
+    (SEARCH, ["spec", "search"], {"maxTrials": 0}, "spec.search.maxTrials", "must be at least 1"),
     (
         SEARCH,
         ["spec", "training"],
         {"learningRate": 2},
         "spec.training.learningRate",
-        "a number above 0 and up to 1",
+        "Invalid value: 2: must be at most 1",
     ),
     (SEARCH, ["spec", "training"], {"epoch": 2}, "spec.training.epoch", "did you mean epochs"),
     (
@@ -453,14 +552,14 @@ CASES = [
             }
         },
         "spec.baseline.architecture.homogeneous.heads",
-        "8 heads of a hidden size of 4 have no dimension",
+        "Invalid value: 8: must be at most hiddenSize",
     ),
     (
         SEARCH,
         ["spec", "baseline"],
         {"architecture": {"modelDict": {"l": 2, "h": [64], "f": [[64]] * 2, "o": [["c_5_8"]] * 2}}},
         "spec.baseline.architecture.modelDict.h",
-        "1 entry for 2 layers were given; allowed is one entry per layer",
+        "Invalid value: [1 entry]: must have one entry per layer",
     ),
     (
         SEARCH,
@@ -478,10 +577,10 @@ CASES = [
             }
         },
         "spec.baseline.architecture.modelDict.o[0]",
-        "dimensions 8 and 9 were given; allowed is one head dimension within a layer",
+        'Invalid value: "c_5_8, c_5_9": must have heads of one dimension within a layer',
     ),
     # Profiling.
-    (PROFILING_JOB, ["spec", "device"], MISSING, "spec.device", "missing"),
+    (PROFILING_JOB, ["spec", "device"], MISSING, "spec.device", "Required value"),
     (
         PROFILING_JOB,
         ["spec", "designSpace"],
@@ -494,7 +593,7 @@ CASES = [
         ["spec", "finalistsOf"],
         {"searchRef": {"name": "s"}},
         "spec",
-        "designSpace and finalistsOf were given",
+        "Invalid value: {designSpace, finalistsOf}: must set exactly one",
     ),
     (
         PROFILING_JOB,
@@ -506,28 +605,40 @@ CASES = [
         "spec.finalistsOf",
         "exactly one of searchRef and refinementRef",
     ),
-    (PROFILING_JOB, ["spec", "models"], ["a"], "spec", "designSpace and models were given"),
-    (PROFILING_JOB, ["spec", "workload"], {"batchSize": 0}, "spec.workload.batchSize", "1 to 4096"),
+    (
+        PROFILING_JOB,
+        ["spec", "models"],
+        ["a"],
+        "spec",
+        "Invalid value: {designSpace, models}: must set exactly one",
+    ),
+    (
+        PROFILING_JOB,
+        ["spec", "workload"],
+        {"batchSize": 0},
+        "spec.workload.batchSize",
+        "must be at least 1",
+    ),
     (
         PROFILING_JOB,
         ["spec", "measurement"],
         {"mode": "fast"},
         "spec.measurement.mode",
-        "one of quick, standard, reference",
+        'supported values: "quick", "standard", "reference"',
     ),
     (
         PROFILING_JOB,
         ["spec", "sampling"],
         {"initial": 30, "maxMeasurements": 20},
         "spec.sampling.initial",
-        "30 was given and maxMeasurements is 20",
+        "Invalid value: 30: must be at most maxMeasurements",
     ),
     (
         PROFILING_JOB,
         ["spec", "sampling"],
         {"targetError": 0},
         "spec.sampling.targetError",
-        "a number above 0 and up to 1",
+        "Invalid value: 0: must be above 0",
     ),
     (
         PROFILING_JOB,
@@ -538,35 +649,77 @@ CASES = [
     ),
     # Refining.
     (RUN, ["spec", "searchRef"], MISSING, "spec", "exactly one of searchRef and model"),
-    (RUN, ["spec", "model"], "folder", "spec", "searchRef and model were given"),
-    (RUN, ["spec"], {"model": "folder"}, "spec", "model was given without task and device"),
+    (
+        RUN,
+        ["spec", "model"],
+        "folder",
+        "spec",
+        "Invalid value: {searchRef, model}: must set exactly one",
+    ),
+    (
+        RUN,
+        ["spec"],
+        {"model": "folder", "device": {"name": "here", "host": True}},
+        "spec.task",
+        "Required value: must be set with model",
+    ),
     (
         RUN,
         ["spec", "task"],
         {"name": "movie-reviews"},
         "spec.task",
-        "given together with searchRef",
+        "Forbidden: may not be set together with searchRef",
     ),
-    (RUN, ["spec", "stages"], ["growHead"], "spec.stages[0]", "one of growHeads, growFeedForwards"),
-    (RUN, ["spec", "stages"], [], "spec.stages", "an empty list was given"),
-    (RUN, ["spec", "importance"], "l2", "spec.importance", "one of secondOrder, fisher"),
+    (
+        RUN,
+        ["spec", "stages"],
+        ["growHead"],
+        "spec.stages[0]",
+        'supported values: "growHeads", "growFeedForwards"',
+    ),
+    (RUN, ["spec", "stages"], [], "spec.stages", "Invalid value: []: must have at least 1 entry"),
+    (
+        RUN,
+        ["spec", "importance"],
+        "l2",
+        "spec.importance",
+        'supported values: "secondOrder", "fisher"',
+    ),
     (RUN, ["spec", "searchRef"], {"name": "x", "kind": "y"}, "spec.searchRef.kind", "name"),
-    (RUN, ["spec", "confidence"], 1, "spec.confidence", "a number from 0 and below 1"),
-    (RUN, ["spec", "searchRef"], "cds", "spec.searchRef", "allowed is a mapping with name"),
+    (RUN, ["spec", "confidence"], 1, "spec.confidence", "Invalid value: 1: must be below 1"),
+    (
+        RUN,
+        ["spec", "searchRef"],
+        "cds",
+        "spec.searchRef",
+        'Invalid value: "cds": must be a mapping with name',
+    ),
     (RUN, ["spec", "minimumSizes"], {"heads": 1}, "spec.minimumSizes.heads", "feedForward"),
     (
         RUN,
         ["spec", "distillation"],
         {"weight": 0, "hiddenWeight": 0},
         "spec.distillation",
-        "both weights are 0; allowed is weight or hiddenWeight above 0",
+        "Invalid value: 0: must have weight or hiddenWeight above 0",
     ),
     # Values that no field takes.
-    (SEARCH, ["spec", "seed"], math.nan, "spec.seed", "nan was given; allowed is a finite number"),
-    (SEARCH, ["spec", "seed"], 10**400, "spec.seed", "more than 70 digits was given"),
-    (SEARCH, ["spec", "seed"], b"1", "spec.seed", "a value of type bytes was given"),
-    (SEARCH, ["spec", "task"], {"folder": "\ud800"}, "spec.task.folder", "allowed is Unicode text"),
-    (SEARCH, ["spec", "task"], {1: 2}, "spec.task", "the key 1 is not text"),
+    (
+        SEARCH,
+        ["spec", "seed"],
+        math.nan,
+        "spec.seed",
+        "Invalid value: nan: must be a finite number",
+    ),
+    (
+        SEARCH,
+        ["spec", "seed"],
+        10**400,
+        "spec.seed",
+        "more than 70 digits: must have at most 70 digits",
+    ),
+    (SEARCH, ["spec", "seed"], b"1", "spec.seed", 'Invalid value: "<bytes>": must be text'),
+    (SEARCH, ["spec", "task"], {"folder": "\ud800"}, "spec.task.folder", "must be Unicode text"),
+    (SEARCH, ["spec", "task"], {1: 2}, "spec.task", "Invalid value: 1: must be text, as every key"),
     (SEARCH, ["spec", "max_trials"], 3, "spec.max_trials", "unknown field"),
     (SEARCH, ["spec", "design_space"], {}, "spec.design_space", "did you mean designSpace?"),
 ]
@@ -577,7 +730,7 @@ CASES = [
     CASES,
     ids=[f"{number}-{case[3]}" for number, case in enumerate(CASES)],
 )
-def test_a_mistake_is_answered_with_its_place_and_what_is_allowed(
+def test_a_mistake_is_answered_with_its_place_and_what_it_must_be(
     resource, path, value, place, words
 ):
     lines = problems(changed(resource, path, value))
@@ -595,8 +748,7 @@ def test_the_table_is_long_enough():
 def test_a_line_names_the_file_the_resource_the_place_and_both_sides():
     (line,) = problems(changed(SEARCH, ["spec", "search"], {"maxTrials": 0}))
     assert line == (
-        "file.yaml: CoDesignSearch/cds: spec.search.maxTrials: 0 was given; "
-        "allowed is a whole number from 1 to 100000"
+        "file.yaml: CoDesignSearch/cds: spec.search.maxTrials: Invalid value: 0: must be at least 1"
     )
 
 
@@ -611,14 +763,14 @@ def test_all_mistakes_are_told_at_once():
     ]
     text = "\n".join(problems(data))
     for place in (
-        "metadata.name: 'Big'",
-        "spec.seed: 'zero'",
-        "spec.constraints.latencyMs.min: 2",
-        "spec.constraints.energyMj.max: -1",
-        "spec.devices[0].hots: unknown field; did you mean host?",
-        "spec.devices[1]: host and nodeSelector were given",
-        "spec.devices[1].threads: 0",
-        "spec.devices[1].name: a was given already at devices[0]",
+        'metadata.name: Invalid value: "Big"',
+        'spec.seed: Invalid value: "zero"',
+        "spec.constraints.latencyMs.min: Invalid value: 2",
+        "spec.constraints.energyMj.max: Invalid value: -1",
+        "spec.devices[0].hots: Forbidden: unknown field; did you mean host?",
+        "spec.devices[1]: Invalid value: {host, nodeSelector}",
+        "spec.devices[1].threads: Invalid value: 0: must be at least 1",
+        'spec.devices[1].name: Duplicate value: "a"',
     ):
         assert place in text, text
 
@@ -626,7 +778,10 @@ def test_all_mistakes_are_told_at_once():
 def test_a_rule_stays_silent_where_one_of_its_own_fields_is_wrong():
     data = changed(SEARCH, ["spec", "devices", 0, "host"], "yes")
     assert problems(data) == [
-        "file.yaml: CoDesignSearch/cds: spec.devices[0].host: 'yes' was given; allowed is true"
+        (
+            'file.yaml: CoDesignSearch/cds: spec.devices[0].host: Unsupported value: "yes": '
+            "supported values: true"
+        )
     ]
 
 
@@ -644,19 +799,22 @@ def test_a_thousand_mistakes_are_summed_up():
 def test_null_counts_as_not_given():
     assert parse_resource(changed(SEARCH, ["spec", "seed"], None)).spec.seed == 0
     (line,) = problems(changed(SEARCH, ["spec", "task"], None))
-    assert "spec.task: missing" in line
+    assert "spec.task: Required value: must be" in line
 
 
 @pytest.mark.parametrize("data", [None, 3, "x", [], [1], True])
 def test_what_is_no_mapping_is_no_resource(data):
     (line,) = problems(data)
-    assert "allowed is a mapping with apiVersion, kind, metadata and spec" in line
+    assert "must be a mapping with apiVersion, kind, metadata and spec" in line
 
 
 def test_two_wrong_entries_of_a_list_do_not_hide_other_mistakes():
     data = changed(SEARCH, ["spec", "designSpace"], {**INLINE, "layers": ["a", "b"], "heads": [99]})
     text = "\n".join(problems(data))
-    assert "spec.designSpace.layers[0]: 'a'" in text
-    assert "spec.designSpace.layers[1]: 'b'" in text
-    assert "spec.designSpace.heads[0]: 99 heads of a hidden size of 64" in text
+    assert 'spec.designSpace.layers[0]: Invalid value: "a"' in text
+    assert 'spec.designSpace.layers[1]: Invalid value: "b"' in text
+    assert (
+        "spec.designSpace.heads[0]: Invalid value: 99: must be at most the smallest of hiddenSizes"
+        in text
+    )
     assert text.count("\n") == 2

@@ -82,46 +82,55 @@ def test_resources_come_after_those_that_they_refer_to():
         (
             [search()],
             (
-                "f.yaml: CoDesignSearch/s: spec.devices[1].profileRef.name: there is no "
-                "ProfilingJob named 'p'; allowed is a ProfilingJob given together with it"
+                'f.yaml: CoDesignSearch/s: spec.devices[1].profileRef.name: Not found: "p": no '
+                "ProfilingJob of this name was given with it"
             ),
         ),
         (
             [search(profile="hots"), job("host")],
             (
-                "spec.devices[1].profileRef.name: there is no ProfilingJob named 'hots'; did you "
-                "mean host? allowed is one of host"
+                'spec.devices[1].profileRef.name: Not found: "hots": no ProfilingJob of this name '
+                "was given with it; did you mean host? There is host"
             ),
         ),
         (
             [run(of="p"), job()],
-            "spec.searchRef.name: there is no CoDesignSearch named 'p' (p is a ProfilingJob)",
+            (
+                'spec.searchRef.name: Not found: "p": no CoDesignSearch of this name was given '
+                "with it (p is a ProfilingJob)"
+            ),
         ),
         (
             [search(profile="s")],
-            "there is no ProfilingJob named 's' (s is a CoDesignSearch)",
+            "no ProfilingJob of this name was given with it (s is a CoDesignSearch)",
         ),
-        ([job(), job()], "ProfilingJob/p: metadata.name: given already in f.yaml; allowed is one"),
+        ([job(), job()], 'metadata.name: Duplicate value: "p", given already in f.yaml'),
         (
             [job(extra="warmStartFrom: [{name: p}]")],
-            "spec.warmStartFrom[0].name: references in a circle: ProfilingJob/p → ProfilingJob/p",
+            (
+                "spec.warmStartFrom[0].name: Forbidden: references in a circle: ProfilingJob/p → "
+                "ProfilingJob/p"
+            ),
         ),
         (
             [search(device="host: true"), job()],
             (
-                "spec.devices[1].threads: nothing was given, but ProfilingJob/p measures with 2; "
-                "allowed is the same in both"
+                "spec.devices[1].threads: Required value: must be the same as in ProfilingJob/p, "
+                "which has 2"
             ),
         ),
         (
             [search(device="nodeSelector: {a: b}, threads: 2"), job()],
-            "spec.devices[1].nodeSelector: a=b was given, but ProfilingJob/p measures with nothing",
+            (
+                'spec.devices[1].nodeSelector: Invalid value: "a=b": must be the same as in '
+                "ProfilingJob/p, which has none"
+            ),
         ),
         (
             [search(extra="workload: {sequenceLength: 64}"), job()],
             (
-                "spec.workload: batchSize 1 and sequenceLength 64 were given, but ProfilingJob/p "
-                "measures with 1 and 128"
+                "spec.workload.sequenceLength: Invalid value: 64: must be the same as in "
+                "ProfilingJob/p, which has 128"
             ),
         ),
     ],
@@ -132,7 +141,9 @@ def test_a_reference_that_leads_nowhere_is_told(documents, line):
 
 def test_a_warm_start_needs_the_same_workload():
     other = job("q", extra="workload: {batchSize: 8}\n  warmStartFrom: [{name: p}]")
-    assert "ProfilingJob/q: spec.workload: batchSize 8" in error(job(), other)
+    assert "ProfilingJob/q: spec.workload.batchSize: Invalid value: 8: must be the same" in error(
+        job(), other
+    )
 
 
 def test_a_circle_of_three_is_told_once():
@@ -170,7 +181,7 @@ def test_a_wrong_document_is_not_also_told_as_missing(tmp_path):
         load_bundle(path)
     first, second = str(caught.value).splitlines()
     assert "ProfilingJob/p: spec.designSpace.preset" in first
-    assert "GPTranRun/g: spec.searchRef.name: there is no CoDesignSearch named 'nowhere'" in second
+    assert 'GPTranRun/g: spec.searchRef.name: Not found: "nowhere": no CoDesignSearch' in second
 
 
 def test_a_bundle_is_read_from_several_files_with_settings(tmp_path):

@@ -135,7 +135,7 @@ def test_methods_of_int8_are_told_apart(artifacts):
         assert len({artifacts(form).sha256 for form in forms}) == 3
         found = artifacts(forms[0])
         assert find_artifact(found.path.parent, forms[1], "abc") is None
-    with pytest.raises(EngineError, match="torch int8 method: 'static'"):
+    with pytest.raises(EngineError, match='torch int8 method: Unsupported value: "static"'):
         Form("torch", "int8", method="static").make_engine()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from chart_rendering import rendered
 from prometheus_client import CollectorRegistry
 
-from edgetran.api.wire import WorkerSummary
+from edgetran.api.wire import SERVE_COMMAND, WorkerSummary
+from edgetran_operator.resources.serving import SERVED_NAME
 from edgetran_workers.metrics import _COUNTS, _ERRORS, _MEASURES, WorkerCollector
 from edgetran_workers.publish import PublisherState
 
@@ -16,7 +17,27 @@ UNBOUNDED = {"edgetran_worker_info", "edgetran_worker_stage"}
 
 def monitor(chart, **more):
     values = {"metrics": {"podMonitor": {"enabled": True, **more}}}
-    return rendered(chart, values).one("PodMonitor")["spec"]
+    return monitors(chart, values)["edgetran-workers"]
+
+
+def monitors(chart, values):
+    """PodMonitors by name."""
+    found = rendered(chart, values).of("PodMonitor")
+    return {each["metadata"]["name"]: each["spec"] for each in found}
+
+
+def test_what_serves_is_scraped_for_its_own_metrics_alone(chart):
+    values = {"metrics": {"podMonitor": {"enabled": True}}}
+    served = monitors(chart, values)["edgetran-served"]
+    assert served["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": SERVED_NAME,
+        "app.kubernetes.io/component": SERVE_COMMAND,
+    }
+    (endpoint,) = served["podMetricsEndpoints"]
+    assert endpoint["port"] == "metrics"
+    assert not endpoint["honorLabels"]
+    (kept,) = endpoint["metricRelabelings"]
+    assert (kept["action"], kept["regex"]) == ("keep", "edgetran_served_.*")
 
 
 def every_metric(folder: Path):

@@ -202,10 +202,12 @@ def test_monitors_select_what_they_are_for(renderings: dict[str, Rendered]) -> N
         each["name"] for each in service["spec"]["ports"]
     ]
     assert monitor["metadata"]["labels"]["release"] == "kps"
-    assert everything.one("PodMonitor")["spec"]["namespaceSelector"] == {"any": True}
-    assert namespaced.one("PodMonitor")["spec"]["namespaceSelector"] == {
-        "matchNames": ["team-a", "team-b"]
-    }
+    for found, selector in (
+        (everything, {"any": True}),
+        (namespaced, {"matchNames": ["team-a", "team-b"]}),
+    ):
+        pods = found.of("PodMonitor")
+        assert [each["spec"]["namespaceSelector"] for each in pods] == [selector] * 2
     assert not renderings["nothing"].of("ServiceMonitor"), "there is nothing to scrape"
 
 

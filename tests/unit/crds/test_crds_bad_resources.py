@@ -1,5 +1,6 @@
 """Hundreds of bad resources: each is refused with sentences that help."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ def schemas():
     }
 
 
+_KUBERNETES = re.compile(
+    r"(Invalid value: .+: must .+|Required value: must .+|Forbidden: .+|Duplicate value: .+"
+    r"|Unsupported value: .+: supported values: .+)"
+)
 HAND = by_hand()
 GENERATED = generated(schemas(), 150)
 
@@ -39,13 +44,13 @@ def test_there_are_hundreds():
 
 
 @pytest.mark.parametrize("bad", HAND + GENERATED, ids=lambda bad: bad.name)
-def test_each_is_refused_with_its_place_and_what_is_allowed(bad):
+def test_each_is_refused_with_its_place_and_what_it_must_be(bad):
     with pytest.raises(SpecError) as caught:
         parse_resource(bad.document)
     problems = caught.value.problems
     parent = bad.place.rpartition(".")[0]
     assert any(problem.path.startswith((bad.place, parent)) for problem in problems)
     for problem in problems:
-        assert "allowed" in problem.message
+        assert _KUBERNETES.match(problem.message)
         assert len(problem.message) < 1500
         assert problem.message.isprintable()

@@ -179,3 +179,17 @@ def test_names_are_bounded_where_a_server_knows_no_rules_too(kind):
     assert validator.is_valid("a" * NAME_LIMITS[kind])
     assert not validator.is_valid("a" * (NAME_LIMITS[kind] + 1))
     assert not validator.is_valid("a.b")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_set_holds_numbers_as_a_server_cannot_compare_such_sets(kind):
+    def sets(schema):
+        if schema.get("x-kubernetes-list-type") == "set":
+            yield schema["items"]["type"]
+        below = [schema["items"]] if "items" in schema else []
+        for part in (*schema.get("properties", {}).values(), *below):
+            yield from sets(part)
+
+    found = list(sets(schema_of(kind)))
+    assert found
+    assert "number" not in found

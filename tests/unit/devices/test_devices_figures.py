@@ -44,18 +44,21 @@ def test_infeasible_figures_carry_their_reason_everywhere():
         (lambda: Figure(None, "ms", "measured"), "needs a reason"),
         (lambda: Figure(math.nan, "ms", "measured"), "not finite"),
         (lambda: Figure(1.0, "ms", "measured", math.inf), "std: inf is not finite"),
-        (lambda: Figure(1.0, "ms", "guessed"), "'guessed' given; allowed are measured"),
+        (lambda: Figure(1.0, "ms", "guessed"), '"guessed": supported values: "measured"'),
         (lambda: Figure.from_dict({"value": 1.0, "unit": "ms"}), "source: missing"),
         (lambda: HardwareFigures.from_dict({}), "latency_ms: missing"),
         (
             lambda: HardwareFigures(*[Figure(1.0, "ms", "measured")] * 3, feasible=False),
             "need a reason",
         ),
-        (lambda: Workload(0, 64), "batch_size: 0 given"),
-        (lambda: Workload(1, 64.0), "sequence_length: 64.0 given"),
-        (lambda: Workload(True, 64), "batch_size: True given"),
-        (lambda: Workload.from_dict({"batch_size": 1}), "sequence_length is missing"),
-        (lambda: Workload.from_dict({"batchsize": 1}), "'batchsize' given; allowed are"),
+        (lambda: Workload(0, 64), "batch_size: Invalid value: 0: must be"),
+        (lambda: Workload(1, 64.0), "sequence_length: Invalid value: 64: must be a whole number"),
+        (lambda: Workload(True, 64), "batch_size: Invalid value: true"),
+        (
+            lambda: Workload.from_dict({"batch_size": 1}),
+            "workload.sequence_length: Required value",
+        ),
+        (lambda: Workload.from_dict({"batchsize": 1}), '"batchsize": supported values: '),
     ],
 )
 def test_what_cannot_be_is_refused(build, words):
@@ -70,4 +73,6 @@ def test_a_workload_survives_json():
 
 
 def test_a_name_near_none_gets_the_list_alone():
-    assert str(unknown_name("engine", "zzz", ["torch"])) == "engine: 'zzz' given; allowed are torch"
+    assert str(unknown_name("engine", "zzz", ["torch"])) == (
+        'engine: Unsupported value: "zzz": supported values: "torch"'
+    )

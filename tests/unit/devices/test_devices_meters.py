@@ -168,7 +168,7 @@ def program(tmp_path: pathlib.Path, text: str) -> str:
 def test_a_command_needs_consent(tmp_path):
     trace = tmp_path / "ran"
     address = f"command:{program(tmp_path, f'touch {trace}; echo 5')}"
-    with pytest.raises(DeviceError, match="allowed is another meter, or --allow-commands"):
+    with pytest.raises(DeviceError, match="give --allow-commands if you trust this spec"):
         external_source(address)
     assert not trace.exists()
     assert external_source(address, COMMANDS).sample() == 5

@@ -116,7 +116,7 @@ def test_rapl_wraps_each_domain_at_its_own_range(tmp_path):
 def test_rapl_says_why_it_is_missing(tmp_path):
     assert "no RAPL package" in Rapl(tmp_path).available()
     rapl_tree(tmp_path, energy=0)
-    assert "stand at zero" in Rapl(tmp_path).available()
+    assert "stay at zero" in Rapl(tmp_path).available()
 
 
 def test_rapl_says_that_root_may_read_it(tmp_path, monkeypatch):

@@ -164,7 +164,7 @@ def test_a_precision_that_the_board_lacks_is_infeasible_and_an_unknown_one_is_re
     figures = device.estimate(bert(), Workload(1, 64), "fp32")
     assert not figures.feasible
     assert figures.infeasible_reason == "intel-ncs2 does not compute in fp32; it has fp16"
-    with pytest.raises(DeviceError, match="precision: 'fp8' given; did you mean"):
+    with pytest.raises(DeviceError, match=r'precision: Unsupported value: "fp8": .*; did you mean'):
         device.estimate(bert(), Workload(1, 64), "fp8")
 
 
@@ -179,20 +179,23 @@ def test_lower_precision_is_faster_on_a_board_that_has_it():
 def test_an_unknown_board_is_refused_with_the_nearest_and_the_list():
     with pytest.raises(DeviceError) as caught:
         simulated_device("rasberry-pi-4")
-    assert "did you mean 'raspberry-pi-4-cpu'?" in str(caught.value)
+    assert "did you mean raspberry-pi-4-cpu?" in str(caught.value)
     assert "nvidia-a100" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"efficiency": 1.2}, r"efficiency: 1\.2 given; allowed is 0 to 1"),
-        ({"efficiency": 0.0}, "efficiency: 0 given; allowed is above 0"),
-        ({"launch_us": -1.0}, r"launch_us: -1\.0 given"),
-        ({"launch_us": math.nan}, "launch_us: nan given"),
-        ({"active_power_w": 1.0}, "active_power_w: 1.0 given; allowed is idle_power_w"),
+        ({"efficiency": 1.2}, r"efficiency: Invalid value: 1\.2: must be from 0 to 1"),
+        ({"efficiency": 0.0}, "efficiency: Invalid value: 0: must be above 0"),
+        ({"launch_us": -1.0}, "launch_us: Invalid value: -1: must be"),
+        ({"launch_us": math.nan}, "launch_us: Invalid value: nan: must be"),
+        (
+            {"active_power_w": 1.0},
+            "active_power_w: Invalid value: 1: must be at least idle_power_w",
+        ),
         ({"peak_gflops": {"fp32": 1.0, "fp9": 1.0}}, "fp9"),
-        ({"sources": {}}, "no source given; every number has one"),
+        ({"sources": {}}, "source: Required value: every number has a source"),
     ],
 )
 def test_a_board_that_cannot_be_is_refused(change, words):
@@ -218,7 +221,7 @@ def test_architectures_lie_below_the_roofline():
 
 
 def test_a_roofline_of_a_precision_that_the_board_lacks_is_refused():
-    with pytest.raises(DeviceError, match="Allowed are fp16"):
+    with pytest.raises(DeviceError, match='supported values: "fp16"'):
         roofline(simulated_device("intel-ncs2"), "fp32")
-    with pytest.raises(DeviceError, match="Allowed are fp16"):
+    with pytest.raises(DeviceError, match='supported values: "fp16"'):
         roofline_points(simulated_device("intel-ncs2"), [bert()], Workload(1, 64), "fp32")

@@ -106,7 +106,8 @@ def test_a_budget_below_the_floors_is_refused_with_the_nearest_before_anything_i
     here = world(lambda architecture: 0.8)
     plan = replace(PLAN, budgets=Constraints(parameters=Bound(maximum=10)))
     with pytest.raises(
-        GPTranError, match=r"budgets\.parameters: 10 given.*has [\d,]+ on arithmetic; allowed is at"
+        GPTranError,
+        match=r"budgets\.parameters: Invalid value: 10: must be at least [\d,]+, .* on arithmetic",
     ) as refused:
         refine(here, plan)
     nearest = int(re.search(r"has ([\d,]+) on", str(refused.value))[1].replace(",", ""))

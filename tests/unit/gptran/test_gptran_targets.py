@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from gptran_world import ROOT, Interrupted
 
+from edgetran.devices import HardwareFigures
 from edgetran.gptran.blocks import GPTranError
+from edgetran.gptran.judge import Judge
 from edgetran.gptran.loop import run_gptran
 from edgetran.gptran.model_trainer import Evaluation
 from edgetran.gptran.paired import Outcomes, confidence
 from edgetran.gptran.plan import GPTranPlan, Targets
-from edgetran.gptran.tree import read_tree
+from edgetran.gptran.tree import Node, read_tree
 from edgetran.search import Bound, Constraints
 from edgetran.space import encoder_parameters
 from edgetran.training import RayClusterError
@@ -91,7 +93,9 @@ def test_each_kind_of_target_starts_from_the_given_model(world):
 
 def test_a_target_beyond_the_floors_is_refused_with_the_most_that_can_be(world):
     here = world(equal)
-    with pytest.raises(GPTranError, match=r"targets\.speedup: 5000 given.*at most [\d.]+") as no:
+    with pytest.raises(
+        GPTranError, match=r"targets\.speedup: Invalid value: 5000: must be at most [\d.]+"
+    ) as no:
         refine(here, replace(PLAN, targets=Targets(speedup=(5000.0,))))
     most = float(re.search(r"at most ([\d.]+)", str(no.value))[1])
     assert here.pool.trained == []
@@ -234,3 +238,27 @@ def test_weights_that_nothing_goes_on_from_are_removed(world):
     way = {node.id for node in result.steps[1:]}
     assert way <= kept <= accepted | way | {result.control.id}
     assert len(kept) < sum(node.state == "trained" for node in tree.nodes.values()) - 1
+
+
+def test_what_training_alone_does_as_well_has_not_helped():
+    hardware = HardwareFigures.infeasible("simulated", "none is needed")
+    root = Node(
+        "root", None, 0, "root", ROOT, "", "trained", 100, hardware,
+        metric=0.75, outcomes=Outcomes(right=np.arange(400) < 300),
+    )  # fmt: skip
+
+    def like(name, stage, right, parameters=100):
+        known = Outcomes(right=np.arange(400) < right)
+        return replace(
+            root, id=name, parent="root", stage=stage, parameters=parameters,
+            metric=right / 400, outcomes=known,
+        )  # fmt: skip
+
+    judge = Judge(GPTranPlan(cost_weight=0.02), root)
+    control = like("control.1", "control", 304)
+    assert judge.helped(root, control) is False
+    assert judge.helped(like("1.1", "growHeads", 305, 110), control) is False  # by chance
+    assert judge.helped(like("1.1", "growHeads", 320, 101), control) is True
+    assert judge.helped(like("1.1", "pruneHeads", 303, 50), control) is True  # half the size
+    assert judge.helped(like("1.1", "pruneHeads", 280, 50), control) is False  # at that price
+    assert judge.helped(like("1.1", "growHeads", 305, 101), None) is None

@@ -13,8 +13,8 @@ from edgetran.kubectl.transfer import (
     REBUILDABLE,
     BrokenOffError,
     CommandError,
+    FileTransferError,
     RemoteFile,
-    TransferError,
     fetch,
     listing,
     send,
@@ -121,7 +121,7 @@ def test_the_rest_of_another_content_is_fetched_anew(tmp_path):
 def test_a_file_that_changes_under_our_hands_is_said(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"x")
     listed = RemoteFile(PurePosixPath("a.bin"), "0" * 64)
-    with pytest.raises(TransferError, match=r"a\.bin: it changed while it was fetched"):
+    with pytest.raises(FileTransferError, match=r"a\.bin: it changed while it was fetched"):
         fetch(LocalShell(), str(tmp_path), listed, tmp_path / "b.bin", quiet)
     assert not (tmp_path / "b.bin").exists()
 
@@ -146,7 +146,7 @@ def test_the_listing_leaves_out_what_can_be_made_again(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(TransferError, match="no such folder on the volume"):
+    with pytest.raises(FileTransferError, match="no such folder on the volume"):
         listing(LocalShell(), f"{tmp_path}/gone")
 
 
@@ -156,5 +156,5 @@ def test_names_that_lead_out_of_the_folder_are_refused(name):
         def read(self, script, *arguments):
             yield f"{'0' * 64}  {name}\n".encode()
 
-    with pytest.raises(TransferError, match="is no file that can be brought here"):
+    with pytest.raises(FileTransferError, match="is not a file that can be downloaded"):
         listing(Evil(), "/x")

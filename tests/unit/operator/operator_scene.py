@@ -10,7 +10,7 @@ from edgetran_operator.controller.sources import ray_job_sources, resource_sourc
 from edgetran_operator.kube.cache import Key
 from edgetran_operator.kube.client import Client
 from edgetran_operator.kube.informers import Informer
-from edgetran_operator.metrics.collector import Measures
+from edgetran_operator.metrics.collector import LoopMeasures
 from edgetran_operator.settings import Settings
 
 EVIL = Key("ProfilingJob", "ns", "evil")
@@ -38,7 +38,7 @@ class Scene:
         async def scene():
             configuration = api.Configuration(host=f"http://127.0.0.1:{self.server.port}")
             client = Client(api.ApiClient(configuration))
-            self.measures = Measures()
+            self.measures = LoopMeasures()
             self.engine = Engine(client, Settings(), self.measures)
             self.cache = self.engine.cache
             own, others = (

@@ -17,7 +17,7 @@ from edgetran.api import API_VERSION, KINDS, Condition, Reason
 from edgetran_operator.controller.gather import Gatherer
 from edgetran_operator.kube.cache import CHILD_KINDS, Cache, Key
 from edgetran_operator.observation import Observation, Refusal
-from edgetran_operator.outcome import Event, Outcome
+from edgetran_operator.plan import Event, Plan
 from edgetran_operator.reconcile import reconcile
 from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
@@ -86,36 +86,36 @@ class World:
         assert seen is not None
         return seen
 
-    def reconcile(self, key: Key) -> Outcome:
+    def reconcile(self, key: Key) -> Plan:
         """Decide and carry out once."""
         seen = self.seen(key)
-        outcome = reconcile(seen)
-        assert reconcile(seen) == outcome, "the same observation gives the same outcome"
-        self.carry_out(key, outcome)
-        return outcome
+        plan = reconcile(seen)
+        assert reconcile(seen) == plan, "the same observation gives the same plan"
+        self.carry_out(key, plan)
+        return plan
 
     def settle(self) -> None:
         """Reconcile everything until nothing changes any more."""
         for _ in range(MOST_ROUNDS):
-            outcomes = [
+            plans = [
                 self.reconcile(key)
                 for key in sorted(self.cache.resources)
                 if key in self.existing()
             ]
             self._collect_garbage()
-            if all(outcome.at_rest for outcome in outcomes):
+            if all(plan.at_rest for plan in plans):
                 return
-        raise AssertionError(f"not at rest after {MOST_ROUNDS} rounds: {outcomes}")
+        raise AssertionError(f"not at rest after {MOST_ROUNDS} rounds: {plans}")
 
-    def carry_out(self, key: Key, outcome: Outcome) -> None:
-        """What the API server does with an outcome."""
-        if outcome.status:
+    def carry_out(self, key: Key, plan: Plan) -> None:
+        """What the API server does with an plan."""
+        if plan.status:
             self.calls += 1
             body = self.objects[key]
-            status = {**body.get("status", {}), **outcome.status}
+            status = {**body.get("status", {}), **plan.status}
             body["status"] = {name: value for name, value in status.items() if value is not None}
             self._store(body)
-        for child in outcome.apply:
+        for child in plan.apply:
             self.calls += 1
             if child.label in self.refused:
                 reason, message = self.refused[child.label]
@@ -134,18 +134,18 @@ class World:
                 if body.get("spec") != old.get("spec"):
                     body["metadata"]["generation"] += 1
             self._store(body)
-        for change in outcome.change:
+        for change in plan.change:
             self.calls += 1
             body = self.objects[change.kind, key.namespace, change.name]
             body["spec"] = {**body["spec"], **change.patch["spec"]}
             self._store(body)
             if body["kind"] == "Job" and body["spec"].get("parallelism") == 0:
                 self._end_pods(body["metadata"]["uid"])
-        for deletion in outcome.delete:
+        for deletion in plan.delete:
             self.calls += 1
             self.delete(deletion.kind, deletion.name, key.namespace)
-        self.events += ((key.name, event) for event in outcome.events)
-        self.calls += len(outcome.events)
+        self.events += ((key.name, event) for event in plan.events)
+        self.calls += len(plan.events)
 
     # The API server
 

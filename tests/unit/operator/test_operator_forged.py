@@ -8,7 +8,7 @@ import pytest
 from operator_world import World, check_status, spec_of
 
 from edgetran.api import parse_resource, spec_hash, work_hash
-from edgetran_operator.controller.carry_out import Carrier
+from edgetran_operator.controller.apply import Carrier
 from edgetran_operator.kube.cache import Cache
 from edgetran_operator.kube.client import ApiError
 from edgetran_operator.reconcile import reconcile
@@ -101,7 +101,7 @@ def test_a_spec_that_someone_else_wrote_is_refused_and_never_used(world, told):
     assert world.says(key, "Stalled") == ("True", "SpecCopyRefused")
     message = world.condition(key, "Stalled")["message"]
     assert message.startswith("ConfigMap/p-pj-spec is not what the operator made")
-    assert "allowed is to delete it" in message
+    assert "delete it, and the operator" in message
     calls = world.calls
     world.settle()
     assert world.calls == calls, "nothing is tried again and again"
@@ -195,7 +195,7 @@ def test_a_change_of_the_spec_is_not_taken_over_by_deleting_the_copy(world):
     resume(world, key)
     assert world.job_of(key) is None
     assert world.says(key, "Stalled") == ("True", "SpecCopyRefused")
-    assert "allowed is to change the spec back" in world.condition(key, "Stalled")["message"]
+    assert "change the spec back" in world.condition(key, "Stalled")["message"]
     world.change(key, seed=0)
     world.settle()
     assert world.job_of(key) is not None
@@ -384,7 +384,7 @@ def test_a_claim_that_was_not_made_for_a_run_is_not_taken_over(world, there, ret
         client.claim["metadata"]["labels"] = labels
     client.claim = client.claim if there != "none" else {}
     carrier = Carrier(client, Cache())
-    asyncio.run(carrier.carry_out(key, seen, replace(decided, apply=only_claims(decided))))
+    asyncio.run(carrier.apply(key, seen, replace(decided, apply=only_claims(decided))))
     assert ("PersistentVolumeClaim/s-cds-storage" in client.applied) is made
     if not made:
         (refusal,) = carrier.refusals[key].values()

@@ -110,9 +110,9 @@ def test_a_claim_whose_class_does_not_exist_says_so(world):
     pod_of(world, key, **unschedulable("pod has unbound immediate PersistentVolumeClaims"))
     world.settle()
     assert world.says(key, "Succeeded") == ("Unknown", "ClaimPending")
-    outcome = world.reconcile(key)
-    assert outcome.requeue_after is not None
-    assert outcome.requeue_after <= 30, "its event may come later"
+    plan = world.reconcile(key)
+    assert plan.requeue_after is not None
+    assert plan.requeue_after <= 30, "its event may come later"
     claim = "p-pj-storage"
     told = event("PersistentVolumeClaim", claim, "ProvisioningFailed", CLASS)
     world.cache.troubles.take_in(told)
@@ -206,7 +206,7 @@ def test_a_profile_with_a_large_error_is_not_ready_and_says_what_to_do(world):
     assert devices["pi"]["reason"] == "ProfileUnusable"
     assert world.says(search, "ProfilingComplete") == ("False", "ProfileUnusable")
     world.finish(search)
-    assert "badly predicted" in world.condition(search, "Succeeded")["message"]
+    assert "poorly predicted" in world.condition(search, "Succeeded")["message"]
     check_status(world.status(search))
 
 

@@ -145,7 +145,7 @@ def test_a_termination_message_of_brackets_is_kept_as_a_text_and_cut(scene):
     [
         ('{"podTemplate":' + deep() + "}", "deeper than 64 levels"),
         ('{"podTemplate": "\\ud800"}', "surrogates"),
-        (json.dumps({"podTemplate": "x" * SPEC_BYTES}), f"allowed are {SPEC_BYTES}"),
+        (json.dumps({"podTemplate": "x" * SPEC_BYTES}), f"must have at most {SPEC_BYTES}"),
     ],
     ids=["deep", "surrogates", "large"],
 )

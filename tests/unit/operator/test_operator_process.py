@@ -13,7 +13,7 @@ from edgetran_operator.cli import main
 from edgetran_operator.controller.engine import Engine
 from edgetran_operator.kube.client import Client
 from edgetran_operator.logs import JsonFormatter
-from edgetran_operator.metrics.collector import Measures, StateCollector
+from edgetran_operator.metrics.collector import LoopMeasures, StateCollector
 from edgetran_operator.process import api_server_of_pods
 from edgetran_operator.settings import Settings
 
@@ -30,7 +30,7 @@ def test_bad_settings_end_it_with_a_sentence(tmp_path, capsys):
     path.write_text("metricsPort: x")
     assert main(["--config", str(path)]) == 2
     said = capsys.readouterr().err
-    assert said == "edgetran-operator: metricsPort: 'x' was given; allowed is a whole number\n"
+    assert said == 'edgetran-operator: metricsPort: Invalid value: "x": must be a whole number\n'
 
 
 def test_it_says_its_version(capsys):
@@ -70,7 +70,7 @@ def test_a_log_line_names_its_resource():
 def engine():
     async def make():
         client = Client(api.ApiClient(api.Configuration(host="http://127.0.0.1:1")))
-        found = Engine(client, Settings(), Measures())
+        found = Engine(client, Settings(), LoopMeasures())
         await client.close()
         return found
 

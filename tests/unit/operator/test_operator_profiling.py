@@ -147,8 +147,8 @@ def test_the_deadline_counts_work_and_neither_suspension_nor_a_pod_that_does_not
     assert world.status(key)["activeSeconds"] == 60
     world.start_pods()
     world.settle()
-    outcome = world.reconcile(key)
-    assert outcome.requeue_after == 40
+    plan = world.reconcile(key)
+    assert plan.requeue_after == 40
     world.wait(39)
     world.settle()
     assert world.says(key, "Succeeded")[0] == "Unknown"
@@ -178,8 +178,8 @@ def test_time_in_the_queue_does_not_count(world):
 def test_an_ended_job_is_deleted_when_its_time_to_live_is_over(world):
     key = run(world, ttlSecondsAfterFinished=300)
     world.finish(key)
-    outcome = world.reconcile(key)
-    assert outcome.requeue_after == 300
+    plan = world.reconcile(key)
+    assert plan.requeue_after == 300
     world.change(key, ttlSecondsAfterFinished=100)
     world.settle()
     world.wait(100)
@@ -198,11 +198,11 @@ def test_an_ended_job_is_deleted_when_its_time_to_live_is_over(world):
 )
 def test_a_terminal_exit_code_is_not_tried_again_and_its_sentence_is_told(world, code, reason):
     key = run(world)
-    world.end_pod(key, code, reason, "spec.models[0]: no such folder; allowed is another")
+    world.end_pod(key, code, reason, "spec.models[0]: no such folder; use another")
     world.settle()
     assert world.says(key, "Succeeded") == ("False", reason)
     message = world.condition(key, "Succeeded")["message"]
-    assert message == "spec.models[0]: no such folder; allowed is another"
+    assert message == "spec.models[0]: no such folder; use another"
     assert world.job_of(key)["spec"]["parallelism"] == 0, "its pod stays, and so do its logs"
     world.start_pods()
     world.settle()
@@ -253,7 +253,7 @@ def test_a_refused_change_is_told_and_the_first_spec_goes_on(world):
     world.settle()
     assert world.says(key, "Reconciling") == ("True", "SpecChangeRefused")
     message = world.condition(key, "Reconciling")["message"]
-    assert "spec.seed: seed cannot change; allowed is what was given first" in message
+    assert "spec.seed: Forbidden: seed is immutable" in message
     assert world.status(key)["observedGeneration"] == 2
     assert world.job_of(key)["spec"]["backoffLimit"] == 9, "what may change is honoured"
     assert world.says(key, "Succeeded")[0] == "Unknown"
@@ -299,7 +299,7 @@ def test_a_simulated_device_has_nothing_to_measure(world):
     key = world.apply("ProfilingJob", "p", spec_of("ProfilingJob", device=device))
     world.settle()
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
-    assert "nothing to measure" in world.condition(key, "Stalled")["message"]
+    assert "calculated, not measured" in world.condition(key, "Stalled")["message"]
 
 
 def test_the_host_is_whatever_node_the_pod_runs_on(world):
@@ -318,8 +318,8 @@ def test_results_grow_by_one_empty_part_with_the_right_to_write_it_first(world):
     key = run(world)
     assert "p-pj-results-1" not in {name for _, _, name in world.objects}
     world.report(key)
-    outcome = world.reconcile(key)
-    kinds = [child.label for child in outcome.apply]
+    plan = world.reconcile(key)
+    kinds = [child.label for child in plan.apply]
     assert kinds.index("Role/p-pj-worker") < kinds.index("ConfigMap/p-pj-results-1")
     role = world.objects["Role", "ns", "p-pj-worker"]
     assert role["rules"][0]["resourceNames"] == ["p-pj-results-0", "p-pj-results-1"]

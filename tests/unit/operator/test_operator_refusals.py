@@ -101,7 +101,7 @@ def test_work_whose_models_nothing_keeps_is_refused_before_it_starts(world, kind
     assert world.says(key, "Succeeded") == ("False", "SpecInvalid")
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
     message = world.condition(key, "Stalled")["message"]
-    assert message.startswith("spec.storage: none was given")
+    assert message.startswith("spec.storage: Required value: must be a claim")
     assert "workers.defaultStorage" in message
     assert not [kind for kind, _, _ in world.objects if kind in ("Job", "ProfilingJob")]
 
@@ -113,11 +113,15 @@ CLUSTER = {"mode": "cluster", "address": "ray://ray-head:10001"}
 @pytest.mark.parametrize(
     ("ray", "storage", "given"),
     [
-        (CLUSTER, {"uri": "s3://bucket/folder"}, "storage.uri was given with ray.mode cluster"),
+        (
+            CLUSTER,
+            {"uri": "s3://bucket/folder"},
+            "spec.storage.uri: Forbidden: with ray.mode cluster",
+        ),
         (
             {"mode": "kuberay", "workers": 1},
             {"uri": "s3://bucket/folder"},
-            "storage.uri was given with ray.mode kuberay",
+            "spec.storage.uri: Forbidden: with ray.mode kuberay",
         ),
     ],
     ids=["cluster", "kuberay"],
@@ -128,7 +132,7 @@ def test_ray_workers_elsewhere_need_a_claim(world, kind, ray, storage, given):
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
     message = world.condition(key, "Stalled")["message"]
     assert given in message
-    assert "allowed with it is a claim or a newClaim" in message
+    assert "use a claim or a newClaim" in message
     assert not [name for kind, _, name in world.objects if kind in ("Job", "RayJob", "ConfigMap")]
 
 

@@ -121,7 +121,10 @@ def test_a_missing_profile_is_named_and_waited_for(world):
     key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", devices=[device]))
     world.settle()
     assert world.says(key, "Stalled") == ("True", "DependencyMissing")
-    assert "there is no ProfilingJob named 'mine'" in world.condition(key, "Stalled")["message"]
+    assert (
+        'Not found: "mine": no ProfilingJob of this name'
+        in world.condition(key, "Stalled")["message"]
+    )
     mine = world.apply("ProfilingJob", "mine")
     world.settle()
     assert world.says(key, "Reconciling") == ("True", "DependencyNotReady")
@@ -141,7 +144,7 @@ def test_a_profile_of_another_setting_is_refused_in_the_words_of_the_api(world):
     world.settle()
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
     message = world.condition(key, "Stalled")["message"]
-    assert "precision: int8 was given, but ProfilingJob/mine measures with fp32" in message
+    assert 'precision: Invalid value: "int8": must be the same as in ProfilingJob/mine' in message
 
 
 def test_a_failed_profile_fails_the_search(world):
@@ -242,11 +245,13 @@ def test_a_refinement_needs_a_search_with_storage(world):
     world.settle()
     assert world.says(key, "Stalled") == ("True", "SpecInvalid")
     assert world.condition(key, "Stalled")["message"] == (
-        "spec.searchRef: CoDesignSearch/s has no storage, so its model is not kept; "
-        "allowed is a search with spec.storage"
+        'spec.searchRef.name: Invalid value: "s": must be a search with spec.storage, or its model '
+        "is not kept"
     )
     assert world.says(search, "Stalled") == ("True", "SpecInvalid")
-    assert world.condition(search, "Stalled")["message"].startswith("spec.storage: none was given")
+    assert world.condition(search, "Stalled")["message"].startswith(
+        "spec.storage: Required value: must be a claim"
+    )
 
 
 def test_a_refinement_waits_for_its_search_and_fails_with_it(world):

@@ -10,10 +10,10 @@ from operator_world import World, check_status, spec_of
 
 from edgetran.api import ConditionType, Reason
 from edgetran_operator.observation import Observation
-from edgetran_operator.reconcile.draft import (
+from edgetran_operator.plan import (
     STATUS_LIMIT_BYTES,
     STATUS_MODELS,
-    Draft,
+    StatusBuilder,
     fit,
     read_status,
     write_status,
@@ -23,9 +23,9 @@ from edgetran_operator.settings import Settings
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def draft(**status):
+def builder(**status):
     seen = Observation(NOW, Settings(), "ProfilingJob", "p", "ns", "u", 3, None, status=status)
-    return Draft(seen)
+    return StatusBuilder(seen)
 
 
 @pytest.mark.parametrize("kind", STATUS_MODELS)
@@ -38,38 +38,38 @@ def test_what_another_version_wrote_is_left_out_and_the_rest_is_read(kind):
 
 
 def test_an_unknown_field_is_taken_away():
-    changed = draft(fromTheFuture=1, failures=2).outcome().status
+    changed = builder(fromTheFuture=1, failures=2).plan().status
     assert changed["fromTheFuture"] is None
     assert "failures" not in changed
 
 
 def test_what_the_schema_fills_in_is_no_change():
-    first = draft().outcome().status
+    first = builder().plan().status
     filled = {**first, "results": [], "errors": [], "progress": ""}
-    assert draft(**filled).outcome().status == {}
+    assert builder(**filled).plan().status == {}
 
 
 def test_a_time_that_goes_on_is_counted_only_together_with_another_change():
-    working = draft(**{**draft().outcome().status, "activeSince": "2025-12-31T23:59:00Z"})
+    working = builder(**{**builder().plan().status, "activeSince": "2025-12-31T23:59:00Z"})
     working.counts_time = True
-    assert working.outcome().status == {}
+    assert working.plan().status == {}
     working.fields["measured"] = 3
-    changed = working.outcome().status
+    changed = working.plan().status
     assert changed["measured"] == 3
     assert changed["activeSeconds"] == 60
     assert changed["activeSince"] == "2026-01-01T00:00:00Z"
 
 
 def test_events_tell_of_what_is_new_and_once_per_reason():
-    first = draft()
+    first = builder()
     first.set(ConditionType.DEVICES_AVAILABLE, "False", Reason.NO_MATCHING_NODE, "none")
     first.held_up(Reason.NO_MATCHING_NODE, "none")
-    outcome = first.outcome()
-    assert [event.reason for event in outcome.events] == ["NoMatchingNode"]
-    second = draft(**outcome.status)
+    plan = first.plan()
+    assert [event.reason for event in plan.events] == ["NoMatchingNode"]
+    second = builder(**plan.status)
     second.set(ConditionType.DEVICES_AVAILABLE, "False", Reason.NO_MATCHING_NODE, "none")
     second.held_up(Reason.NO_MATCHING_NODE, "none")
-    assert second.outcome().at_rest
+    assert second.plan().at_rest
 
 
 words = st.text(max_size=1500)

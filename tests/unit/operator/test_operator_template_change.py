@@ -3,7 +3,7 @@
 import pytest
 from operator_world import World, check_status, spec_of
 
-from edgetran_operator.outcome import Outcome
+from edgetran_operator.plan import Plan
 
 FIRST = {"spec": {"nodeSelector": {"disk": "ssd"}}}
 MENDED = {"spec": {"nodeSelector": {"disk": "nvme"}}}
@@ -81,7 +81,7 @@ def test_another_change_beside_it_is_refused_with_it(world):
     world.change(key, podTemplate=MENDED, seed=7)
     world.settle()
     assert disk_of(world.job_of(key)) == "ssd"
-    assert "seed cannot change" in str(world.status(key)["conditions"])
+    assert "seed is immutable" in str(world.status(key)["conditions"])
 
 
 def test_a_new_template_that_is_not_allowed_makes_no_worker(world):
@@ -100,11 +100,11 @@ class DiesAfter(World):
 
     left = None
 
-    def carry_out(self, key, outcome):
+    def carry_out(self, key, plan):
         if self.left is None:
-            super().carry_out(key, outcome)
+            super().carry_out(key, plan)
             return
-        for part in _one_by_one(outcome):
+        for part in _one_by_one(plan):
             if self.left == 0:
                 self.left = None
                 self.restart_operator()
@@ -113,12 +113,12 @@ class DiesAfter(World):
             super().carry_out(key, part)
 
 
-def _one_by_one(outcome):
-    if outcome.status:
-        yield Outcome(status=outcome.status)
-    yield from (Outcome(status={}, apply=(each,)) for each in outcome.apply)
-    yield from (Outcome(status={}, change=(each,)) for each in outcome.change)
-    yield from (Outcome(status={}, delete=(each,)) for each in outcome.delete)
+def _one_by_one(plan):
+    if plan.status:
+        yield Plan(status=plan.status)
+    yield from (Plan(status={}, apply=(each,)) for each in plan.apply)
+    yield from (Plan(status={}, change=(each,)) for each in plan.change)
+    yield from (Plan(status={}, delete=(each,)) for each in plan.delete)
 
 
 @pytest.mark.parametrize("writes", range(12))

@@ -112,8 +112,8 @@ def test_the_deadline_is_looked_at_from_the_moment_that_the_pod_runs(world):
     key = world.apply("ProfilingJob", "p", spec_of("ProfilingJob", activeDeadlineSeconds=45))
     world.settle()
     world.start_pods()
-    outcome = world.reconcile(key)
-    assert outcome.requeue_after == 45, "the answer to its own status wakes nobody"
+    plan = world.reconcile(key)
+    assert plan.requeue_after == 45, "the answer to its own status wakes nobody"
 
 
 def test_time_that_a_search_waits_for_a_board_does_not_count_against_its_deadline(world):

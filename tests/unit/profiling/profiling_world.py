@@ -105,7 +105,7 @@ class Board:
             graph_hash = architecture.graph_hash
             self.asked.append(graph_hash)
             if graph_hash in self.fails:
-                yield record(architecture, plan=self.plan, failure="does not fit the memory")
+                yield record(architecture, plan=self.plan, failure="does not fit in memory")
                 continue
             rng = np.random.default_rng(int(graph_hash[:8], 16))
             changes: dict[str, object] = {}

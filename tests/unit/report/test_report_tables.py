@@ -6,11 +6,15 @@ import io
 import json
 
 import pytest
+import yaml
 from rich.console import Console
 
 from edgetran.devices import Figure
 from edgetran.report import devices_table, result_table, trials_table
+from edgetran.report.measured import model_names
+from edgetran.report.reading import RunRecords
 from edgetran.search import read_trials
+from edgetran.space import Architecture
 
 
 def printed(renderable, width: int = 120) -> str:
@@ -105,3 +109,15 @@ def test_trials_and_devices_are_listed(run_folder):
     devices = printed(devices_table(result))
     assert "raspberry-pi-4-cpu" in devices
     assert "latency" in line(devices, "this-host")
+
+
+def test_the_runs_own_copy_names_a_given_model_whose_folder_is_gone(tmp_path):
+    copy = tmp_path / "checkpoints" / "adopted-mini[lm]-0123abcd"
+    copy.mkdir(parents=True)
+    architecture = Architecture.homogeneous(
+        num_layers=1, hidden_size=32, num_heads=2, feed_forward=[32]
+    )
+    (copy / "config.json").write_text(json.dumps({"architecture": architecture.to_model_dict()}))
+    spec = yaml.safe_dump({"kind": "ProfilingJob", "spec": {"models": ["models/mini[lm]"]}})
+    run = RunRecords(tmp_path, {}, spec, None, {}, {}, None, ())
+    assert model_names(run) == {architecture.graph_hash: "models/mini[lm]"}

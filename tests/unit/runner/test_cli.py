@@ -59,11 +59,11 @@ def refused(result: Result, *words: str, status: int = 2) -> None:
         ),
         (
             {"devices": [{"name": "x", "host": True, "profileRef": {"name": "none"}}]},
-            ["spec.devices[0].profileRef.name", "there is no ProfilingJob named 'none'"],
+            ["spec.devices[0].profileRef.name", 'Not found: "none": no ProfilingJob'],
         ),
         (
             {"constraints": {"latencyMs": {"min": 9, "max": 3}}},
-            ["spec.constraints.latencyMs", "9", "3"],
+            ["spec.constraints.latencyMs.min", "Invalid value: 9: must be at most max"],
         ),
         (
             {
@@ -74,11 +74,14 @@ def refused(result: Result, *words: str, status: int = 2) -> None:
                     "feedForwardWidths": [8],
                 }
             },
-            ["spec.designSpace.heads[0]", "8 heads of a hidden size of 4"],
+            ["spec.designSpace.heads[0]", "Invalid value: 8: must be at most the smallest"],
         ),
         (
             {"search": {"method": "grid"}},
-            ["spec.search.method", "'grid' given; allowed are bayesian, boschcode"],
+            [
+                "spec.search.method",
+                'Unsupported value: "grid": supported values: "bayesian", "boschcode"',
+            ],
         ),
         ({"suspend": True}, ["spec.suspend", "spec.suspend=false"]),
         ({"ray": {"mode": "kuberay"}}, ["spec.ray.mode", "local"]),

@@ -115,6 +115,18 @@ def test_what_only_a_cluster_acts_on_leaves_the_result(tmp_path: Path) -> None:
     assert "backoffLimit: 9" in folder.spec.read_text()
 
 
+def test_where_trials_are_shown_is_no_part_of_the_work(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.claim(SEARCH)
+        folder.result.write_text("{}")
+    for server in ("http://mlflow.lan", "http://other.lan"):
+        with RunFolder(tmp_path) as folder:
+            shown = f"{SEARCH}  tracking: {{mlflow: {{uri: '{server}'}}}}\n"
+            assert folder.claim(shown) is True
+        assert folder.complete
+        assert server in folder.spec.read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "to"),
     [("initialTrials: 4", "initialTrials: 5"), ("preset: tiny", "preset: flexibert-2.0")],

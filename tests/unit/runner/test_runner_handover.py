@@ -18,6 +18,7 @@ from edgetran.runner import handover
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.runner.folder import RunFolderError
 from edgetran.runner.judged_artifact import judge_artifact
+from edgetran.runner.measured import measured_record
 from edgetran.training import save_model
 
 FORMS = [
@@ -59,7 +60,8 @@ def exported(data, tmp_path_factory):
         if not target.exists():
             judged = judge_artifact(models, form, data, batch_size=1)
             figures = judged.accuracies(data)
-            handover._write(target, "Films", models, judged, setting, figures, "my-models/bert")
+            measured = measured_record("films", workload, figures, judged.test_predictions(data))
+            handover._write(target, "Films", models, judged, setting, measured, "my-models/bert")
         return target
 
     return get
@@ -107,7 +109,13 @@ def test_the_card_says_what_the_model_is_how_good_and_made_of_what(exported):
         artifact.sha256,
     ):
         assert words in card
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "example.py"):
+    for name in (
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "measured.json",
+        "example.py",
+    ):
         assert (folder / name).is_file()
         assert f"`{name}`" in card or name == "tokenizer_config.json"
     assert artifact.calibration["split"] == "train"

@@ -3,7 +3,9 @@
 import pytest
 
 from edgetran.api import SpecError, load_text
+from edgetran.runner.folder import RunFolder
 from edgetran.runner.part import plan_part
+from edgetran.runner.tracker import tracker_of_chain
 
 TEXT = """
 apiVersion: edgetran.io/v1alpha1
@@ -82,9 +84,9 @@ def test_a_refinement_takes_task_and_devices_from_its_search_and_keeps_its_own_n
 @pytest.mark.parametrize(
     ("resource", "given", "message"),
     [
-        (SEARCH, (), r"CoDesignSearch/s: spec\.devices\[0\]\.profileRef\.name: ProfilingJob/rpi"),
-        (REFINEMENT, (JOB,), r"spec\.searchRef\.name: CoDesignSearch/s was not given"),
-        (REFINEMENT, (SEARCH,), r"CoDesignSearch/s: .*ProfilingJob/rpi was not given"),
+        (SEARCH, (), r"CoDesignSearch/s: spec\.devices\[0\]\.profileRef\.name: Not found: \"rpi\""),
+        (REFINEMENT, (JOB,), r'spec\.searchRef\.name: Not found: "s": no CoDesignSearch'),
+        (REFINEMENT, (SEARCH,), r'CoDesignSearch/s: .*Not found: "rpi": no ProfilingJob'),
     ],
 )
 def test_a_reference_to_what_was_not_given_is_refused(resource, given, message):
@@ -96,8 +98,32 @@ def test_what_can_be_done_nowhere_is_refused_in_a_cluster_too():
     simulated = changed(
         JOB, "nodeSelector: {edgetran.io/device: raspberry}", "simulation: raspberry-pi-4-cpu"
     )
-    with pytest.raises(SpecError, match=r"spec\.device\.simulation: .*allowed is nodeSelector"):
+    with pytest.raises(SpecError, match=r"spec\.device\.simulation: Forbidden: .*use nodeSelector"):
         plan_part(simulated, ())
     wrong = changed(SEARCH, "raspberry-pi-4-cpu}", "raspberry-pi-4-cpu, precision: bf16}")
-    with pytest.raises(SpecError, match=r"spec\.devices\[2\]\.precision: bf16 was given"):
+    with pytest.raises(
+        SpecError, match=r"spec\.devices\[2\]\.precision: Unsupported value: \"bf16\""
+    ):
         plan_part(wrong, (JOB,))
+
+
+def tracked(resource, name="mlflow.lan"):
+    (made,) = load_text(text_of(resource), settings=[f"spec.tracking.mlflow.uri=http://{name}"])
+    return made
+
+
+@pytest.mark.parametrize("resource", [SEARCH, REFINEMENT])
+def test_a_worker_shows_trials_to_no_server_that_is_not_allowed(resource):
+    given = (JOB,) if resource is SEARCH else (JOB, SEARCH)
+    with pytest.raises(SpecError, match=r"spec\.tracking\.mlflow\.uri: .*allow\.trackers"):
+        plan_part(tracked(resource), given, trackers=("http://mlflow.lan.example.com",))
+    assert plan_part(tracked(resource), given, trackers=("http://mlflow.lan",)).resources
+
+
+def test_a_refinement_is_not_shown_where_another_ones_search_is(tmp_path):
+    """Of the search that a worker is given nobody has asked whether its server is allowed."""
+    folder = RunFolder(tmp_path)
+    chain = plan_part(REFINEMENT, (JOB, tracked(SEARCH, "elsewhere.example.com")))
+    assert tracker_of_chain(chain, folder) is None
+    chain = plan_part(tracked(REFINEMENT), (JOB, SEARCH), trackers=("http://mlflow.lan",))
+    assert tracker_of_chain(chain, folder) is not None

@@ -187,7 +187,7 @@ def test_a_candidate_is_told_of_once_and_with_its_accuracy(problem):
     with pytest.raises(SearchError, match="tell_failure"):
         method.tell(candidate, problem.space.known([candidate])[0])
     method.tell(candidate, evaluate(problem.space, candidate))
-    with pytest.raises(SearchError, match="told of before"):
+    with pytest.raises(SearchError, match="reported before"):
         method.tell(candidate, evaluate(problem.space, candidate))
 
 
@@ -206,14 +206,18 @@ def test_the_incumbent_is_the_best_feasible_one(problem):
 
 
 def test_unknown_methods_and_options_are_refused(problem):
-    with pytest.raises(SearchError, match="'grid' given; allowed are bayesian, boschcode"):
+    with pytest.raises(SearchError, match='"grid": supported values: "bayesian", "boschcode"'):
         make_method("grid", problem.space, objective=problem.objective)
-    with pytest.raises(SearchError, match="method random: 'pool' given; it has no options"):
+    with pytest.raises(
+        SearchError, match='method random: Unsupported value: "pool": supported values: none'
+    ):
         make_method("random", problem.space, objective=problem.objective, pool=3)
     local, state = method_for("local", problem), method_for("random", problem).state()
-    with pytest.raises(SearchError, match=r"state\.method: 'random' given, allowed is 'local'"):
+    with pytest.raises(
+        SearchError, match=r'state\.method: Unsupported value: "random": supported values: "local"'
+    ):
         local.restore(state)
-    with pytest.raises(SearchError, match="n: -1 given"):
+    with pytest.raises(SearchError, match="n: Invalid value: -1: must be at least 0"):
         method_for("random", problem).ask(-1)
 
 
@@ -265,7 +269,7 @@ def test_a_method_that_another_package_installs_goes_by_its_name(problem, plugin
     assert proposal.strategy == "smallest"
     with pytest.raises(SearchError, match=r"broken: .* cannot be used: No module named"):
         check_method("broken")
-    with pytest.raises(SearchError, match=r"allowed are bayesian, .*smallest"):
+    with pytest.raises(SearchError, match=r'supported values: "bayesian", .*"smallest"'):
         check_method("grid")
 
 
@@ -282,7 +286,7 @@ def test_a_method_that_another_package_installs_goes_by_its_name(problem, plugin
 )
 def test_options_out_of_range_are_refused_when_the_method_is_made(name, option, problem):
     (word,) = option
-    with pytest.raises(SearchError, match=f"{word}: .* given; allowed are"):
+    with pytest.raises(SearchError, match=f"{word}: Invalid value: .*: must be"):
         make_method(name, problem.space, objective=problem.objective, **option)
 
 
@@ -306,7 +310,7 @@ def test_an_accuracy_in_percent_is_refused(problem):
     method = method_for("random", problem)
     (candidate,) = method.ask(1)
     known = problem.space.known([candidate])[0]
-    with pytest.raises(SearchError, match=r"accuracy: 87\.3 given"):
+    with pytest.raises(SearchError, match=r"accuracy: Invalid value: 87\.3: must be a score"):
         method.tell(candidate, known.with_accuracy(Figure(87.3, "", "measured")))
 
 

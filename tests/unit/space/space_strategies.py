@@ -34,6 +34,7 @@ design_spaces = st.builds(
     head_types=_some(st.sampled_from(HEAD_TYPES), 7),
     feed_forward_widths=_some(st.integers(1, 2048), 4),
     max_stack=st.integers(1, 3),
+    head_dim=st.none() | st.integers(1, 64),
 )
 """Design spaces of up to some 10^22 architectures, values in any order."""
 
@@ -41,7 +42,9 @@ design_spaces = st.builds(
 def members(space):
     """Architectures of a design space, heads in any order, every depth equally likely."""
     layer = st.builds(
-        lambda hidden, heads, stack: Layer(hidden, tuple(heads), hidden // len(heads), stack),
+        lambda hidden, heads, stack: Layer(
+            hidden, tuple(heads), space.head_dim_of(hidden, len(heads)), stack
+        ),
         st.sampled_from(space.hidden_sizes),
         st.sampled_from(space.num_heads).flatmap(
             lambda n: st.lists(st.sampled_from(space.head_types), min_size=n, max_size=n)

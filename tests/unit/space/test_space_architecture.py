@@ -119,36 +119,36 @@ GOOD = {"l": 1, "h": [128], "f": [[512]], "o": [["sa_sdp_64", "c_5_64"]]}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"l": 0}, "l: 0 is not a positive integer"),
-        ({"l": True}, "l: True is not a positive integer"),
-        ({"l": "1"}, "l: '1' is not a positive integer"),
-        ({"l": 2}, "h: has 1 entries, but l is 2"),
-        ({"h": 128}, "h: 128 is not a list"),
-        ({"h": [0]}, "layer 0: hidden_size: 0 is not a positive integer"),
-        ({"h": [128.0]}, "layer 0: hidden_size: 128.0 is not a positive integer"),
+        ({"l": 0}, "l: Invalid value: 0: must be a whole number of at least 1"),
+        ({"l": True}, "l: Invalid value: true: must be a whole number"),
+        ({"l": "1"}, 'l: Invalid value: "1": must be a whole number'),
+        ({"l": 2}, r"h: Invalid value: \[1 entry\]: must have one entry per layer, 2"),
+        ({"h": 128}, "h: Invalid value: 128: must be a list"),
+        ({"h": [0]}, "layer 0: hidden_size: Invalid value: 0: must be"),
+        ({"h": [128.0]}, "layer 0: hidden_size: Invalid value: 128: must be a whole number"),
         ({"f": [[]]}, "layer 0: feed_forward: a layer needs at least one width"),
-        ({"f": [512]}, r"f\[0\]: 512 is not a list of widths"),
-        ({"f": [[512, -1]]}, "layer 0: feed_forward: -1 is not a positive integer"),
-        ({"o": [[]]}, r"o\[0\]: \[\] is not a list of heads"),
-        ({"o": ["sa_sdp_64"]}, r"o\[0\]: 'sa_sdp_64' is not a list of heads"),
-        ({"o": [["sa_64"]]}, r"o\[0\]: 'sa_64' is not a head; allowed is TYPE_DIMENSION"),
-        ({"o": [["sa_sdp_x"]]}, r"o\[0\]: 'sa_sdp_x' is not a head"),
-        ({"o": [["sa_sdp_²"]]}, r"o\[0\]: 'sa_sdp_²' is not a head"),
-        ({"o": [["sa_sdp_0"]]}, "layer 0: head_dim: 0 is not a positive integer"),
-        ({"o": [[7]]}, r"o\[0\]: 7 is not a head"),
+        ({"f": [512]}, r"f\[0\]: Invalid value: 512: must be a list of widths"),
+        ({"f": [[512, -1]]}, "layer 0: feed_forward: Invalid value: -1: must be"),
+        ({"o": [[]]}, r"o\[0\]: Invalid value: \[\]: must be a list of heads"),
+        ({"o": ["sa_sdp_64"]}, r'o\[0\]: Invalid value: "sa_sdp_64": must be a list of heads'),
+        ({"o": [["sa_64"]]}, r'o\[0\]: Invalid value: "sa_64": must be TYPE_DIMENSION'),
+        ({"o": [["sa_sdp_x"]]}, r'o\[0\]: Invalid value: "sa_sdp_x": must be TYPE_DIMENSION'),
+        ({"o": [["sa_sdp_²"]]}, r'o\[0\]: Invalid value: "sa_sdp_²": must be TYPE_DIMENSION'),
+        ({"o": [["sa_sdp_0"]]}, "layer 0: head_dim: Invalid value: 0: must be"),
+        ({"o": [[7]]}, r"o\[0\]: Invalid value: 7: must be TYPE_DIMENSION"),
         ({"o": [["sa_sdp_64", "c_5_32"]]}, r"o\[0\]: head dimensions \[32, 64\] differ"),
-        ({"p": 1}, "unknown key p; allowed are l, h, f, o"),
+        ({"p": 1}, 'Unsupported value: "p": supported values: "f", "h", "l", "o"'),
     ],
 )
-def test_a_wrong_model_dict_is_refused_with_the_place_and_what_is_allowed(change, message):
+def test_a_wrong_model_dict_is_refused_with_the_place_and_what_it_must_be(change, message):
     with pytest.raises(ArchitectureError, match=message):
         Architecture.from_model_dict(GOOD | change)
 
 
 def test_a_model_dict_without_a_key_is_refused():
-    with pytest.raises(ArchitectureError, match="model dict: f, o missing"):
+    with pytest.raises(ArchitectureError, match="model dict: Required value: must have f and o"):
         Architecture.from_model_dict({"l": 1, "h": [128]})
-    with pytest.raises(ArchitectureError, match="list given, allowed is a mapping"):
+    with pytest.raises(ArchitectureError, match=r"must be a mapping with l, h, f, o"):
         Architecture.from_model_dict([1])
 
 
@@ -157,5 +157,7 @@ def test_no_layers_no_heads_and_unknown_heads_are_refused():
         Architecture(())
     with pytest.raises(ArchitectureError, match="at least one head"):
         Layer(128, (), 64, (512,))
-    with pytest.raises(ArchitectureError, match="unknown head type 'c_7'; allowed are sa_sdp,"):
+    with pytest.raises(
+        ArchitectureError, match='Unsupported value: "c_7": supported values: "sa_sdp",'
+    ):
         Layer(128, ("c_7",), 64, (512,))

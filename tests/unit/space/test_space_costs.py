@@ -211,12 +211,21 @@ def test_one_more_head_costs_more(layer, head):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: operations(BERT_BASE, 0, 1), "sequence_length: 0 given, allowed are integers of"),
-        (lambda: operations(BERT_BASE, 8, True), "batch_size: True given"),
-        (lambda: operations(BERT_BASE, 8, 1, bytes_per_value=0), "bytes_per_value: 0 given"),
-        (lambda: operations(BERT_BASE, 513, 1), "513 given, allowed are at most 512"),
-        (lambda: parameter_count(BERT_BASE, vocab_size=-1), "vocab_size: -1 given"),
-        (lambda: macs(BERT_BASE, 8, 1.0), "batch_size: 1.0 given"),
+        (
+            lambda: operations(BERT_BASE, 0, 1),
+            "sequence_length: Invalid value: 0: must be a whole number of",
+        ),
+        (lambda: operations(BERT_BASE, 8, True), "batch_size: Invalid value: true"),
+        (
+            lambda: operations(BERT_BASE, 8, 1, bytes_per_value=0),
+            "bytes_per_value: Invalid value: 0",
+        ),
+        (
+            lambda: operations(BERT_BASE, 513, 1),
+            "Invalid value: 513: must be at most max_positions, 512",
+        ),
+        (lambda: parameter_count(BERT_BASE, vocab_size=-1), "vocab_size: Invalid value: -1"),
+        (lambda: macs(BERT_BASE, 8, 1.0), "batch_size: Invalid value: 1: must be a whole number"),
     ],
 )
 def test_an_impossible_workload_is_refused_with_what_is_allowed(call, message):

@@ -321,12 +321,18 @@ def test_the_learning_rate_rises_then_falls_to_zero():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"steps": 0}, "steps: 0 is not a positive number"),
-        ({"learning_rate": math.nan}, "learning_rate: nan is not a positive number"),
-        ({"warmup": 1.5}, "warmup: 1.5 is not between 0 and 1"),
-        ({"batch_size": 0}, "batch_size: 0 is less than 1"),
-        ({"precision": "fp8"}, "precision: 'fp8'; allowed are auto, fp32, bf16"),
-        ({"lr": 1}, "unknown field 'lr'; allowed are adam_beta2, batch_size"),
+        ({"steps": 0}, "steps: Invalid value: 0: must be above 0"),
+        ({"learning_rate": math.nan}, "learning_rate: Invalid value: nan: must be above 0"),
+        ({"warmup": 1.5}, "warmup: Invalid value: 1.5: must be from 0 to 1"),
+        ({"batch_size": 0}, "batch_size: Invalid value: 0: must be at least 1"),
+        (
+            {"precision": "fp8"},
+            'precision: Unsupported value: "fp8": supported values: "auto", "fp32", "bf16"',
+        ),
+        (
+            {"lr": 1},
+            'training: Unsupported value: "lr": supported values: "adam_beta2", "batch_size"',
+        ),
     ],
 )
 def test_impossible_plans_are_refused(fields, message):

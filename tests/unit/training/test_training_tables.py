@@ -123,8 +123,18 @@ def test_quoted_commas_and_line_breaks_belong_to_the_text(tmp_path):
         ("a.jsonl", "[1]\n", {}, "a.jsonl:1: is not a JSON object"),
         ("a.jsonl", '{"text": 5, "label": 1}', {}, "a.jsonl:1: 'text' is 5; allowed is text"),
         ("a.jsonl", '{"text": "x", "label": [1]}', {}, r"is \[1\]; allowed is the name of a class"),
-        ("a.csv", csv_of(MANY), {"kind": "ordinal"}, "kind 'ordinal'; allowed are auto"),
-        ("a.csv", csv_of(MANY), {"max_examples": 0}, "maxExamples: 0 is not a positive number"),
+        (
+            "a.csv",
+            csv_of(MANY),
+            {"kind": "ordinal"},
+            'labelKind: Unsupported value: "ordinal": supported values: "auto"',
+        ),
+        (
+            "a.csv",
+            csv_of(MANY),
+            {"max_examples": 0},
+            "maxTrainingExamples: Invalid value: 0: must be at least 1",
+        ),
     ],
 )
 def test_bad_tables_are_refused_with_their_place(tmp_path, name, content, options, message):
@@ -136,7 +146,7 @@ def test_bad_tables_are_refused_with_their_place(tmp_path, name, content, option
 def test_a_missing_file_and_missing_parts_are_named(tmp_path):
     with pytest.raises(TaskError, match=r"none\.csv: there is no such file"):
         load(str(tmp_path / "none.csv"))
-    with pytest.raises(TaskError, match="test given; train is needed"):
+    with pytest.raises(TaskError, match=r"Invalid value: \{test\}: must have train"):
         load_task(files={"test": "x.csv"})
 
 

@@ -254,11 +254,14 @@ def test_an_inline_pool_hands_back_every_trial_with_its_key(spec, tmp_path):
 
 
 def test_a_pool_that_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="parallelism: -1 is negative"):
+    with pytest.raises(ValueError, match="parallelism: Invalid value: -1: must be at least 0"):
         TrialPool(-1)
-    with pytest.raises(ValueError, match=r"ray\.mode: 'remote'; allowed are local, cluster"):
+    with pytest.raises(
+        ValueError,
+        match=r'ray\.mode: Unsupported value: "remote": supported values: "local", "cluster"',
+    ):
         RaySettings(mode="remote")
-    with pytest.raises(ValueError, match=r"ray\.address: needed for mode cluster"):
+    with pytest.raises(ValueError, match=r"ray\.address: .*with mode cluster"):
         RaySettings(mode="cluster")
 
 

@@ -18,7 +18,7 @@ from edgetran.gptran import GPTranPlan, Node
 from edgetran.runner.published import PublishedRecord
 from edgetran.search import Measures, costs, pareto_front
 from edgetran.space import DesignSpace, parameter_count, sampling
-from edgetran_workers.candidates import Front, candidate
+from edgetran_workers.candidates import ReportedFront, candidate
 from edgetran_workers.refinement_reporter import RefinementReporter
 from edgetran_workers.search_reporter import SearchReporter
 from edgetran_workers.summary import Summary
@@ -150,6 +150,29 @@ def test_the_best_of_a_search_for_the_front_is_the_point_that_the_rule_picks():
     assert [each.id for each in status.pareto_front] == [2, 1, 0]
 
 
+def test_what_is_trained_takes_the_place_of_its_estimate_and_of_every_other():
+    reporter = SearchReporter(SEARCH)
+    summary = summary_of(SEARCH, reporter)
+    estimated = [
+        trial(number, accuracy, objective=accuracy) | {"fidelity": "shared-weights"}
+        for number, accuracy in enumerate((0.9, 0.8, 0.7))
+    ]
+    for record in estimated:
+        record["measures"]["accuracy"]["source"] = "estimated"
+    tell(summary, "proposals.jsonl", HEADER)
+    tell(summary, "trials.jsonl", *estimated)
+    status = CoDesignSearchStatus.model_validate(summary.summary().status)
+    assert (status.best.id, status.best.estimated) == (0, True)
+    trained = trial(1, 0.75, objective=0.75) | {"fidelity": "full-training"}
+    for _ in range(2):
+        tell(summary, "trials.jsonl", *estimated, trained)
+    status = CoDesignSearchStatus.model_validate(summary.summary().status)
+    assert (status.best.id, status.best.accuracy, status.best.estimated) == (1, 0.75, None)
+    assert [each.id for each in status.pareto_front] == [1]
+    assert (status.succeeded, reporter.progress()) == (3, (3, 20000))
+    assert summary.summary().to_dict()["metrics"]["training_seconds"] == 8.0
+
+
 def test_records_told_twice_count_once():
     reporter = SearchReporter(SEARCH)
     summary = summary_of(SEARCH, reporter)
@@ -219,7 +242,7 @@ def test_twenty_thousand_trials_make_a_small_summary_in_little_time():
 
 def test_a_front_that_grows_is_the_front_of_all():
     rng = np.random.default_rng(1)
-    front, everyone = Front(), []
+    front, everyone = ReportedFront(), []
     for number in range(300):
         accuracy, latency, energy = (float(value) for value in rng.integers(1, 12, 3))
         measures = measures_of(accuracy / 12, latency, energy if number % 7 else None)

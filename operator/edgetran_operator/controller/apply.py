@@ -1,4 +1,4 @@
-"""Carries an outcome out: the status first, then what follows from it."""
+"""Carries a plan out: the status first, then what follows from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgetran_operator.kube.cache import CHILD_KINDS, Cache, Key
 from edgetran_operator.kube.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.kube.views import controller_uid
 from edgetran_operator.observation import Observation, Refusal
-from edgetran_operator.outcome import Change, Child, Deletion, Event, Outcome
+from edgetran_operator.plan import Change, Child, Deletion, Event, Plan
 
 COMPONENT: Final = "edgetran-operator"
 _FORBIDDEN: Final = 403
@@ -29,7 +29,7 @@ class OutdatedError(Exception):
 
 
 class Carrier:
-    """Carries outcomes out, and puts every answer into the cache at once.
+    """Carries plans out, and puts every answer into the cache at once.
 
     Attributes:
         refusals: children that the API server refused, by resource and `KIND/NAME`.
@@ -40,7 +40,7 @@ class Carrier:
         self._cache = cache
         self.refusals: dict[Key, dict[str, Refusal]] = {}
 
-    async def carry_out(self, key: Key, seen: Observation, outcome: Outcome) -> set[Key]:
+    async def apply(self, key: Key, seen: Observation, plan: Plan) -> set[Key]:
         """Do what was decided; the resources that the answers may matter to.
 
         Raises:
@@ -48,14 +48,14 @@ class Carrier:
             ApiError: the API server refused something for another reason than the spec.
         """
         touched: set[Key] = set()
-        if outcome.status:
-            touched |= await self._store(key, seen, outcome.status)
-        refused = await self._apply(key, seen, outcome, touched)
-        for change in outcome.change:
+        if plan.status:
+            touched |= await self._store(key, seen, plan.status)
+        refused = await self._apply(key, seen, plan, touched)
+        for change in plan.change:
             touched |= await self._change(key, change)
-        for deletion in outcome.delete:
+        for deletion in plan.delete:
             touched |= await self._delete(key, deletion)
-        for event in outcome.events:
+        for event in plan.events:
             await self._tell(key, seen, event)
         if refused:
             touched.add(key)
@@ -78,12 +78,10 @@ class Carrier:
             raise
         return self._cache.resource(body)
 
-    async def _apply(
-        self, key: Key, seen: Observation, outcome: Outcome, touched: set[Key]
-    ) -> bool:
+    async def _apply(self, key: Key, seen: Observation, plan: Plan, touched: set[Key]) -> bool:
         """Apply children in order, up to one that the API server refuses."""
         known = self.refusals.get(key, {})
-        for child in outcome.apply:
+        for child in plan.apply:
             refusal = await self._foreign(key, seen, child)
             try:
                 if refusal is None:
@@ -97,7 +95,7 @@ class Carrier:
                 _log.warning("%s is refused: %s", child.label, refusal.message, extra=key.about())
                 return known.get(child.label) != refusal
             touched |= self._take_in(child.kind, body)
-        if outcome.apply:
+        if plan.apply:
             self.refusals.pop(key, None)
         return False
 
@@ -119,8 +117,8 @@ class Carrier:
         elif owner == seen.uid or (not owner and _same_run(found, wanted)):
             return None  # a claim that is kept: of this run, or of an earlier one of its name
         message = (
-            "it exists and is not this resource's own; allowed is spec.storage.claim, which mounts "
-            "it, or another name of the resource"
+            "it exists and is not this resource's own; mount it with spec.storage.claim, or give "
+            "the resource another name"
         )
         return Refusal(child.label, seen.generation, Reason.FOREIGN_CHILD, message)
 

@@ -1,9 +1,10 @@
-"""An outcome in the making: conditions, fields of the status, children, what to tell."""
+"""What one reconciliation decides, and what collects it: conditions, status, children, events."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -23,7 +24,6 @@ from edgetran.api.common import CommonStatus
 from edgetran.api.gptran_run import GPTranRunStatus
 from edgetran.api.profiling_job import ProfilingJobStatus
 from edgetran_operator.observation import Observation
-from edgetran_operator.outcome import Change, Child, Deletion, Event, Outcome
 
 STATUS_LIMIT_BYTES: Final = 10_000
 MESSAGE_LIMIT: Final = 600
@@ -43,6 +43,7 @@ _QUIET: Final = frozenset(
         Reason.DEVICE_BUSY,
         Reason.DEPENDENCY_NOT_READY,
         Reason.NODES_MATCHED,
+        Reason.NOT_COMPARED,
     }
 )
 """Reasons that say how work goes; nobody needs to be told of them one by one."""
@@ -73,14 +74,95 @@ _WARNINGS: Final = frozenset(
         Reason.STORAGE_UNAVAILABLE,
         Reason.RAY_UNAVAILABLE,
         Reason.RESULTS_LOST,
+        Reason.NOT_AS_MEASURED,
     }
 )
 
 Status = Literal["True", "False", "Unknown"]
 
 
-class Draft:
-    """Collects what one reconciliation decides; `outcome` closes it.
+@dataclass(frozen=True, slots=True)
+class Child:
+    """An object to be applied as it stands here."""
+
+    body: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Kind of the object."""
+        kind: str = self.body["kind"]
+        return kind
+
+    @property
+    def name(self) -> str:
+        """Name of the object."""
+        name: str = self.body["metadata"]["name"]
+        return name
+
+    @property
+    def label(self) -> str:
+        """`KIND/NAME`."""
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A merge patch of a child that exists."""
+
+    kind: str
+    name: str
+    patch: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """An object to be deleted, in the background, if it is still the one that was seen.
+
+    The uid is empty for what is not watched: whichever has that name.
+    """
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A corev1.Event about the resource."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decision.
+
+    Attributes:
+        status: fields of the status to change, None for those to remove; empty where it stays.
+        apply: children to apply, in this order, once the status is stored.
+        change: children to change.
+        delete: objects to delete.
+        events: what to tell, once the status is stored.
+        requeue_after: seconds until time alone may change the decision; None where it cannot.
+    """
+
+    status: Mapping[str, Any]
+    apply: tuple[Child, ...] = ()
+    change: tuple[Change, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether carrying it out calls nothing."""
+        return not (self.status or self.apply or self.change or self.delete or self.events)
+
+
+class StatusBuilder:
+    """Collects what one reconciliation decides; `plan` closes it.
 
     Attributes:
         seen: the observation.
@@ -191,7 +273,7 @@ class Draft:
         """Time alone may change the decision at that moment."""
         self.look_again((moment - self.now) / timedelta(seconds=1))
 
-    def outcome(self) -> Outcome:
+    def plan(self) -> Plan:
         """The decision; its status holds only what differs from the status as it is."""
         self.fields["observed_generation"] = self.seen.generation
         self.fields["conditions"] = self.conditions
@@ -203,7 +285,7 @@ class Draft:
             self._count(self.now)
             changed = self._changes()
         events = (*self._transitions(), *self._events) if changed else ()
-        return Outcome(
+        return Plan(
             status=changed,
             apply=tuple(self.apply),
             change=tuple(self.change),

@@ -1,0 +1,1 @@
+"""Serves a run's winner by the Open Inference Protocol, and says whether it is as measured."""
