@@ -258,8 +258,8 @@ def _mismatches(
     if not isinstance(found, ProfilingJob):
         return
     if found.spec.finalists_of is not None:
-        message = f"{found.label} measures the finalists of another run, from which nothing follows"
-        yield reference.path, f"{message}; allowed is a ProfilingJob with designSpace or models"
+        what = "must be a ProfilingJob with designSpace or models; it measures finalists of a run"
+        yield reference.path, invalid(found.name, what)
         return
     if isinstance(resource, ProfilingJob):
         yield from _other_workload(resource.spec.workload, found)
