@@ -11,11 +11,11 @@ from edgetran.api.architecture import ArchitectureSource, DesignSpaceSource
 from edgetran.api.base import ApiModel
 from edgetran.api.common import (
     CandidateSummary,
-    CommonSpec,
     CommonStatus,
     ConstraintsSpec,
     ParetoFront,
     RaySpec,
+    TrainerSpec,
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
@@ -237,7 +237,7 @@ class Baseline(ApiModel):
     architecture: ArchitectureSource = Field(description="The architecture.")
 
 
-class CoDesignSearchSpec(CommonSpec):
+class CoDesignSearchSpec(TrainerSpec):
     """Which task, which architectures and devices, and what is best."""
 
     task: TaskSource = Field(description="The task that candidates are trained and judged on.")

@@ -11,13 +11,14 @@ from edgetran.api.architecture import FeedForwardWidth, HeadType
 from edgetran.api.base import ApiModel
 from edgetran.api.common import (
     COMMON_MUTABLE,
+    PLACEMENT,
     Budgets,
     CandidateSummary,
-    CommonSpec,
     CommonStatus,
     ParetoFront,
     RaySpec,
     Reference,
+    TrainerSpec,
     WorkloadSpec,
 )
 from edgetran.api.device import SearchDevice
@@ -251,7 +252,7 @@ def _model_needs_its_setting(model: Any) -> Iterator[tuple[Path, str]]:
                 yield (field,), "given together with searchRef"
 
 
-class GPTranRunSpec(Refinement, CommonSpec):
+class GPTranRunSpec(Refinement, TrainerSpec):
     """Which model to refine, and how."""
 
     search_ref: Reference | None = Field(
@@ -278,7 +279,7 @@ class GPTranRunSpec(Refinement, CommonSpec):
     ray: RaySpec = Field(RaySpec(), description="Where children train.")
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    MUTABLE = frozenset({*COMMON_MUTABLE, "cycles", "patience", "parallel_trials"})
+    MUTABLE = frozenset({*COMMON_MUTABLE, *PLACEMENT, "cycles", "patience", "parallel_trials"})
 
     RULES = (
         exactly_one("search_ref", "model"),

@@ -59,6 +59,7 @@ def implied_refinement(search: CoDesignSearch) -> GPTranRun | None:
                 "storage": search.spec.storage,
                 "search_ref": Reference(name=search.name),
                 "ray": search.spec.ray,
+                "train_on_boards": search.spec.train_on_boards,
             }
         ),
     )
