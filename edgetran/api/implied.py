@@ -63,6 +63,7 @@ def implied_refinement(search: CoDesignSearch) -> GPTranRun | None:
                 "search_ref": Reference(name=search.name),
                 "ray": search.spec.ray,
                 "tracking": search.spec.tracking,
+                "train_on_boards": search.spec.train_on_boards,
             }
         ),
     )

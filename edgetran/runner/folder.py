@@ -29,7 +29,7 @@ from typing import Any, Final, Self
 from filelock import FileLock, Timeout
 
 from edgetran.api import Resource, SpecError, load_text, refused_changes
-from edgetran.api.common import COMMON_MUTABLE
+from edgetran.api.common import COMMON_MUTABLE, PLACEMENT
 from edgetran.records import write_atomically
 
 RESULT_SCHEMA_VERSION: Final = 1
@@ -210,4 +210,4 @@ def _change(before: str, after: str) -> str:
 def _limits(resource: Resource) -> object:
     """The spec without what only decides when and how a cluster runs it, and who is told."""
     spec = resource.spec
-    return spec.model_dump(exclude={*COMMON_MUTABLE, "tracking"})
+    return spec.model_dump(exclude={*COMMON_MUTABLE, *PLACEMENT, "tracking"})

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from edgetran.api import Reason, Resource
+from edgetran.api.common import PLACEMENT
 from edgetran.api.field_errors import invalid
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import StatusBuilder
@@ -78,6 +79,7 @@ def _passed_on(child: Dependency, newest: Resource, wanted: Resource) -> Any:
     """A child's spec with what its owner decides; its deadline and TTL are its own."""
     spec, target = spec_of(newest), spec_of(wanted)
     decided = {"suspend": target.suspend, "backoff_limit": target.backoff_limit}
+    decided |= {name: getattr(target, name) for name in PLACEMENT if hasattr(target, name)}
     if not status_tells_of_work(child.status):
         decided |= {name: getattr(target, name) for name in spec.UNTIL_BEGUN}
     return spec.model_copy(update=decided)

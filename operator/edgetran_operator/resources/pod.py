@@ -9,6 +9,7 @@ from typing import Any, Final
 from edgetran.api import Device, Resource, child_name, spec_hash
 from edgetran.api.names import SPEC, STORAGE, WORKER
 from edgetran.api.wire import (
+    DEVICE_LABEL,
     HOME_PATH,
     LOG_VARIABLE,
     MEASURED_DEVICE_LABEL,
@@ -151,6 +152,8 @@ def _spec(run: Run) -> dict[str, Any]:
     }
     if run.component == "profile":
         spec |= _on_its_board(run)
+    elif not run.spec.train_on_boards:
+        spec["affinity"] = _off_boards()
     return spec
 
 
@@ -306,6 +309,18 @@ def sub_path(resource: Resource) -> dict[str, str]:
     if storage is None or storage.claim is None or storage.claim.sub_path is None:
         return {}
     return {"subPath": storage.claim.sub_path}
+
+
+def _off_boards() -> dict[str, Any]:
+    """What trains keeps off nodes that are devices: it would disturb what is measured there."""
+    no_board = {"key": DEVICE_LABEL, "operator": "DoesNotExist"}
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [no_board]}]
+            }
+        }
+    }
 
 
 def _on_its_board(run: Run) -> dict[str, Any]:
