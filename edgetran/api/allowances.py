@@ -97,7 +97,7 @@ def tracker_problems(resource: Resource, allowed: tuple[str, ...]) -> list[tuple
 
 def absolute_paths(resource: Resource) -> list[tuple[Path, str]]:
     """The paths of a resource that do not begin in the storage: where, and the field's error."""
-    what = "must begin in the storage, without '/' at its start, in a cluster"
+    what = "must begin in the storage or the data, without '/' at its start, in a cluster"
     return [
         (path, invalid(text, what)) for path, text in file_paths(resource) if text.startswith("/")
     ]

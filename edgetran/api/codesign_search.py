@@ -21,6 +21,7 @@ from edgetran.api.common import (
     TrainerSpec,
     WorkloadSpec,
 )
+from edgetran.api.data import DataSource
 from edgetran.api.device import SearchDevice
 from edgetran.api.export import ExportTarget
 from edgetran.api.gptran_run import Refinement
@@ -238,6 +239,11 @@ class CoDesignSearchSpec(TrainerSpec):
     """Which task, which architectures and devices, and what is best."""
 
     task: TaskSource = Field(description="The task that candidates are trained and judged on.")
+    data: DataSource | None = Field(
+        None,
+        description="In a cluster, where the task's files and its tokenizer lie, read-only; in the "
+        "storage where omitted. On one machine paths are paths, whatever it says.",
+    )
     design_space: DesignSpaceSource = Field(description="The architectures to choose from.")
     parent: ParentModel | None = Field(
         None, description="The model whose parts are searched, for designSpace.elastic only."

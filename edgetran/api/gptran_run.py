@@ -21,6 +21,7 @@ from edgetran.api.common import (
     TrainerSpec,
     WorkloadSpec,
 )
+from edgetran.api.data import DataSource
 from edgetran.api.device import SearchDevice
 from edgetran.api.export import ExportTarget
 from edgetran.api.resource import Resource, name_rule
@@ -262,6 +263,11 @@ class GPTranRunSpec(Refinement, TrainerSpec):
         "model only.",
     )
     task: TaskSource | None = Field(None, description="The task, for model only.")
+    data: DataSource | None = Field(
+        None,
+        description="In a cluster, where the model, the task's files and its tokenizer lie, "
+        "read-only, for model only; in the storage where omitted.",
+    )
     device: SearchDevice | None = Field(None, description="The device, for model only.")
     workload: WorkloadSpec | None = Field(
         None, description="Batch and length on the device, for model only."
@@ -300,7 +306,7 @@ class GPTranRunSpec(Refinement, TrainerSpec):
         exactly_one("search_ref", "model"),
         needed_where("task", *_MODEL_ALONE, reads=("model", "search_ref")),
         needed_where("device", *_MODEL_ALONE, reads=("model", "search_ref")),
-        not_together("search_ref", "task", "device", "workload"),
+        not_together("search_ref", "task", "data", "device", "workload"),
     )
 
 

@@ -124,7 +124,7 @@ FilePath = Annotated[
     FILE_PATH,
 ]
 """A file or folder, relative to where the command runs or absolute; in a cluster relative to the
-storage. It never climbs upward."""
+data, or to the storage where there is none apart. It never climbs upward."""
 
 StorageUri = Annotated[
     str,

@@ -84,6 +84,8 @@ STORAGE_PATH: Final = "/var/lib/edgetran/storage"
 """Where run folders lie: a volume claim, or a folder of the pod's own."""
 SEARCH_PATH: Final = "/var/lib/edgetran/search"
 """The storage of the run whose winner is refined or measured, where that is a claim."""
+DATA_PATH: Final = "/var/lib/edgetran/data"
+"""The task's files, where `spec.data` says that they are apart from the storage."""
 HOME_PATH: Final = "/var/lib/edgetran/home"
 TERMINATION_LOG: Final = "/dev/termination-log"
 

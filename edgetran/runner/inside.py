@@ -1,4 +1,4 @@
-"""Whether the paths that resources name stay in the storage of their run, links included."""
+"""Whether the paths that resources name stay in their volume, links included."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edgetran.api.errors import path_text
 from edgetran.api.field_errors import forbidden
 from edgetran.runner.chain import problem_of
 
-_CLAIM = ("spec", "storage")
-"""Where a path is one of the volume's own, which Kubernetes keeps inside."""
+_VOLUMES = (("spec", "storage"), ("spec", "data"))
+"""Where a path is one of a volume's own, which Kubernetes keeps inside."""
 
 
 def refuse_paths_outside(resources: Iterable[Resource], base: Path) -> None:
@@ -29,11 +29,11 @@ def refuse_paths_outside(resources: Iterable[Resource], base: Path) -> None:
         problem_of(
             resource,
             path_text(path),
-            forbidden(f"{link} is a link that leads out of the storage"),
+            forbidden(f"{link} is a link that leads out of its volume"),
         )
         for resource in resources
         for path, text in file_paths(resource)
-        if path[:2] != _CLAIM
+        if path[:2] not in _VOLUMES
         for link in _links_outside(base / text, root)
     ]
     if problems:

@@ -300,7 +300,7 @@ class Observation:
         dependencies: resources that exist, by (kind, name).
         left_over: a child, as `KIND/NAME`, of an earlier resource of this name; empty where none.
         pod_trouble: what events say of the newest pod's volumes: reason and sentence, or empty.
-        claim_trouble: what events say of the claim of `spec.storage`, in the same way.
+        claim_trouble: what events say of a claim of `spec.storage` or `spec.data`, in the same way.
         no_pod: what the Job's controller says where something keeps it from making its pod.
         refusals: children that the API server refused, by `KIND/NAME`.
         rayjobs_served: whether the RayJob API is there; None where it was not asked.

@@ -157,6 +157,47 @@ def test_a_pod_template_that_is_not_allowed_is_refused_with_its_place(played, ru
     assert played.jobs() == []
 
 
+def with_data(data):
+    return {
+        "task": {"files": {"train": "tickets.csv"}},
+        "data": data,
+        "designSpace": {"preset": "tiny"},
+        "devices": [{"name": "pi", "simulation": "raspberry-pi-4-cpu"}],
+        "storage": {"newClaim": {"size": "1Gi", "retain": False}},
+    }
+
+
+def test_data_apart_reaches_the_worker_and_its_absence_is_the_headline(played, running):
+    played.apply("CoDesignSearch", "s", with_data({"configMap": {"name": "tickets"}}))
+    pod = played.job("s-cds-worker")["spec"]["template"]["spec"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "task-data"]
+    assert volume["configMap"]["name"] == "tickets"
+    (worker,) = pod["containers"]
+    (mount,) = [each for each in worker["volumeMounts"] if each["name"] == "task-data"]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/var/lib/edgetran/data", True)
+    name = played.start("s-cds-worker", "Pending")
+    about = {"kind": "Pod", "namespace": played.namespace, "name": name}
+    said = 'MountVolume.SetUp failed for volume "task-data" : configmap "tickets" not found'
+    event = {
+        "metadata": {"generateName": "mount-"},
+        "involvedObject": about,
+        "reason": "FailedMount",
+        "message": said,
+        "type": "Warning",
+    }
+    played.server.call("POST", f"/api/v1/namespaces/{played.namespace}/events", event)
+    played.wait_for("CoDesignSearch", "s", "Succeeded", "Unknown", "FailedMount")
+    conditions = played.status("CoDesignSearch", "s")["conditions"]
+    assert any('configmap "tickets" not found' in each["message"] for each in conditions)
+
+
+def test_data_that_is_two_things_starts_nothing(played, running):
+    both = {"configMap": {"name": "tickets"}, "claim": {"name": "c"}}
+    played.apply("CoDesignSearch", "s", with_data(both))
+    played.wait_for("CoDesignSearch", "s", "Stalled", "True", "SpecInvalid")
+    assert played.jobs() == []
+
+
 def test_metrics_probes_and_logs(played, running):
     played.node()
     played.profile("p")

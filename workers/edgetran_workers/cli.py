@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     settings = WorkerSettings(
         command=given.command,
-        paths=PodPaths(given.work, given.storage, given.search_storage, given.termination_log),
+        paths=PodPaths(
+            given.work, given.storage, given.search_storage, given.data, given.termination_log
+        ),
         pod=os.environ.get(POD_VARIABLE) or socket.gethostname(),
         open_results=open_results,
         metrics_port=given.metrics_port,
@@ -98,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=usual.search,
         help="storage of the search whose winner is refined (%(default)s)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=usual.data,
+        help="the task's files, where they lie apart from the storage (%(default)s)",
     )
     parser.add_argument(
         "--termination-log",

@@ -32,6 +32,13 @@ def prior_results(work: Work, chain: Chain, paths: PodPaths) -> PriorResults:
     return PriorResults(profiles, None if chain.searched is None else _search(work, chain, paths))
 
 
+def base_of(chain: Chain, paths: PodPaths) -> Path:
+    """Where paths in the resources begin: in the task's data, else in the storage."""
+    main = chain.setting or chain.refinement
+    apart = main is not None and main.spec.data is not None
+    return paths.data if apart else paths.storage
+
+
 def device_of(chain: Chain, prior: PriorResults) -> str:
     """Name of the device that a refinement is for; empty for other work.
 

@@ -33,7 +33,7 @@ from edgetran_workers.failures import (
     sentence_of,
     write_termination,
 )
-from edgetran_workers.inputs import device_of, prior_results
+from edgetran_workers.inputs import base_of, device_of, prior_results
 from edgetran_workers.log import Log
 from edgetran_workers.metrics import WorkerCollector, serve
 from edgetran_workers.pod_paths import PodPaths
@@ -188,7 +188,7 @@ class _Worker:
                 self._copying = True
             self._serve_metrics(work, folder.path)
             if folder.complete:
-                RunInputs(folder, chain, paths.storage).check(complete=True)
+                RunInputs(folder, chain, base_of(chain, paths)).check(complete=True)
                 tracker = tracker_of_chain(chain, folder, _artifacts(work))
                 if tracker is not None:
                     tracker.finish(progress)
@@ -218,7 +218,7 @@ class _Worker:
         prior = prior_results(work, chain, self._settings.paths)
         if isinstance(reporter, RefinementReporter):
             reporter.device = device_of(chain, prior)
-        base = self._settings.paths.storage
+        base = base_of(chain, self._settings.paths)
         refuse_paths_outside(chain.resources, base)
         run_chain(chain, folder, progress, prior=prior, base=base, place=_artifacts(work))
 

@@ -24,7 +24,7 @@ from edgetran_operator.observation import (
     WorkFiles,
 )
 from edgetran_operator.reconcile.spec import sentences, status_tells_of_work, with_storage
-from edgetran_operator.resources.pod import claim_name
+from edgetran_operator.resources.pod import claims_of
 from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
 
@@ -116,16 +116,17 @@ class Gatherer:
         )
 
     def _troubles(self, key: Key, views: list[Any], resource: Any) -> dict[str, tuple[str, str]]:
-        """What events say of the newest pod and of the claim of its storage."""
+        """What events say of the newest pod and of the claims of storage and data."""
         pods = [view for view in views if isinstance(view, PodView) and view.phase == "Pending"]
         if not pods:
             return {}
         of = self._cache.troubles.of
         pod = max(pods, key=lambda each: (each.created, each.name))
-        claim = claim_name(resource) if isinstance(resource, Resource) else None
+        claims = claims_of(resource) if isinstance(resource, Resource) else ()
+        told = (of("PersistentVolumeClaim", key.namespace, claim) for claim in claims)
         return {
             "pod_trouble": of("Pod", key.namespace, pod.name),
-            "claim_trouble": of("PersistentVolumeClaim", key.namespace, claim or ""),
+            "claim_trouble": next((each for each in told if each[1]), ("", "")),
         }
 
     def _newest(self, key: Key, entry: Entry) -> Resource | str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from edgetran.api import Device, Resource, child_name, spec_hash
+from edgetran.api.data import DataSource
 from edgetran.api.names import SPEC, STORAGE, WORKER
 from edgetran.api.wire import (
+    DATA_PATH,
     DEVICE_LABEL,
     HOME_PATH,
     LOG_VARIABLE,
@@ -238,6 +240,9 @@ def _volumes(run: Run) -> list[dict[str, Any]]:
     search = run.inputs.search
     if search is not None and claim_name(search) is not None:
         volumes.append({"name": "search", **storage_volume(search, scratch, read_only=True)})
+    data = data_source(run)
+    if data is not None:
+        volumes.append({"name": "task-data", **_data_volume(data)})
     for job, parts in run.inputs.profiles.items():
         volumes += (
             {"name": f"in-{job}-{number}", "configMap": {"name": part}}
@@ -262,6 +267,9 @@ def _mounts(run: Run) -> list[dict[str, Any]]:
         mounts.append(
             {"name": "search", "mountPath": SEARCH_PATH, "readOnly": True, **sub_path(search)}
         )
+    data = data_source(run)
+    if data is not None:
+        mounts.append(_data_mount(data))
     for job, parts in run.inputs.profiles.items():
         mounts += (
             {"name": f"in-{job}-{number}", "mountPath": input_path(job, number), "readOnly": True}
@@ -288,6 +296,37 @@ def claim_name(resource: Resource) -> str | None:
         name: str = storage.claim.name
         return name
     return child_name(resource, STORAGE)
+
+
+def data_source(run: Run) -> DataSource | None:
+    """Where the task of a run lies apart from its storage: as the search says that is refined."""
+    setting = run.inputs.search or run.resource
+    found: DataSource | None = getattr(setting.spec, "data", None)
+    return found
+
+
+def _data_volume(data: DataSource) -> dict[str, Any]:
+    if data.claim is not None:
+        return {"persistentVolumeClaim": {"claimName": data.claim.name, "readOnly": True}}
+    assert data.config_map is not None  # noqa: S101 - the model allows exactly one
+    return {"configMap": {"name": data.config_map.name}}
+
+
+def _data_mount(data: DataSource) -> dict[str, Any]:
+    mount: dict[str, Any] = {"name": "task-data", "mountPath": DATA_PATH, "readOnly": True}
+    if data.claim is not None and data.claim.sub_path is not None:
+        mount["subPath"] = data.claim.sub_path
+    return mount
+
+
+def claims_of(resource: Resource) -> Iterator[str]:
+    """The claims that a resource's own worker waits for: of its storage, and of its data."""
+    kept = claim_name(resource)
+    if kept is not None:
+        yield kept
+    data: DataSource | None = getattr(resource.spec, "data", None)
+    if data is not None and data.claim is not None:
+        yield data.claim.name
 
 
 def storage_volume(

@@ -40,7 +40,9 @@ _VOLUMES_BY_ALLOWANCE: Final = {"hostPath": "host_path", "secret": "secrets"}
 _FREE_SOURCES: Final = frozenset({"configMap", "downwardAPI"})
 _SOURCES_BY_ALLOWANCE: Final = {"secret": "secrets", "serviceAccountToken": "service_accounts"}
 
-_OWN_VOLUMES: Final = frozenset({"home", "search", "shm", "storage", "sysfs", "tmp", "work"})
+_OWN_VOLUMES: Final = frozenset(
+    {"home", "search", "shm", "storage", "sysfs", "task-data", "tmp", "work"}
+)
 _OWN_VOLUMES_BEGIN: Final = "in-"
 """Names that a pod of the operator's has, or gets where the work builds on other results."""
 _RESERVED_DOMAINS: Final = ("edgetran.io", "kubernetes.io", "k8s.io", "ray.io")

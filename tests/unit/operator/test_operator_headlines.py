@@ -120,6 +120,51 @@ def test_a_claim_whose_class_does_not_exist_says_so(world):
     assert CLASS in world.condition(key, "Succeeded")["message"]
 
 
+def searching(world, data):
+    devices = [{"name": "simulated", "simulation": "raspberry-pi-4-cpu"}]
+    key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", devices=devices, data=data))
+    world.settle()
+    return key
+
+
+def test_data_whose_config_map_is_missing_is_told_and_goes_on_by_itself(world):
+    key = searching(world, {"configMap": {"name": "tickets"}})
+    name = pod_of(world, key)
+    said = 'MountVolume.SetUp failed for volume "task-data" : configmap "tickets" not found'
+    world.cache.troubles.take_in(event("Pod", name, "FailedMount", said))
+    world.settle()
+    assert world.says(key, "Succeeded") == ("Unknown", "FailedMount")
+    assert 'configmap "tickets" not found' in world.condition(key, "Succeeded")["message"]
+    world.wait(600)
+    world.settle()
+    assert world.says(key, "Stalled") == ("True", "FailedMount")
+    pod = world.objects["Pod", "ns", name]
+    state = {"name": "worker", "state": {"running": {}}}
+    pod["status"] = {"phase": "Running", "containerStatuses": [state]}
+    world._store(pod)
+    world.settle()
+    assert world.says(key, "Stalled")[0] != "True"
+    assert world.says(key, "Reconciling") == ("True", "Running")
+
+
+def test_data_whose_claim_gets_no_volume_says_why(world):
+    key = searching(world, {"claim": {"name": "reviews"}})
+    pod_of(world, key, **unschedulable("pod has unbound immediate PersistentVolumeClaims"))
+    told = event("PersistentVolumeClaim", "reviews", "ProvisioningFailed", CLASS)
+    world.cache.troubles.take_in(told)
+    world.settle()
+    assert world.says(key, "Succeeded") == ("Unknown", "ClaimPending")
+    assert CLASS in world.condition(key, "Succeeded")["message"]
+
+
+def test_data_whose_claim_is_missing_is_told(world):
+    key = searching(world, {"claim": {"name": "reviews"}})
+    pod_of(world, key, **unschedulable('persistentvolumeclaim "reviews" not found'))
+    world.settle()
+    assert world.says(key, "Succeeded") == ("Unknown", "ClaimPending")
+    assert '"reviews" not found' in world.condition(key, "Succeeded")["message"]
+
+
 def test_who_waits_for_another_resource_tells_its_cause(world):
     search = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch"))
     refinement = world.apply("GPTranRun", "g")

@@ -178,7 +178,7 @@ def test_a_ray_cluster_is_one_that_the_administrator_names(allowed, taken):
 def test_a_path_begins_in_the_storage(kind, changes, place):
     sentence = refusal(world_of(), kind, spec_of(kind, **changes))
     assert f"{place}: " in sentence
-    assert "must begin in the storage, without '/' at its start" in sentence
+    assert "must begin in the storage or the data, without '/' at its start" in sentence
 
 
 def test_a_password_in_an_address_never_gets_into_a_condition():

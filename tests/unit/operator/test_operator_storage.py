@@ -124,6 +124,81 @@ def test_boards_of_any_node_measure_for_a_search_whatever_node_its_claim_is_on(w
     assert {"name": "in-s-pi-0", "configMap": {"name": "s-pi-pj-results-0"}} in mounted
 
 
+def test_data_apart_from_the_storage_is_mounted_to_be_read_where_work_trains(world):
+    data = {"claim": {"name": "reviews", "subPath": "team/a"}}
+    key = searched(world, data=data, storage={"claim": {"name": "results"}})
+    assert [each["persistentVolumeClaim"] for each in claim_volumes(world, key)] == [
+        {"claimName": "results"},
+        {"claimName": "reviews", "readOnly": True},
+    ]
+    assert mounts_of(world, key, "task-data") == [
+        {
+            "name": "task-data",
+            "mountPath": "/var/lib/edgetran/data",
+            "readOnly": True,
+            "subPath": "team/a",
+        }
+    ]
+    assert "data" not in world.objects[JOB]["spec"], "measuring reads none of it"
+    assert claim_volumes(world, JOB) == []
+
+
+def test_a_refinement_reads_the_data_of_its_search(world):
+    searched(world, data={"claim": {"name": "reviews"}}, storage={"claim": {"name": "results"}})
+    key = world.apply("GPTranRun", "g", spec_of("GPTranRun", storage={"claim": {"name": "mine"}}))
+    world.settle()
+    assert [each["persistentVolumeClaim"] for each in claim_volumes(world, key)] == [
+        {"claimName": "mine"},
+        {"claimName": "results", "readOnly": True},
+        {"claimName": "reviews", "readOnly": True},
+    ]
+    (mount,) = mounts_of(world, key, "task-data")
+    assert mount["readOnly"] is True
+
+
+def test_small_data_may_be_a_config_map(world):
+    key = searched(world, data={"configMap": {"name": "tickets"}})
+    volumes = world.job_of(key)["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "task-data", "configMap": {"name": "tickets"}} in volumes
+    (mount,) = mounts_of(world, key, "task-data")
+    assert mount["readOnly"] is True
+
+
+def test_data_on_the_claim_of_the_results_is_one_volume_with_it_and_still_only_read(world):
+    key = searched(world, data={"claim": {"name": "all"}}, storage={"claim": {"name": "all"}})
+    assert claim_volumes(world, key) == [
+        {"name": "storage", "persistentVolumeClaim": {"claimName": "all"}}
+    ]
+    assert mounts_of(world, key, "storage") == [
+        {"name": "storage", "mountPath": "/var/lib/edgetran/storage"},
+        {"name": "storage", "mountPath": "/var/lib/edgetran/data", "readOnly": True},
+    ]
+
+
+def test_every_pod_of_a_ray_cluster_that_trains_reads_the_data():
+    world = World()
+    key = world.apply(
+        "CoDesignSearch",
+        "s",
+        spec_of(
+            "CoDesignSearch",
+            devices=[{"name": "simulated", "simulation": "raspberry-pi-4-cpu"}],
+            data={"configMap": {"name": "tickets"}},
+            ray={"mode": "kuberay", "workers": 2},
+        ),
+    )
+    world.settle()
+    job = world.objects["RayJob", key.namespace, "s-cds-worker"]["spec"]
+    cluster = job["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        spec = group["template"]["spec"]
+        assert {"name": "task-data", "configMap": {"name": "tickets"}} in spec["volumes"]
+        mounts = [each["mountPath"] for each in spec["containers"][0]["volumeMounts"]]
+        assert "/var/lib/edgetran/data" in mounts
+    submitter = job["submitterPodTemplate"]["spec"]
+    assert "task-data" not in [volume["name"] for volume in submitter["volumes"]]
+
+
 def without_storage(kind: str, **changes) -> dict:
     spec = spec_of(kind, **changes)
     del spec["storage"]

@@ -151,8 +151,18 @@ def test_a_folder_that_is_a_link_out_of_the_storage_is_refused(storage, target):
     (storage / "same").symlink_to("model")
     (storage / "out").symlink_to(target)
     for path in ("out", "out/deeper"):
-        with pytest.raises(SpecError, match=r"models\[0\]: .* leads out of the storage"):
+        with pytest.raises(SpecError, match=r"models\[0\]: .* leads out of its volume"):
             refuse_paths_outside([models(path)], storage)
+
+
+def test_files_of_a_config_map_are_links_within_their_volume(tmp_path):
+    """As a kubelet mounts them: each a link to a folder that it exchanges as a whole."""
+    data = tmp_path / "data"
+    (data / "..2026_01_01").mkdir(parents=True)
+    (data / "..2026_01_01" / "train.csv").write_text("text,label\n")
+    (data / "..data").symlink_to("..2026_01_01")
+    (data / "train.csv").symlink_to("..data/train.csv")
+    refuse_paths_outside([models("train.csv", ".")], data)
 
 
 def test_a_file_of_a_model_that_is_a_link_out_of_the_storage_is_refused(storage):
