@@ -22,11 +22,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (validate, run):
+for command in (validate, run, show, report, export, push):
     app.command()(command)
 app.add_typer(profile_app, name="profile")
-for command in (show, report, export, push):
-    app.command()(command)
 app.add_typer(devices_app, name="devices")
 app.add_typer(gptran_app, name="gptran")
 
