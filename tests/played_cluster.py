@@ -133,8 +133,10 @@ class Played:
         affinity = template["spec"].get("affinity", {}).get("nodeAffinity")
         node = "somewhere"
         if affinity is not None:
-            term = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
-            node = term["nodeSelectorTerms"][0]["matchFields"][0]["values"][0]
+            required = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+            (term,) = required["nodeSelectorTerms"]
+            if "matchFields" in term:  # trainers only keep off boards
+                node = term["matchFields"][0]["values"][0]
         name = f"{job_name}-{next(NUMBERS)}"
         owner = {
             "apiVersion": "batch/v1",

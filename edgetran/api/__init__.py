@@ -66,7 +66,11 @@ from edgetran.api.gptran_run import (
     StepSizesSpec,
     Targets,
 )
-from edgetran.api.implied import implied_profiling_jobs, implied_refinement
+from edgetran.api.implied import (
+    implied_profiling_jobs,
+    implied_refinement,
+    implied_verification,
+)
 from edgetran.api.meta import (
     Condition,
     ObjectMeta,
@@ -81,9 +85,12 @@ from edgetran.api.names import (
     NAME_LIMITS,
     profiling_job_name,
     refinement_name,
+    verification_name,
 )
 from edgetran.api.parent import ParentModel, SharedWeights
 from edgetran.api.profiling_job import (
+    FinalistsSource,
+    MeasuredFinalist,
     MeasurementSpec,
     PredictionError,
     ProfilingJob,
@@ -131,6 +138,7 @@ __all__ = [
     "EnergySettings",
     "ExitCode",
     "ExportTarget",
+    "FinalistsSource",
     "FractionBound",
     "GPTranRun",
     "GPTranRunSpec",
@@ -138,6 +146,7 @@ __all__ = [
     "HomogeneousArchitecture",
     "MaskedLm",
     "MeasureValue",
+    "MeasuredFinalist",
     "MeasurementSpec",
     "MinimumSizes",
     "ModelDict",
@@ -183,6 +192,7 @@ __all__ = [
     "has_begun",
     "implied_profiling_jobs",
     "implied_refinement",
+    "implied_verification",
     "load_bundle",
     "load_resources",
     "load_text",
@@ -200,5 +210,6 @@ __all__ = [
     "set_path",
     "spec_hash",
     "to_dict",
+    "verification_name",
     "work_hash",
 ]

@@ -40,6 +40,10 @@ class ResolvedReference:
 def references(resource: Resource) -> list[ResolvedReference]:
     """Everything that `resource` refers to, with the place and the kind that is expected."""
     if isinstance(resource, ProfilingJob):
+        finalists = resource.spec.finalists_of
+        if finalists is not None:
+            path = ("spec", "finalistsOf", finalists.field, "name")
+            return [ResolvedReference(path, finalists.kind, finalists.name)]
         return [
             ResolvedReference(("spec", "warmStartFrom", i, "name"), "ProfilingJob", reference.name)
             for i, reference in enumerate(resource.spec.warm_start_from or ())
@@ -252,6 +256,10 @@ def _mismatches(
 ) -> Iterator[tuple[Place, str]]:
     """Where `resource` differs from the ProfilingJob whose measurements are to count for it."""
     if not isinstance(found, ProfilingJob):
+        return
+    if found.spec.finalists_of is not None:
+        what = "must be a ProfilingJob with designSpace or models; it measures finalists of a run"
+        yield reference.path, invalid(found.name, what)
         return
     if isinstance(resource, ProfilingJob):
         yield from _other_workload(resource.spec.workload, found)

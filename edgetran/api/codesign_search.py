@@ -11,13 +11,14 @@ from edgetran.api.architecture import ArchitectureSource, DesignSpaceSource
 from edgetran.api.base import ApiModel
 from edgetran.api.common import (
     COMMON_MUTABLE,
+    PLACEMENT,
     CandidateSummary,
-    CommonSpec,
     CommonStatus,
     ConstraintsSpec,
     ParetoFront,
     RaySpec,
     ServeSpec,
+    TrainerSpec,
     WorkloadSpec,
 )
 from edgetran.api.data import DataSource
@@ -234,7 +235,7 @@ class Baseline(ApiModel):
     architecture: ArchitectureSource = Field(description="The architecture.")
 
 
-class CoDesignSearchSpec(CommonSpec):
+class CoDesignSearchSpec(TrainerSpec):
     """Which task, which architectures and devices, and what is best."""
 
     task: TaskSource = Field(description="The task that candidates are trained and judged on.")
@@ -292,7 +293,7 @@ class CoDesignSearchSpec(CommonSpec):
     )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
-    MUTABLE = frozenset({*COMMON_MUTABLE, "serve", "tracking"})
+    MUTABLE = frozenset({*COMMON_MUTABLE, *PLACEMENT, "serve", "tracking"})
 
     RULES = (
         distinct("devices", key="name"),

@@ -171,6 +171,10 @@ COMMON_MUTABLE: Final = frozenset(
 """What may change in every kind of work while it runs."""
 
 
+PLACEMENT: Final = frozenset({"train_on_boards"})
+"""What may change of work that trains: where its pods run, and nothing of what it comes to."""
+
+
 class CommonSpec(ApiModel):
     """What may be asked of every kind of work."""
 
@@ -200,6 +204,18 @@ class CommonSpec(ApiModel):
 
     MUTABLE = COMMON_MUTABLE
     UNTIL_BEGUN = frozenset({"pod_template"})
+
+
+class TrainerSpec(CommonSpec):
+    """What may be asked of work that trains."""
+
+    train_on_boards: bool = Field(
+        False,
+        description="Let pods that train run on nodes with the label edgetran.io/device too, where "
+        "they disturb measurements.",
+    )
+
+    MUTABLE = COMMON_MUTABLE | PLACEMENT
 
 
 class CommonStatus(ApiModel):

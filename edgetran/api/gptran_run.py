@@ -10,14 +10,15 @@ from edgetran.api.architecture import FeedForwardWidth, HeadType
 from edgetran.api.base import ApiModel
 from edgetran.api.common import (
     COMMON_MUTABLE,
+    PLACEMENT,
     Budgets,
     CandidateSummary,
-    CommonSpec,
     CommonStatus,
     ParetoFront,
     RaySpec,
     Reference,
     ServeSpec,
+    TrainerSpec,
     WorkloadSpec,
 )
 from edgetran.api.data import DataSource
@@ -249,7 +250,7 @@ _MODEL_ALONE: Final = (
 )
 
 
-class GPTranRunSpec(Refinement, CommonSpec):
+class GPTranRunSpec(Refinement, TrainerSpec):
     """Which model to refine, and how."""
 
     search_ref: Reference | None = Field(
@@ -290,7 +291,15 @@ class GPTranRunSpec(Refinement, CommonSpec):
     seed: Seed = Field(0, description="What every random choice follows from.")
 
     MUTABLE = frozenset(
-        {*COMMON_MUTABLE, "cycles", "patience", "parallel_trials", "serve", "tracking"}
+        {
+            *COMMON_MUTABLE,
+            *PLACEMENT,
+            "cycles",
+            "patience",
+            "parallel_trials",
+            "serve",
+            "tracking",
+        }
     )
 
     RULES = (

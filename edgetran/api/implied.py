@@ -10,8 +10,8 @@ from edgetran.api.common import Reference
 from edgetran.api.device import Device
 from edgetran.api.gptran_run import GPTranRun, GPTranRunSpec, Refinement
 from edgetran.api.meta import ObjectMeta
-from edgetran.api.names import profiling_job_name, refinement_name
-from edgetran.api.profiling_job import ProfilingJob, ProfilingJobSpec
+from edgetran.api.names import profiling_job_name, refinement_name, verification_name
+from edgetran.api.profiling_job import FinalistsSource, ProfilingJob, ProfilingJobSpec
 from edgetran.api.resource import API_VERSION, Resource
 
 
@@ -63,7 +63,39 @@ def implied_refinement(search: CoDesignSearch) -> GPTranRun | None:
                 "search_ref": Reference(name=search.name),
                 "ray": search.spec.ray,
                 "tracking": search.spec.tracking,
+                "train_on_boards": search.spec.train_on_boards,
             }
+        ),
+    )
+
+
+def implied_verification(run: CoDesignSearch | GPTranRun, profile: ProfilingJob) -> ProfilingJob:
+    """The ProfilingJob `RUN--verify` that measures a run's finalists as its device was measured.
+
+    Args:
+        run: the search or the refinement.
+        profile: the job that measured the device of its winner.
+    """
+    reference = Reference(name=run.name)
+    source = (
+        FinalistsSource(search_ref=reference)
+        if isinstance(run, CoDesignSearch)
+        else FinalistsSource(refinement_ref=reference)
+    )
+    measured = profile.spec
+    return ProfilingJob(
+        api_version=API_VERSION,
+        kind="ProfilingJob",
+        metadata=_child_metadata(run, verification_name(run.name)),
+        spec=ProfilingJobSpec(
+            suspend=run.spec.suspend,
+            backoff_limit=run.spec.backoff_limit,
+            pod_template=measured.pod_template,
+            seed=measured.seed,
+            device=measured.device,
+            workload=measured.workload,
+            measurement=measured.measurement,
+            finalists_of=source,
         ),
     )
 

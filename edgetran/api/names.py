@@ -52,6 +52,14 @@ def refinement_name(search: Name) -> str:
     return capped(f"{search}-refine")
 
 
+def verification_name(run: Name) -> str:
+    """The name of the ProfilingJob that measures the finalists of a search or a refinement.
+
+    No device's job of a search has it: a device's name begins with no dash.
+    """
+    return capped(f"{run}--verify")
+
+
 def capped(name: str) -> str:
     """The name itself.
 

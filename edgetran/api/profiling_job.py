@@ -10,14 +10,29 @@ from pydantic import Field
 
 from edgetran.api.architecture import DesignSpaceSource
 from edgetran.api.base import ApiModel
-from edgetran.api.common import CommonSpec, CommonStatus, Reference, WorkloadSpec
+from edgetran.api.common import (
+    CommonSpec,
+    CommonStatus,
+    MeasureValue,
+    Reference,
+    WorkloadSpec,
+)
 from edgetran.api.device import Device
 from edgetran.api.field_errors import forbidden
 from edgetran.api.measures import HARDWARE, HardwareMeasure, with_fields
 from edgetran.api.parent import PARENT_WITH_ELASTIC, ParentModel
 from edgetran.api.resource import Resource, name_rule
-from edgetran.api.rules import Broken, Rule, distinct, exactly_one, ordered
-from edgetran.api.scalars import LIST_SET, FilePath, PositiveFigure, Seed, Text, Time, list_map
+from edgetran.api.rules import Broken, Rule, distinct, exactly_one, not_together, ordered
+from edgetran.api.scalars import (
+    LIST_SET,
+    Figure,
+    FilePath,
+    PositiveFigure,
+    Seed,
+    Text,
+    Time,
+    list_map,
+)
 
 
 class MeasurementSpec(ApiModel):
@@ -91,7 +106,8 @@ _DEFAULT_SAMPLING = _written_out(Sampling())
 
 
 def _no_sampling_of_models(model: Any) -> Iterator[Broken]:
-    if model.models is not None and _written_out(model.sampling) != _DEFAULT_SAMPLING:
+    given = model.models is not None or model.finalists_of is not None
+    if given and _written_out(model.sampling) != _DEFAULT_SAMPLING:
         yield ("sampling",), forbidden
 
 
@@ -99,6 +115,32 @@ _SAMPLING_IS_DEFAULT = " && ".join(
     f"(!has(self.sampling.{alias}) || self.sampling.{alias} == {json.dumps(value)})"
     for alias, value in _DEFAULT_SAMPLING.items()
 )
+
+
+class FinalistsSource(ApiModel):
+    """The run whose finalists are measured: its winner, its search's best and its baseline."""
+
+    search_ref: Reference | None = Field(None, description="A CoDesignSearch that has ended.")
+    refinement_ref: Reference | None = Field(None, description="A GPTranRun that has ended.")
+
+    RULES = (exactly_one("search_ref", "refinement_ref"),)
+
+    @property
+    def field(self) -> str:
+        """The field that names the run, as it is written."""
+        return "searchRef" if self.search_ref is not None else "refinementRef"
+
+    @property
+    def kind(self) -> str:
+        """The run's kind."""
+        return "CoDesignSearch" if self.search_ref is not None else "GPTranRun"
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        reference = self.search_ref or self.refinement_ref
+        assert reference is not None  # noqa: S101 - the rule demands one
+        return reference.name
 
 
 class ProfilingJobSpec(CommonSpec):
@@ -118,6 +160,11 @@ class ProfilingJobSpec(CommonSpec):
         description="Folders of transformers models to measure, every one.",
         json_schema_extra=LIST_SET,
     )
+    finalists_of: FinalistsSource | None = Field(
+        None,
+        description="A run that is kept in a storage, whose winner, search's best and baseline are "
+        "measured beside one another, as the very artefacts that were scored.",
+    )
     workload: WorkloadSpec = Field(WorkloadSpec(), description="Batch and length to measure with.")
     measurement: MeasurementSpec = Field(
         MeasurementSpec(), description="How one architecture is measured."
@@ -132,20 +179,30 @@ class ProfilingJobSpec(CommonSpec):
         description="ProfilingJobs of other devices whose measurements the surrogate starts from.",
         json_schema_extra=list_map("name"),
     )
+    priors: (
+        Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1, max_length=16)] | None
+    ) = Field(
+        None,
+        description="Files of `edgetran profile export`, of devices that compute alike, whose "
+        "measurements the surrogate starts from; in a cluster paths in the storage.",
+        json_schema_extra=LIST_SET,
+    )
     seed: Seed = Field(0, description="What every random choice follows from.")
 
     RULES = (
-        exactly_one("design_space", "models"),
+        exactly_one("design_space", "models", "finalists_of"),
         PARENT_WITH_ELASTIC,
         Rule(
             name="samplingOnlyWithDesignSpace",
-            fields=("models", "sampling"),
+            fields=("models", "finalists_of", "sampling"),
             at="sampling",
-            message="may not be set together with models, which are all measured",
+            message="may only be set with designSpace; models and finalistsOf are all measured",
             check=_no_sampling_of_models,
-            cel=f"!has(self.models) || ({_SAMPLING_IS_DEFAULT})",
+            cel=f"(!has(self.models) && !has(self.finalistsOf)) || ({_SAMPLING_IS_DEFAULT})",
         ),
+        not_together("finalists_of", "warm_start_from", "priors"),
         distinct("models"),
+        distinct("priors"),
         distinct("warm_start_from", key="name"),
     )
 
@@ -180,6 +237,32 @@ class MeasuredCosts(ApiModel):
     """What the architectures measured cost; a measure that was not sensed is left out."""
 
 
+@with_fields(
+    HARDWARE,
+    lambda measure: (
+        measure.name,
+        MeasureValue | None,
+        Field(None, description=f"{measure.description}."),
+    ),
+)
+class MeasuredFinalist(ApiModel):
+    """What one artefact of a run costs on the board, measured beside the others."""
+
+    finalist: Literal["winner", "searchBest", "baseline"] = Field(description="Which one it is.")
+    artifact: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] = Field(
+        description="SHA-256 of the artefact that was measured."
+    )
+    stable: bool = Field(True, description="Whether the measurement was stable.")
+    objective: Figure | None = Field(
+        None, description="The objective with what was measured; none where the run has none."
+    )
+
+    def hardware(self, measure: str) -> MeasureValue | None:
+        """What it costs by the measure of that name; None where nothing was said of it."""
+        value: MeasureValue | None = getattr(self, measure)
+        return value
+
+
 class ProfilingJobStatus(CommonStatus):
     """How far measuring is."""
 
@@ -200,6 +283,11 @@ class ProfilingJobStatus(CommonStatus):
     costs: MeasuredCosts | None = Field(
         None, description="Range and median of each measure over the architectures measured."
     )
+    finalists: Annotated[tuple[MeasuredFinalist, ...], Field(strict=False, max_length=3)] = Field(
+        (),
+        description="What the finalists of another run cost.",
+        json_schema_extra=list_map("finalist"),
+    )
     node: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="The node that was measured on."
     )
@@ -208,7 +296,11 @@ class ProfilingJobStatus(CommonStatus):
         description="When it last gave its board to others, since its worker did not start there.",
     )
 
-    RULES = (*CommonStatus.RULES, distinct("errors", key="measure"))
+    RULES = (
+        *CommonStatus.RULES,
+        distinct("errors", key="measure"),
+        distinct("finalists", key="finalist"),
+    )
 
 
 class ProfilingJob(Resource):

@@ -83,7 +83,7 @@ INPUTS_PATH: Final = "/etc/edgetran/inputs"
 STORAGE_PATH: Final = "/var/lib/edgetran/storage"
 """Where run folders lie: a volume claim, or a folder of the pod's own."""
 SEARCH_PATH: Final = "/var/lib/edgetran/search"
-"""The storage of the search whose winner is refined, where that is a claim."""
+"""The storage of the run whose winner is refined or measured, where that is a claim."""
 DATA_PATH: Final = "/var/lib/edgetran/data"
 """The task's files, where `spec.data` says that they are apart from the storage."""
 HOME_PATH: Final = "/var/lib/edgetran/home"
@@ -253,7 +253,7 @@ class StorageOrder(Message):
 
 
 class SearchOrder(Message):
-    """The run of the search whose winner is refined."""
+    """The run of the search whose winner is refined, or whose finalists are measured."""
 
     folder: RunPath
     storage: Annotated[str, Field(max_length=2048), BeforeValidator(_claim_or_address)]

@@ -12,7 +12,7 @@ from edgetran.cli.devices import devices_app
 from edgetran.cli.errors import FAILED, WORKER_PACKAGES, missing_package
 from edgetran.cli.gptran import gptran_app
 from edgetran.cli.handover import export, push
-from edgetran.cli.profile import profile
+from edgetran.cli.profile import profile_app
 from edgetran.cli.runs import report, run, show, track, validate
 from edgetran.cli.serving import serve
 
@@ -23,7 +23,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (validate, run, profile, show, report, track, export, push, serve):
+app.command()(validate)
+app.command()(run)
+app.add_typer(profile_app, name="profile")
+for command in (show, report, track, export, push, serve):
     app.command()(command)
 app.add_typer(devices_app, name="devices")
 app.add_typer(gptran_app, name="gptran")

@@ -49,7 +49,12 @@ _HOW: Final = "How it is measured"
 _ENOUGH: Final = "When it is enough"
 
 
+profile_app = typer.Typer(invoke_without_command=True)
+
+
+@profile_app.callback()
 def profile(
+    context: typer.Context,
     device: Annotated[
         str,
         typer.Option(
@@ -140,6 +145,16 @@ def profile(
     sampling: Annotated[
         str | None, _option(api.Sampling, "method", "--sampling", panel=_ENOUGH)
     ] = None,
+    priors: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--prior",
+            metavar="FILE",
+            help="Start from a profile of another device, as `edgetran profile export` wrote it; "
+            "may be repeated.",
+            rich_help_panel=_ENOUGH,
+        ),
+    ] = None,
     seed: Annotated[
         int | None, _option(api.ProfilingJobSpec, "seed", "--seed", panel=_WHAT)
     ] = None,
@@ -185,6 +200,8 @@ def profile(
     The options describe a ProfilingJob: `--print` shows it, and `edgetran run -f` does the same
     with it. After Ctrl-C or a crash the same command continues where it stopped.
     """
+    if context.invoked_subcommand is not None:
+        return
     spec: dict[str, Any] = {
         "device": {
             "name": device,
@@ -216,6 +233,7 @@ def profile(
             "batch": per_round,
             "targetError": target_error,
         },
+        "priors": [str(path) for path in priors] if priors else None,
         "seed": seed,
     }
     with errors():
@@ -233,6 +251,54 @@ def profile(
         return
     with errors(folder):
         run_bundle(bundle, folder, resume=resume, allow_commands=allow_commands)
+
+
+@profile_app.command("export")
+def export(
+    run: Annotated[
+        Path, typer.Argument(metavar="NAME|DIR", help="Name or folder of a run that measured.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file.")],
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="NAME", help="Which device; the run's only one."),
+    ] = None,
+) -> None:
+    """Write what a run has measured of a device to one file, with its conditions and a hash.
+
+    Another board of the kind starts from it: `edgetran profile import`, or `--prior`.
+    """
+    with errors(run):
+        from edgetran.runner.exchange import export_device
+
+        profile, digest = export_device(run, device, output)
+        count = len(profile.measurements)
+        print(f"{output}: {count} measurements of {profile.key}, {digest[:12]}…")  # noqa: T201
+
+
+@profile_app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `edgetran profile export` wrote.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the run that is to start from it."
+        ),
+    ],
+) -> None:
+    """Let a run start from the measurements of another device of the kind.
+
+    The file is checked by its hash and put into the run's folder. `edgetran profile` or
+    `edgetran run` with that folder then begins with it, and measures only to correct it.
+    """
+    with errors(output):
+        from edgetran.runner.exchange import import_into
+
+        profile, path = import_into(file, output)
+        count = len(profile.measurements)
+        print(f"{path}: {count} measurements of {profile.key}")  # noqa: T201
 
 
 def _explain(folder: Path, device: str, explained: str) -> None:

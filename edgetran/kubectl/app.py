@@ -181,6 +181,36 @@ def report(
         print(output)  # noqa: T201
 
 
+@app.command("profile")
+def export_profile(
+    name: NameArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+    ],
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="Which device of a search.")
+    ] = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Write what was measured of a device to one file, from which another board may start.
+
+    It is the file of `edgetran profile export`, for `spec.priors` of a ProfilingJob.
+    """
+    with errors(), TemporaryDirectory() as place:
+        cluster = Cluster(kubeconfig, context, namespace)
+        folder = fetch_run(cluster, cluster.find(name), Path(place))
+        from edgetran.runner.exchange import export_device
+        from edgetran.runner.folder import RunFolderError
+
+        try:
+            profile, digest = export_device(folder, device, output)
+        except RunFolderError as error:
+            raise RunFolderError(str(error).replace(f"{folder}", name)) from None
+        print(f"{output}: {len(profile.measurements)} measurements, {digest[:12]}…")  # noqa: T201
+
+
 @app.command()
 def get(
     name: NameArgument,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from edgetran import __version__
-from edgetran.api.wire import STORAGE_PATH
+from edgetran.api.wire import DEVICE_LABEL, STORAGE_PATH
 from edgetran.kubectl.cluster import Cluster, ClusterError
 from edgetran.kubectl.transfer import BrokenOffError, CommandError, FileTransferError
 
@@ -22,6 +22,16 @@ DEFAULT_IMAGE: Final = f"edgetran-worker:{__version__}-cpu"
 START_SECONDS: Final = 300.0
 LIFE_SECONDS: Final = 6 * 3600
 """The pod ends by itself after this time, whatever became of the command that made it."""
+
+_OFF_BOARDS: Final = {
+    "preferredDuringSchedulingIgnoredDuringExecution": [
+        {
+            "weight": 100,
+            "preference": {"matchExpressions": [{"key": DEVICE_LABEL, "operator": "DoesNotExist"}]},
+        }
+    ]
+}
+"""A new volume of one node is made where its first pod runs, and trainers keep off boards."""
 
 _USER: Final = 65532
 _STDIN, _STDOUT, _STDERR, _ERROR = range(4)
@@ -104,8 +114,7 @@ def transfer_pod(
     spec["automountServiceAccountToken"] = False
     spec["activeDeadlineSeconds"] = LIFE_SECONDS
     spec["terminationGracePeriodSeconds"] = 0
-    if node is not None:
-        spec["affinity"] = {"nodeAffinity": _only_on(node)}
+    spec["affinity"] = {"nodeAffinity": _OFF_BOARDS if node is None else _only_on(node)}
     metadata: dict[str, Any] = {
         "generateName": f"{LABEL}-",
         "labels": {"app.kubernetes.io/name": LABEL, "app.kubernetes.io/managed-by": "kubectl"},

@@ -1,5 +1,6 @@
 """ProTran: the measuring protocol, active learning, surrogates and profiles on disk."""
 
+from edgetran.profiling.exchange import check_prior, export_profile, import_profile
 from edgetran.profiling.explanation import Explanation, explain
 from edgetran.profiling.finalists import measure_artifacts
 from edgetran.profiling.measurement import MEASURES, Measurement, MeasurementError, MeasurementKey
@@ -29,7 +30,10 @@ __all__ = [
     "Surrogate",
     "SurrogateError",
     "build_model",
+    "check_prior",
     "explain",
+    "export_profile",
+    "import_profile",
     "measure",
     "measure_artifacts",
     "predictor",

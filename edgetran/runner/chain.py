@@ -98,6 +98,11 @@ class Chain:
         asking = self.asking_for_exports
         return None if asking is None else asking.spec.export
 
+    @property
+    def finalists_of(self) -> api.FinalistsSource | None:
+        """The run whose finalists are all that is measured; None for other work."""
+        return self.jobs[0].spec.finalists_of if self.jobs and self.setting is None else None
+
     def job_for(self, device: SearchDevice) -> ProfilingJob | None:
         """The job that measures a device to choose from; None for a simulated one."""
         names = {job.name: job for job in self.jobs}
@@ -226,6 +231,19 @@ def impossible(resources: Iterable[Resource], *, in_cluster: bool) -> list[SpecP
                         "a simulated device is calculated, not measured; use "
                         + ("nodeSelector" if in_cluster else "host: true")
                     ),
+                )
+            )
+        if (
+            isinstance(resource, ProfilingJob)
+            and resource.spec.finalists_of is not None
+            and not in_cluster
+        ):
+            problems.append(
+                problem_of(
+                    resource,
+                    "spec.finalistsOf",
+                    "given, but on one machine a run measures its finalists itself at its end; "
+                    "allowed here is designSpace or models",
                 )
             )
         if isinstance(resource, CoDesignSearch):

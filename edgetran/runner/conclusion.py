@@ -26,7 +26,7 @@ from edgetran.runner.finals import STAGE, WINNER, Finals
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
 from edgetran.runner.uninformative_scores import uninformative_scores
-from edgetran.search import SearchResult
+from edgetran.search import Objective, SearchResult
 from edgetran.training import EncodedTask
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def conclude(
     measured_here: frozenset[str],
     search: SearchResult | None,
     gptran: GPTranResult | None,
+    objective: Objective | None,
     finalists: tuple[Finalist | None, Finalist | None, Finalist | None],
 ) -> dict[str, Any]:
     """Judge the finalists, write artifacts/, model/, model.onnx and result.json; the result.
@@ -57,6 +58,7 @@ def conclude(
             the others is predicted.
         search: what the search came to.
         gptran: what growing and pruning came to.
+        objective: what the search maximised, by which finalists are compared once measured.
         finalists: the model before GPTran, the winner and the baseline.
     """
     before, winner, baseline = finalists
@@ -94,6 +96,7 @@ def conclude(
             progress.advance(STAGE, note=finals.agreement.sentence)
             progress.finish(STAGE, note=finals.agreement.sentence)
     result |= _search_part(chain, search)
+    result["judgedBy"] = None if objective is None else objective.to_dict()
     of_task = [] if task is None else list(task.data.task.notes)
     of_score = [] if task is None else uninformative_scores(task.data.task, result["winner"])
     for sentence in of_score:
@@ -140,6 +143,7 @@ def _describe_task(data: EncodedTask) -> dict[str, Any]:
         "examples": {part: len(split) for part, split in data.splits.items()},
         "overlap": dict(task.overlap),
         "vocabSize": data.vocab_size,
+        "numLabels": task.num_labels,
         "maxLength": data.max_length,
     }
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgetran import api
 from edgetran.artifacts import Artifact
 from edgetran.devices import Figure, HardwareFigures, simulated_device
-from edgetran.profiling import Measurement, Profile, measure_artifacts, predictor
+from edgetran.profiling import Measurement, Profile, predictor
 from edgetran.progress import Progress
 from edgetran.runner.artifacts import ModelArtifacts
+from edgetran.runner.beside import measure_beside
 from edgetran.runner.chain import Chain
 from edgetran.runner.choice import Chooser
-from edgetran.runner.devices import device_kind, power_source, profiling_plan
+from edgetran.runner.devices import device_kind
 from edgetran.runner.export import Agreement, export_winner
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import device_form, export_forms
-from edgetran.runner.judged_artifact import JudgedArtifact, of_artifact
-from edgetran.runner.progress import Renamed
+from edgetran.runner.judged_artifact import JudgedArtifact, of_hardware
 from edgetran.space import Architecture, macs, parameter_count
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ class Finals:
                 figures = measurement.figures
             else:
                 figures = self._figures(finalist.device, one)
-            one.row["figures"] |= _hardware(figures, one.artifact)
+            one.row["figures"] |= of_hardware(figures, one.artifact)
             one.row["onHost"] = None
             if measurement is not None and one.on_host is not None:
                 one.row["onHost"] = {
                     "device": self._host,
                     "artifact": one.on_host.to_dict(),
-                    **_hardware(measurement.figures, one.on_host),
+                    **of_hardware(measurement.figures, one.on_host),
                 }
         self._progress.advance(STAGE, note="predicted" if self._host is None else "measured")
         return {key: one.row for key, one in made.items()}
@@ -177,26 +177,17 @@ class Finals:
     def _measure(
         self, device: str, models: Mapping[str, tuple[Architecture, Artifact]]
     ) -> dict[str, Measurement]:
-        """The artefacts, measured beside one another on this host; each precision by itself."""
+        """The artefacts, measured beside one another on this host."""
         chosen = self._devices[device]
-        plan = profiling_plan(self._job(chosen), self._workload)
-        measured: dict[str, Measurement] = {}
-        for form in sorted(
-            {(a.engine, a.precision, a.method) for _, a in models.values()}, key=str
-        ):
-            engine, precision, method = form
-            measured |= measure_artifacts(
-                replace(plan, engine=engine, precision=precision, method=method or "dynamic"),
-                {
-                    key: (architecture, artifact)
-                    for key, (architecture, artifact) in models.items()
-                    if (artifact.engine, artifact.precision, artifact.method) == form
-                },
-                self._folder.final_profile(device),
-                Renamed(self._progress, f"Measure on {device}"),
-                power_source=power_source(chosen, self._chain.meters),
-            )
-        return measured
+        return measure_beside(
+            self._job(chosen),
+            chosen,
+            self._workload,
+            models,
+            self._folder.final_profile(device),
+            self._progress,
+            self._chain.meters,
+        )
 
     def _job(self, device: api.SearchDevice) -> api.ProfilingJob:
         job = self._chain.job_for(device)
@@ -222,8 +213,3 @@ class Finals:
         if name not in self._measured_here:
             return predictor(self._profiles[name]).predict([made.architecture])[0]
         return self._measure(name, {"": (made.architecture, made.artifact)})[""].figures
-
-
-def _hardware(figures: HardwareFigures, artifact: Artifact) -> dict[str, Any]:
-    named = figures.by_alias()
-    return {name: of_artifact(figure, artifact) for name, figure in named.items()}

@@ -5,6 +5,7 @@
 - `log.jsonl`: every event with its time
 - `profiles/DEVICE.jsonl`: measurements of a device
 - `profiles/final/DEVICE.jsonl`: measurements of winner and baseline beside one another
+- `priors/`: exported profiles of other devices that profiling starts from
 - `trials.jsonl`: trials of the search
 - `gptran/tree.jsonl`: nodes of GPTran's tree
 - `tracking/TRACKER.jsonl`: what a tracking server was sent, and its ids
@@ -28,7 +29,7 @@ from typing import Any, Final, Self
 from filelock import FileLock, Timeout
 
 from edgetran.api import Resource, SpecError, load_text, refused_changes
-from edgetran.api.common import COMMON_MUTABLE
+from edgetran.api.common import COMMON_MUTABLE, PLACEMENT
 from edgetran.records import write_atomically
 
 RESULT_SCHEMA_VERSION: Final = 1
@@ -55,6 +56,7 @@ class RunFolder:
         self.inputs = self.path / "inputs.jsonl"
         self.log = self.path / "log.jsonl"
         self.profiles = self.path / "profiles"
+        self.priors = self.path / "priors"
         self.trials = self.path / "trials.jsonl"
         self.tracking = self.path / "tracking"
         self.checkpoints = self.path / "checkpoints"
@@ -146,7 +148,11 @@ class RunFolder:
             if before != spec:
                 write_atomically(self.spec, spec)
             return True
-        strangers = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        strangers = sorted(
+            p.name
+            for p in self.path.iterdir()
+            if not p.name.startswith(".") and p != self.priors  # which may be there before the run
+        )
         if strangers:
             raise RunFolderError(
                 f"{self.path}: holds {strangers[0]} but no spec.yaml, so it is not the folder of a "
@@ -204,4 +210,4 @@ def _change(before: str, after: str) -> str:
 def _limits(resource: Resource) -> object:
     """The spec without what only decides when and how a cluster runs it, and who is told."""
     spec = resource.spec
-    return spec.model_dump(exclude={*COMMON_MUTABLE, "tracking"})
+    return spec.model_dump(exclude={*COMMON_MUTABLE, *PLACEMENT, "tracking"})

@@ -153,6 +153,8 @@ def sources(chain: Chain, base: Path) -> Iterator[InputSource]:
     for job in chain.jobs:
         for index, path in enumerate(job.spec.models or ()):
             yield InputSource(f"{job.label}: spec.models[{index}]", model_files(base / path))
+        for index, path in enumerate(job.spec.priors or ()):
+            yield InputSource(f"{job.label}: spec.priors[{index}]", {path: base / path})
 
 
 def task_place(chain: Chain) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgetran.artifacts import Artifact, Form, PredictionSummary, open_artifact
-from edgetran.devices import Figure
+from edgetran.devices import Figure, HardwareFigures
 from edgetran.runner.artifacts import ModelArtifacts
 from edgetran.training import EncodedTask, TaskError, evaluate_predictions, predict
 
@@ -60,6 +60,11 @@ class JudgedArtifact:
 def of_artifact(figure: Figure, artifact: Artifact) -> dict[str, Any]:
     """A figure as result.json tells of it, with the hash of the artefact that it is of."""
     return {**figure.to_dict(), "artifact": artifact.sha256}
+
+
+def of_hardware(figures: HardwareFigures, artifact: Artifact) -> dict[str, Any]:
+    """The hardware figures of an artefact as result.json tells of them."""
+    return {name: of_artifact(figure, artifact) for name, figure in figures.by_alias().items()}
 
 
 def judge_artifact(

@@ -21,7 +21,9 @@ class PriorResults:
         profiles: finished profiles by the name of their ProfilingJob; those devices are not
             measured again, not even at the end.
         search: folder of the finished search whose winner is refined; None where there is none.
+        finalists: folder of the finished run whose finalists are measured, in the same way.
     """
 
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     search: RunFolder | None = None
+    finalists: RunFolder | None = None

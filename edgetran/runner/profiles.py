@@ -8,7 +8,14 @@ from pathlib import Path
 from edgetran import api
 from edgetran.api import ProfilingJob
 from edgetran.devices import Workload
-from edgetran.profiling import Profile, profile_device
+from edgetran.profiling import (
+    Profile,
+    ProfilingError,
+    ProfilingPlan,
+    check_prior,
+    import_profile,
+    profile_device,
+)
 from edgetran.progress import Progress
 from edgetran.runner import translate
 from edgetran.runner.chain import Chain
@@ -51,8 +58,10 @@ def profile_devices(
             for reference in job.spec.warm_start_from or ()
             if reference.name in by_job
         ]
+        plan = profiling_plan(job, _job_workload(job, workload))
+        warm += imported_priors(job, plan, folder, base).values()
         by_job[job.name] = profile_device(
-            profiling_plan(job, _job_workload(job, workload)),
+            plan,
             _architectures(job, base),
             folder.profile(job.spec.device.name),
             progress,
@@ -65,6 +74,60 @@ def profile_devices(
         if measuring is not None:
             profiles[device.name] = by_job[measuring.name]
     return profiles | _refined_device(chain, folder, progress, workload, profiles, base)
+
+
+def imported_priors(
+    job: ProfilingJob, plan: ProfilingPlan, folder: RunFolder, base: Path
+) -> dict[Path, Profile]:
+    """The profiles that a job starts from, by file: those that it names, and the folder's.
+
+    Args:
+        job: the job.
+        plan: what it measures.
+        folder: the run's folder, into which `edgetran profile import` put some; those of another
+            engine, precision, batch or length are other jobs'.
+        base: where relative paths begin.
+
+    Raises:
+        ProfilingError: a file that is no profile, or that the job names and does not fit.
+    """
+    found = {}
+    for named in job.spec.priors or ():
+        found[base / named] = prior = _read_prior(base / named, job)
+        check_prior(prior, plan, named)
+    for path in sorted(folder.priors.glob("*.json")):
+        prior = _read_prior(path, job)
+        try:
+            check_prior(prior, plan, str(path))
+        except ProfilingError:
+            continue
+        found[path] = prior
+    return found
+
+
+def check_priors(jobs: Sequence[ProfilingJob], folder: RunFolder, base: Path) -> None:
+    """Read every imported profile before anything is measured.
+
+    Raises:
+        ProfilingError: one that cannot be used, or that fits none of the jobs.
+    """
+    used: set[Path] = set()
+    plans = [profiling_plan(job, Workload(**job.spec.workload.model_dump())) for job in jobs]
+    for job, plan in zip(jobs, plans, strict=True):
+        used |= imported_priors(job, plan, folder, base).keys()
+    for path in sorted(folder.priors.glob("*.json")):
+        if path in used:
+            continue
+        if not plans:
+            raise ProfilingError(f"{path}: is given, but this run measures no device")
+        check_prior(import_profile(path), plans[-1], str(path))
+
+
+def _read_prior(path: Path, job: ProfilingJob) -> Profile:
+    try:
+        return import_profile(path, seed=job.spec.seed)
+    except OSError as error:
+        raise ProfilingError(f"{path}: {error.strerror or error}") from None
 
 
 def measured_here(profiles: Mapping[str, Profile], prior: PriorResults) -> frozenset[str]:

@@ -37,11 +37,19 @@ from edgetran.runner.parent import check_tokenizer, inspect_parent, parts_of
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.problems import problems_of
-from edgetran.runner.profiles import measured_here, profile_devices
+from edgetran.runner.profiles import check_priors, measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
 from edgetran.runner.tracker import Tracker, tracker_of_chain, tracking_problem
 from edgetran.runner.training_history import TrainingHistory
-from edgetran.search import SearchError, SearchPlan, SearchResult, read_result, run_search
+from edgetran.runner.verification import verify_finalists
+from edgetran.search import (
+    Objective,
+    SearchError,
+    SearchPlan,
+    SearchResult,
+    read_result,
+    run_search,
+)
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
     TrainingPlan,
@@ -103,7 +111,13 @@ def run_chain(
         DependencyError: what is given cannot be built on.
         OSError: e.g. no space is left on the disk.
     """
-    run = _ChainRun(chain, folder, progress, prior or PriorResults(), base or Path.cwd())
+    prior = prior or PriorResults()
+    if chain.finalists_of is not None:
+        if prior.finalists is None:
+            source = chain.finalists_of
+            raise DependencyError(f"{source.kind}/{source.name}: its run was not given")
+        return verify_finalists(chain, folder, progress, prior.finalists)
+    run = _ChainRun(chain, folder, progress, prior, base or Path.cwd())
     run.tracker = tracker_of_chain(chain, folder, place)
     return run.complete()
 
@@ -187,6 +201,7 @@ class _ChainRun:
                 measured_here=measured_here(profiles, self.prior),
                 search=search,
                 gptran=gptran,
+                objective=self._objective(search),
                 finalists=(finalist, winner, baseline),
             )
         if self.tracker is not None:
@@ -197,12 +212,19 @@ class _ChainRun:
         """Trials are shown while they are made, and none while a device is measured."""
         return nullcontext() if self.tracker is None else self.tracker.beside(self.progress)
 
+    def _objective(self, search: SearchResult | None) -> Objective | None:
+        """What a search maximised, this run's or the one whose winner is refined."""
+        if search is None and self.chain.searched is not None and self.prior.search is not None:
+            search = read_result(self.prior.search.trials)
+        return None if search is None else search.objective
+
     def inspect(self, own_jobs: list[api.ProfilingJob]) -> Checkpoint | None:
         """Check the given models before anything is loaded; the parent, or the one to refine."""
         for job in own_jobs:
             for index, path in enumerate(job.spec.models or ()):
                 with problems_of(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
+        check_priors(own_jobs, self.folder, self.base)
         self._check_exports()
         self._check_tracking()
         search, refinement = self.chain.search, self.chain.refinement

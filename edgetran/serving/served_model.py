@@ -113,7 +113,8 @@ def _winner(run: RunFolder, result: Mapping[str, Any], name: str | None) -> Serv
             f"{path}: its SHA-256 is {artifact.sha256[:12]}…, the result is of "
             f"{winner['artifact']['sha256'][:12]}…; it is not the artefact that was measured"
         )
-    device = next((d for d in result["devices"] if d["name"] == winner["device"]), {})
+    devices: dict[str, dict[str, Any]] = {each["name"]: each for each in result["devices"]}
+    device = devices.get(winner["device"], {})
     return _model(
         name or result["name"],
         artifact,

@@ -16,7 +16,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from edgetran.artifacts import Artifact, open_artifact
-from edgetran.devices import Engine, EngineError, Session, engine, example_inputs
+from edgetran.devices import Engine, EngineError, Session, example_inputs
+from edgetran.devices.engines import engine
 from edgetran.serving.served_model import ServedModel, ServingError
 
 _FP32_BATCH: Final = 32

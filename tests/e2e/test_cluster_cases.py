@@ -289,11 +289,18 @@ def test_a_wrong_image_is_told_and_the_worker_made_anew_with_the_right_one(
 
 def test_own_data_on_one_nodes_volume_gives_a_refined_model_with_boards_of_others(cluster, chain):
     namespace, documents, server, folder = chain
-    wait_for_the_end(cluster, namespace, documents, 900)
+    ended = wait_for_the_end(cluster, namespace, documents, 900)
+    for resource in ended.values():
+        verified = conditions(resource)["WinnerVerified"]
+        best = resource["status"]["best"]
+        # Its artefacts are on the volume of a node that is no board.
+        board = best["device"] in cluster.boards.values()
+        expected = "StorageOutOfReach" if board else "NotMeasurable"
+        assert (verified["status"], verified["reason"]) == ("False", expected)
     nodes = {
         child["metadata"]["labels"]["edgetran.io/name"]: child["spec"]["nodeName"]
         for name, child in children(cluster, namespace).items()
-        if name.startswith("pods/")
+        if name.startswith("pods/") and "deletionTimestamp" not in child["metadata"]
     }
     assert nodes == {
         **{f"tickets-{board}": node for node, board in cluster.boards.items()},

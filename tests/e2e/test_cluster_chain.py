@@ -26,9 +26,9 @@ from cluster_chain import (
     shared_cache,
     small_chain,
 )
-from cluster_fixtures import wait_until
+from cluster_fixtures import BOARD, wait_until
 
-from edgetran.api import parse_resource
+from edgetran.api import parse_resource, verification_name
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(4800)]
 
@@ -144,14 +144,65 @@ def test_the_search_trained_and_the_refinement_refined(cluster, namespace, ended
         assert records(cluster, namespace, kind, name)
 
 
+def test_winners_on_a_board_were_measured_there_as_the_files_that_were_scored(
+    cluster, namespace, ended, seen
+):
+    for kind in ("CoDesignSearch", "GPTranRun"):
+        resource = ended[kind]
+        best = resource["status"]["best"]
+        verified = conditions(resource)["WinnerVerified"]
+        job = verification(cluster, namespace, resource)
+        if on_board(ended, best["device"]) is None:
+            assert (verified["status"], verified["reason"]) == ("False", "NotMeasurable")
+            assert job is None
+            continue
+        assert verified["reason"] in ("WinnerMeasured", "WorseThanBaseline"), verified
+        worse = verified["reason"] == "WorseThanBaseline"
+        assert ("worse than the baseline" in conditions(resource)["Succeeded"]["message"]) == worse
+        assert best["latencyMs"]["source"] == "measured"
+        (owner,) = job["metadata"]["ownerReferences"]
+        assert owner["uid"] == resource["metadata"]["uid"]
+        name = job["metadata"]["name"]
+        (logged,) = [
+            record
+            for log, record in records(cluster, namespace, "ProfilingJob", name)
+            if log.startswith("profiles/final/")
+            and record.get("kind") == "measurement"
+            and record["conditions"]["artifact"]["sha256"] == best["artifact"]
+        ]
+        assert logged["latency_ms"]["median"] == pytest.approx(best["latencyMs"]["value"], rel=1e-3)
+        pods = [pod for pod in seen["pods"] if pod.startswith(f"{name}-pj-worker-")]
+        nodes = {seen["pods"][pod]["spec"]["nodeName"] for pod in pods}
+        assert nodes == {job["status"]["node"]}
+        board = on_board(ended, best["device"])
+        assert cluster.boards[job["status"]["node"]] == board
+
+
+def on_board(ended, device):
+    """The label of the board that a device of the search is; None where it is simulated."""
+    (found,) = [d for d in ended["CoDesignSearch"]["spec"]["devices"] if d["name"] == device]
+    return found.get("nodeSelector", {}).get(BOARD)
+
+
+def verification(cluster, namespace, resource):
+    """The ProfilingJob that measures the finalists of a resource; None where there is none."""
+    name = verification_name(resource["metadata"]["name"])
+    return cluster.find(address("ProfilingJob", namespace, name))
+
+
 def test_children_belong_to_their_resource(cluster, namespace, ended):
     owners = {each["metadata"]["uid"]: each["metadata"]["name"] for each in ended.values()}
     implied = cluster.call("GET", address("ProfilingJob", namespace, "search-jetson"))
     owners[implied["metadata"]["uid"]] = "search-jetson"
     (owner,) = implied["metadata"]["ownerReferences"]
     assert (owner["name"], owner["controller"]) == ("search", True)
+    for kind in ("CoDesignSearch", "GPTranRun"):
+        job = verification(cluster, namespace, ended[kind])
+        if job is not None:
+            owners[job["metadata"]["uid"]] = job["metadata"]["name"]
     found = children(cluster, namespace)
-    assert len([name for name in found if name.startswith("jobs/")]) == 4
+    jobs = len(owners)  # one worker each
+    assert len([name for name in found if name.startswith("jobs/")]) == jobs
     for name, child in found.items():
         if name.startswith("persistentvolumeclaims/"):
             assert "ownerReferences" not in child["metadata"], "a new claim is kept"

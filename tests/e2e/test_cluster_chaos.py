@@ -30,7 +30,7 @@ from cluster_fixtures import wait_until
 from kubernetes.client import ApiException
 from operator_process import OperatorProcess, operator
 
-from edgetran.api import parse_resource
+from edgetran.api import parse_resource, verification_name
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -126,7 +126,13 @@ def check_ends(cluster, namespace, ended):
             assert condition["observedGeneration"] == resource["metadata"]["generation"]
     names = children(cluster, namespace)
     jobs = {name.partition("/")[2] for name in names if name.startswith("jobs/")}
-    assert jobs == {
+    measured = {
+        f"{verification_name(resource['metadata']['name'])}-pj-worker"
+        for resource in (ended["CoDesignSearch"], ended["GPTranRun"])
+        if conditions(resource)["WinnerVerified"]["reason"]
+        in ("WinnerMeasured", "WorseThanBaseline")
+    }
+    assert jobs == measured | {
         "raspberry-pi-5-pj-worker",
         "search-jetson-pj-worker",
         "search-cds-worker",

@@ -23,7 +23,13 @@ from edgetran.api import API_VERSION
 from edgetran.api.wire import PART_KEY
 from edgetran.devices import Figure, Workload, simulated_device
 from edgetran.kubectl import app
-from edgetran.profiling import Measurement, ProfilingPlan, Statistics, profile_device
+from edgetran.profiling import (
+    Measurement,
+    ProfilingPlan,
+    Statistics,
+    import_profile,
+    profile_device,
+)
 from edgetran.runner.published import encode
 from edgetran.space import Architecture, DesignSpace
 
@@ -280,6 +286,12 @@ def test_a_profile_that_goes_on_is_shown_from_all_its_parts(
         assert words in result.stdout
     found = json.loads(plugin("show", "pi", "-o", "json").stdout)
     assert found["counts"]["measurements"] == 9
+    file = tmp_path / "pi.json"
+    assert plugin("profile", "pi", "-o", str(file)).exit_code == 0
+    assert len(import_profile(file).measurements) == 9
+    other = plugin("profile", "pi", "--device", "jetson", "-o", str(file))
+    assert other.exit_code == 2, other.output
+    assert "edgetran: pi: holds no profile of jetson; allowed are pi" in other.stderr
     page = tmp_path / "pi.html"
     assert plugin("report", "pi", "-o", str(page)).exit_code == 0
     assert "The run is not finished" in page.read_text()
@@ -298,7 +310,8 @@ def test_a_finished_run_is_shown_as_its_result_says(
         "accuracy": Figure(0.8125, "", "measured").to_dict(),
         "latencyMs": Figure(7.5, "ms", "predicted").to_dict(),
     }
-    row = {"title": "Winner", "device": "pi", "deviceKind": "node", "figures": figures}
+    row = {"title": "Winner", "device": "pi", "deviceKind": "node", "figures": figures,
+           "artifact": {"sha256": "ab", "engine": "torch", "precision": "fp32"}}  # fmt: skip
     final = {"schemaVersion": 1, "name": "tickets", "winner": row, "baseline": None, "notes": []}
     publish(
         api_server, namespace, "tickets-cds-results",
@@ -311,6 +324,12 @@ def test_a_finished_run_is_shown_as_its_result_says(
         assert words in result.stdout
     found = json.loads(plugin("show", "tickets", "-o", "json").stdout)
     assert found["winner"] == row
+    make("ProfilingJob", "tickets--verify", conditions=[DONE], finalists=[
+        {"finalist": "winner", "artifact": "ab", "latencyMs": {"value": 8.25, "source": "measured"}}
+    ])  # fmt: skip
+    assert "8.25 ms measured" in plugin("show", "tickets").stdout
+    found = json.loads(plugin("show", "tickets", "-o", "json").stdout)
+    assert found["winner"]["figures"]["accuracy"] == row["figures"]["accuracy"]
     assert "Models and samples are in s3://models/tickets." in found["notes"]
 
 

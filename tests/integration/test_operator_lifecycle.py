@@ -298,6 +298,94 @@ def test_a_ray_job_is_made_watched_and_read(api_server, played, running):
     assert played.says("CoDesignSearch", "s", "SearchComplete") == ("True", "MaxTrialsReached")
 
 
+def searched(played, artifacts):
+    """A search on this namespace's board whose worker has ended with winner and baseline."""
+    played.node()
+    spec = {
+        "task": {"name": "movie-reviews"},
+        "designSpace": {"preset": "tiny"},
+        "devices": [{"name": "pi", "nodeSelector": {"edgetran.io/device": played.device}}],
+        "storage": {"newClaim": {"size": "1Gi"}},
+    }
+    played.apply("CoDesignSearch", "s", spec)
+    played.finish("s-pi")
+    told = [
+        {
+            "id": number,
+            "architecture": "ab",
+            "device": "pi",
+            "accuracy": 0.9,
+            "objective": objective,
+            "artifact": artifact,
+            "latencyMs": {"value": 4.0, "source": "predicted"},
+        }
+        for number, (artifact, objective) in enumerate(zip(artifacts, (0.7, 0.5), strict=True))
+    ]
+    found = {"best": told[0], "baseline": told[1]}
+    played.finish("s", "cds", reason="MaxTrialsReached", status=found)
+
+
+def measured(artifacts, objectives):
+    """What the measuring worker says of winner and baseline."""
+    return {
+        "finalists": [
+            {
+                "finalist": name,
+                "artifact": artifact,
+                "objective": objective,
+                "latencyMs": {"value": 5.0, "source": "measured"},
+            }
+            for name, artifact, objective in zip(
+                ("winner", "baseline"), artifacts, objectives, strict=True
+            )
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("objectives", "verified", "reason"),
+    [((0.6, 0.5), "True", "WinnerMeasured"), ((0.4, 0.5), "False", "WorseThanBaseline")],
+)
+def test_a_searchs_winner_is_measured_on_its_board_before_the_search_has_succeeded(
+    played, running, objectives, verified, reason
+):
+    artifacts = ("a" * 64, "b" * 64)
+    searched(played, artifacts)
+    job = played.job("s--verify-pj-worker")
+    assert job["spec"]["template"]["metadata"]["labels"]["edgetran.io/measuring"] == "true"
+    played.wait_for("CoDesignSearch", "s", "WinnerVerified", "Unknown")
+    assert played.says("CoDesignSearch", "s", "Succeeded")[0] == "Unknown"
+    pod = played.start("s--verify-pj-worker")
+    status = measured(artifacts, objectives)
+    played.report("s--verify-pj-results", finished=True, reason="Succeeded", status=status)
+    played.end("s--verify-pj-worker", pod, 0)
+    played.wait_for("CoDesignSearch", "s", "WinnerVerified", verified, reason)
+    played.wait_for("CoDesignSearch", "s", "Succeeded", "True")
+    found = played.status("CoDesignSearch", "s")
+    for name in ("best", "baseline"):
+        assert found[name]["latencyMs"] == {"value": 5.0, "source": "measured"}
+    headline = next(each for each in found["conditions"] if each["type"] == "Succeeded")
+    assert ("worse than the baseline" in headline["message"]) == (verified == "False")
+
+
+def test_a_winner_whose_board_cannot_mount_the_storage_is_not_waited_for(played, running):
+    searched(played, ("a" * 64, "b" * 64))
+    pod = played.start("s--verify-pj-worker", phase="Pending")
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 node(s) had volume node affinity conflict.",
+    }
+    path = f"/api/v1/namespaces/{played.namespace}/pods/{pod}/status"
+    status = {"phase": "Pending", "conditions": [condition]}
+    played.server.call("PATCH", path, {"status": status})
+    played.wait_for("CoDesignSearch", "s", "WinnerVerified", "False", "StorageOutOfReach")
+    played.wait_for("CoDesignSearch", "s", "Succeeded", "True")
+    job = played.path("ProfilingJob", "s--verify")
+    wait_until(lambda: played.server.find(job) is None, "its job is gone", 30)
+
+
 def test_logs_are_json_lines(running):
     for line in running.log.read_text().splitlines():
         json.loads(line)

@@ -30,6 +30,7 @@ from edgetran.api import CoDesignSearchStatus, GPTranRunStatus, ProfilingJobStat
 from edgetran.api.wire import PART_KEY
 from edgetran.records import read_records
 from edgetran.runner.published import write_folder
+from edgetran_workers.storage import RemoteFolder
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -102,6 +103,72 @@ def test_a_search_measures_nothing_and_marks_its_winners_cost_as_predicted(searc
     for name in ("model/model.safetensors", "model.onnx", "report.html"):
         assert (searched.folder / name).stat().st_size > 0
     assert searched.summary["artifacts"].endswith(": lab/cds-s-22222222")
+
+
+VERIFICATION = """
+apiVersion: edgetran.io/v1alpha1
+kind: ProfilingJob
+metadata: {name: s--verify, namespace: lab, uid: 11111111-0000}
+spec:
+  device: {name: board, nodeSelector: {edgetran.io/device: board}, threads: 1}
+  finalistsOf: {searchRef: {name: s}}
+  workload: {batchSize: 1, sequenceLength: 8}
+  measurement: {mode: quick, maxRepeats: 0}
+"""
+
+
+@pytest.mark.parametrize("kept", ["claim", "address"])
+def test_the_finalists_of_a_search_are_measured_on_the_board_as_the_files_that_were_scored(
+    searched: Pod, tmp_path: Path, kept: str
+) -> None:
+    pod = make_pod(tmp_path / "verify", "profile", VERIFICATION, SEARCH, search=searched)
+    if kept == "address":
+        bucket = tmp_path / "bucket"
+        RemoteFolder(f"file://{bucket}", "lab/cds-s-22222222", searched.folder).copy()
+        order = pod.root / "work/work.json"
+        order.write_text(order.read_text().replace('"storage": "claim"',
+                         f'"storage": "file://{bucket}"'))  # fmt: skip
+        (pod.root / "search").unlink()
+    before = {path: path.stat().st_mtime_ns for path in searched.folder.rglob("*")}
+    assert pod.run() == 0, pod.output
+    assert {path: path.stat().st_mtime_ns for path in searched.folder.rglob("*")} == before
+    predicted = searched.published("result.json")[0]
+    result = pod.published("result.json")[0]
+    timed = {
+        record["conditions"]["artifact"]["sha256"]: record["latency_ms"]["median"]
+        for record in pod.published("profiles/final/board.jsonl")
+    }
+    status = ProfilingJobStatus.model_validate(pod.summary["status"])
+    assert [each.finalist for each in status.finalists] == ["winner", "baseline"]
+    for each in status.finalists:
+        row = result[each.finalist]
+        scored = predicted[each.finalist]["figures"]["accuracy"]["artifact"]
+        assert each.artifact == row["artifact"]["sha256"] == scored
+        assert row["figures"]["latencyMs"]["source"] == "measured"
+        assert row["figures"]["latencyMs"]["artifact"] == scored
+        assert row["figures"]["latencyMs"]["value"] == pytest.approx(timed[scored])
+        assert row["predicted"]["latencyMs"] == predicted[each.finalist]["figures"]["latencyMs"]
+        assert each.latency_ms.value == pytest.approx(timed[scored], rel=1e-3)
+        assert each.latency_ms.source == "measured"
+        assert each.objective is not None
+    assert pod.summary["progress"] == "2/2"
+    assert "the winner takes" in pod.termination["message"]
+
+
+def test_an_artefact_that_was_changed_since_it_was_scored_is_not_measured(
+    searched: Pod, tmp_path: Path
+) -> None:
+    pod = make_pod(tmp_path / "verify", "profile", VERIFICATION, SEARCH, search=searched)
+    (pod.root / "search").unlink()
+    shutil.copytree(searched.storage, pod.root / "search")
+    row = searched.published("result.json")[0]["winner"]
+    model = pod.root / "search/lab/cds-s-22222222" / row["artifact"]["path"]
+    file = max((p for p in model.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert pod.run() == 16, pod.output
+    assert pod.termination["reason"] == "DependencyFailed"
+    assert "it has been changed" in pod.termination["message"]
+    assert not pod.published("profiles/final/board.jsonl")
 
 
 def test_a_refinement_goes_on_from_the_searchs_winner(

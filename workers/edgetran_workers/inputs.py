@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from edgetran.api import FinalistsSource
 from edgetran.api.wire import CLAIM
 from edgetran.records import RecordError
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.prior_results import DependencyError, PriorResults
+from edgetran.runner.verification import FINALISTS
 from edgetran.search import SearchError, read_result
 from edgetran_workers.pod_paths import PodPaths
 from edgetran_workers.storage import RemoteFolder
@@ -23,6 +25,8 @@ def prior_results(work: Work, chain: Chain, paths: PodPaths) -> PriorResults:
         DependencyError: something is missing or cannot be used.
         StorageError: the storage of the search does not answer.
     """
+    if chain.finalists_of is not None:
+        return PriorResults(finalists=_finalists(work, chain.finalists_of, paths))
     with tempfile.TemporaryDirectory(prefix="edgetran-inputs-") as folder:
         profiles = read_profiles(work, chain, Path(folder))
     return PriorResults(profiles, None if chain.searched is None else _search(work, chain, paths))
@@ -52,22 +56,40 @@ def device_of(chain: Chain, prior: PriorResults) -> str:
 def _search(work: Work, chain: Chain, paths: PodPaths) -> RunFolder:
     """The run's folder of the search whose winner is refined, as far as it is needed."""
     assert chain.searched is not None  # noqa: S101 - the caller has asked
+    folder, remote = _kept(work, chain.searched.label, paths)
+    if remote is not None:
+        remote.restore(lambda name: name.endswith((".jsonl", "/trial.json")))
+        checkpoint, _ = _winner(chain, folder)
+        inside = (folder.search_checkpoints / checkpoint).relative_to(folder.path).as_posix()
+        remote.restore(lambda name: name.startswith(f"{inside}/"))
+    return folder
+
+
+def _finalists(work: Work, source: FinalistsSource, paths: PodPaths) -> RunFolder:
+    """The run's folder whose finalists are measured: its result and their artefacts."""
+    folder, remote = _kept(work, f"{source.kind}/{source.name}", paths)
+    if remote is not None:
+        remote.restore(lambda name: name == folder.result.name)
+        if folder.complete:
+            result = folder.read_result()
+            told = [result[key]["artifact"]["path"] for key in FINALISTS if result.get(key)]
+            places = tuple(f"{PurePosixPath(path).parent}/" for path in told)
+            remote.restore(lambda name: name.startswith(places))
+    return folder
+
+
+def _kept(work: Work, label: str, paths: PodPaths) -> tuple[RunFolder, RemoteFolder | None]:
+    """The folder of a run that is built on, and where it is to be fetched from, if it is."""
     if work.search is None:
-        raise DependencyError(f"{chain.searched.label}: work.json does not say where its run is")
+        raise DependencyError(f"{label}: work.json does not say where its run is")
     if work.search.storage == CLAIM:
         path = paths.search / work.search.folder
         if not path.is_dir():
-            raise DependencyError(f"{chain.searched.label}: there is no folder {path}")
-        return RunFolder(path)
+            raise DependencyError(f"{label}: there is no folder {path}")
+        return RunFolder(path), None
     # A path that stays the same: trials are known by it.
     path = Path(tempfile.gettempdir(), "edgetran-search", work.search.folder)
-    remote = RemoteFolder(work.search.storage, work.search.folder, path)
-    remote.restore(lambda name: name.endswith((".jsonl", "/trial.json")))
-    folder = RunFolder(path)
-    checkpoint, _ = _winner(chain, folder)
-    inside = (folder.search_checkpoints / checkpoint).relative_to(path).as_posix()
-    remote.restore(lambda name: name.startswith(f"{inside}/"))
-    return folder
+    return RunFolder(path), RemoteFolder(work.search.storage, work.search.folder, path)
 
 
 def _winner(chain: Chain, folder: RunFolder) -> tuple[str, str]:

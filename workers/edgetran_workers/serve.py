@@ -69,10 +69,9 @@ def _failed(error: Exception, log: Log, termination_log: Path) -> int:
     # What this module imports fills the memory of a small board, and a server needs none of it.
     from edgetran_workers.failures import exit_code_of, is_foreseen, sentence_of, write_termination
 
-    code, message = exit_code_of(error), sentence_of(error)
+    code, message, foreseen = exit_code_of(error), sentence_of(error), is_foreseen(error)
     if isinstance(error, ServingError | ArtifactError):
-        code = ExitCode.STORAGE_UNAVAILABLE
-    foreseen = is_foreseen(error)
+        code, foreseen = ExitCode.STORAGE_UNAVAILABLE, True
     log.error(message, details="" if foreseen else "".join(traceback.format_exception(error)))
     write_termination(termination_log, code, message)
     return int(code)

@@ -49,7 +49,7 @@ class Work:
         storage: None for none, `CLAIM`, or an address.
         folder: the run's folder below the storage.
         profiles: folders of the mounted results of ProfilingJobs, in order, by the job's name.
-        search: the search whose winner is refined; None for other work.
+        search: the run whose winner is refined or measured; None for other work.
     """
 
     resource: Resource

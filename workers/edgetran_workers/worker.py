@@ -194,7 +194,8 @@ class _Worker:
                     tracker.finish(progress)
             else:
                 self._run(work, chain, folder, progress, reporter)
-            self._report(folder)
+            if chain.finalists_of is None:
+                self._report(folder)
             if self._copier is not None and not self._copier.finish():
                 raise StorageError("storage: not everything could be copied")
             self._copying = False

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from edgetran.api import API_VERSION, KINDS
 from edgetran.api.field_errors import forbidden
-from edgetran.api.names import profiling_job_name, refinement_name
+from edgetran.api.names import profiling_job_name, refinement_name, verification_name
 from edgetran.api.wire import KIND_LABEL, NAME_LABEL
 from edgetran_operator.kube.border import UNREADABLE, UnreadableError, refuse_if_marked
 from edgetran_operator.kube.troubles import Troubles
@@ -480,6 +480,10 @@ def _refers(key: Key, spec: Any) -> tuple[Key, ...]:
     names: list[tuple[str, Any]] = []
     if key.kind == "ProfilingJob":
         names += (("ProfilingJob", _name(each)) for each in _mappings(spec.get("warmStartFrom")))
+        source = spec.get("finalistsOf")
+        if isinstance(source, Mapping):
+            names.append(("CoDesignSearch", _name(source.get("searchRef"))))
+            names.append(("GPTranRun", _name(source.get("refinementRef"))))
     elif key.kind == "CoDesignSearch":
         for device in _mappings(spec.get("devices")):
             name = _name(device.get("profileRef"))
@@ -489,11 +493,13 @@ def _refers(key: Key, spec: Any) -> tuple[Key, ...]:
             names.append(("ProfilingJob", name))
         if isinstance(spec.get("refine"), Mapping):
             names.append(("GPTranRun", refinement_name(key.name[:50])))
+        names.append(("ProfilingJob", verification_name(key.name[:50])))
     elif key.kind == "GPTranRun":
         names.append(("CoDesignSearch", _name(spec.get("searchRef"))))
         own_device = spec.get("device")
         if isinstance(own_device, Mapping):
             names.append(("ProfilingJob", _name(own_device.get("profileRef"))))
+        names.append(("ProfilingJob", verification_name(key.name[:50])))
     return tuple(Key(kind, key.namespace, name) for kind, name in names if isinstance(name, str))
 
 

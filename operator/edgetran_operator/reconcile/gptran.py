@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from edgetran.api import CoDesignSearch, ConditionType, GPTranRun, Reason
+from edgetran.api import (
+    CoDesignSearch,
+    ConditionType,
+    GPTranRun,
+    Reason,
+    find_condition,
+    verification_name,
+)
 from edgetran.api.field_errors import invalid, required
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import Plan, StatusBuilder
+from edgetran_operator.reconcile.children import hold
 from edgetran_operator.reconcile.common import (
     fail,
     make_run,
@@ -29,18 +37,25 @@ from edgetran_operator.reconcile.dependencies import (
 )
 from edgetran_operator.reconcile.search import profiling_jobs
 from edgetran_operator.reconcile.spec import with_storage
+from edgetran_operator.reconcile.verdicts import worth_of_winner
+from edgetran_operator.reconcile.verifying import verified
 from edgetran_operator.reconcile.worker import Stage, advance
 from edgetran_operator.resources import Inputs, Run
 
 
 def reconcile_gptran(seen: Observation) -> Plan:
     """What is to be done for a GPTranRun."""
-    return reconcile_work(seen, _work)
+    return reconcile_work(seen, _work, _hold_child)
 
 
 def _work(builder: StatusBuilder, run: Run) -> None:
     refinement = run.resource
     assert isinstance(refinement, GPTranRun)  # noqa: S101 - the kind decides
+    complete = ConditionType.REFINEMENT_COMPLETE
+    done = find_condition(builder.conditions, complete)
+    if done is not None and done.status == "True":
+        _verify(builder, run, done.message)
+        return
     obstacle, inputs = None, Inputs()
     if builder.seen.worker is None:
         obstacle, inputs = _inputs(builder.seen, refinement)
@@ -51,15 +66,26 @@ def _work(builder: StatusBuilder, run: Run) -> None:
         return
     run = make_run(builder.seen, refinement, inputs)
     progress = advance(builder, run)
-    complete = ConditionType.REFINEMENT_COMPLETE
     if progress.stage is Stage.DONE:
         builder.set(complete, "True", progress.reason, progress.message)
-        succeed(builder, run, progress.message or "the model is refined")
+        _verify(builder, run, progress.message)
     elif progress.stage is Stage.FAILED:
         builder.set(complete, "False", progress.reason, progress.message)
         fail(builder, run, progress.reason, progress.message)
     else:
         show(builder, with_stage(builder, progress))
+
+
+def _verify(builder: StatusBuilder, run: Run, message: str) -> None:
+    """The model is refined; its worth is known once it was measured."""
+    if verified(builder, run):
+        words = [message or "the model is refined", *worth_of_winner(builder)]
+        succeed(builder, run, "; ".join(words))
+
+
+def _hold_child(builder: StatusBuilder, run: Run) -> None:
+    """Nothing is measured for a refinement that rests."""
+    hold(builder, run, [("ProfilingJob", verification_name(run.resource.name))])
 
 
 def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, Inputs]:

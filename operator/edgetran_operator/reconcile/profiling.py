@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from edgetran.api import ConditionType, ProfilingJob, Reason
+from edgetran.api import (
+    CoDesignSearch,
+    ConditionType,
+    FinalistsSource,
+    GPTranRun,
+    ProfilingJob,
+    Reason,
+)
+from edgetran.api.field_errors import invalid
 from edgetran_operator.observation import Observation
 from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.common import (
@@ -18,13 +26,16 @@ from edgetran_operator.reconcile.common import (
 )
 from edgetran_operator.reconcile.dependencies import (
     Obstacle,
+    condition_of,
     disagreement,
+    failed,
     lost_results,
     missing,
     profiles,
     resources,
     unfinished,
 )
+from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.verdicts import unusable_profile
 from edgetran_operator.reconcile.worker import (
     Stage,
@@ -45,7 +56,10 @@ def reconcile_profiling(seen: Observation) -> Plan:
 def _work(builder: StatusBuilder, run: Run) -> None:
     job = run.resource
     assert isinstance(job, ProfilingJob)  # noqa: S101 - the kind decides
-    obstacle, inputs = _warm_starts(builder.seen, job)
+    if job.spec.finalists_of is not None:
+        obstacle, inputs = _finalists(builder.seen, job, job.spec.finalists_of)
+    else:
+        obstacle, inputs = _warm_starts(builder.seen, job)
     if obstacle is not None and builder.seen.worker is None:
         builder.fields["node"] = None  # another job may have the board meanwhile
         wait_for(builder, run, obstacle)
@@ -96,6 +110,40 @@ def _warm_starts(seen: Observation, job: ProfilingJob) -> tuple[Obstacle | None,
     jobs = {name: others[name] for name in names}
     inputs = Inputs(profiles(jobs), resources(jobs))
     return unfinished(jobs, ()) or lost_results(jobs), inputs
+
+
+def _finalists(
+    seen: Observation, job: ProfilingJob, source: FinalistsSource
+) -> tuple[Obstacle | None, Inputs]:
+    """The run whose artefacts are measured, and why they are not there yet."""
+    obstacle = missing(seen, job)
+    if obstacle is not None:
+        return obstacle, Inputs()
+    label = f"{source.kind}/{source.name}"
+    found = seen.dependencies[source.kind, source.name]
+    if not isinstance(found.resource, CoDesignSearch | GPTranRun):
+        message = f"waits for the winner of {label}, whose spec is invalid"
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), Inputs()
+    run = with_storage(found.resource, seen.settings)
+    if run.spec.storage is None:
+        return Obstacle(
+            Reason.SPEC_INVALID,
+            f"spec.finalistsOf.{source.field}: "
+            + invalid(source.name, f"must be a run with spec.storage, where {label} has none"),
+        ), Inputs()
+    inputs = Inputs(dependencies=(run,), search=run, search_uid=found.uid)
+    complete = {
+        "CoDesignSearch": ConditionType.SEARCH_COMPLETE,
+        "GPTranRun": ConditionType.REFINEMENT_COMPLETE,
+    }[source.kind]
+    if condition_of(found.status, complete).get("status") == "True":
+        return None, inputs
+    if failed(found):
+        ended = condition_of(found.status, ConditionType.SUCCEEDED)
+        message = f"{label} failed: {ended.get('reason')}: {ended.get('message')}"
+        return Obstacle(Reason.DEPENDENCY_FAILED, message, final=True), inputs
+    message = f"waits for the winner of {label}"
+    return Obstacle(Reason.DEPENDENCY_NOT_READY, message, wait=True), inputs
 
 
 def _has_board(builder: StatusBuilder, run: Run) -> bool:

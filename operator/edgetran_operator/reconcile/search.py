@@ -10,14 +10,14 @@ from edgetran.api import (
     ConditionType,
     DeviceStatus,
     Reason,
-    Resource,
     find_condition,
     implied_profiling_jobs,
     implied_refinement,
+    verification_name,
 )
-from edgetran.api.field_errors import invalid
 from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import Plan, StatusBuilder
+from edgetran_operator.reconcile.children import foreign, hold, keep
 from edgetran_operator.reconcile.common import (
     fail,
     make_run,
@@ -41,10 +41,10 @@ from edgetran_operator.reconcile.dependencies import (
     works,
 )
 from edgetran_operator.reconcile.serving import serve_winner
-from edgetran_operator.reconcile.spec import spec_of, status_tells_of_work
-from edgetran_operator.reconcile.verdicts import loses_to_baseline
-from edgetran_operator.reconcile.worker import Stage, advance, give_work, refusal_of
-from edgetran_operator.resources import Inputs, Run, implied_child, new_work
+from edgetran_operator.reconcile.verdicts import worth_of_winner
+from edgetran_operator.reconcile.verifying import take_from_refinement, verified
+from edgetran_operator.reconcile.worker import Stage, advance, give_work
+from edgetran_operator.resources import Inputs, Run, new_work
 
 
 def reconcile_search(seen: Observation) -> Plan:
@@ -96,16 +96,16 @@ def _obstacle(
     if seen.worker is not None:
         return None
     implied = list(implied_profiling_jobs(search).values())
-    foreign = _foreign(seen, implied)
-    if foreign is not None:
-        return foreign
+    not_own = foreign(seen, implied)
+    if not_own is not None:
+        return not_own
     obstacle = missing(seen, search)
     if obstacle is None:
         mistake = disagreement(seen, search, resources(jobs))
         if mistake is not None:
             return Obstacle(Reason.SPEC_INVALID, mistake)
     _begin(builder, run)
-    refused = _keep(builder, run, implied)
+    refused = keep(builder, run, implied)
     if refused is not None:
         return refused
     own = {job.name for job in implied}
@@ -158,15 +158,16 @@ def _search(builder: StatusBuilder, search: CoDesignSearch, jobs: dict[str, Depe
 def _refine(builder: StatusBuilder, run: Run, search: CoDesignSearch) -> None:
     refinement = implied_refinement(search)
     if refinement is None:
-        succeed(builder, run, _verdict(builder, "the search is done"))
+        if verified(builder, run):
+            succeed(builder, run, _verdict(builder, "the search is done"))
         return
     builder.fields["refinement"] = refinement.name
     serve_winner(builder, run)
-    foreign = _foreign(builder.seen, [refinement])
-    if foreign is not None:
-        builder.held_up(foreign.reason, foreign.message)
+    not_own = foreign(builder.seen, [refinement])
+    if not_own is not None:
+        builder.held_up(not_own.reason, not_own.message)
         return
-    refused = _keep(builder, run, [refinement])
+    refused = keep(builder, run, [refinement])
     if refused is not None:
         builder.held_up(refused.reason, refused.message)
         return
@@ -176,6 +177,7 @@ def _refine(builder: StatusBuilder, run: Run, search: CoDesignSearch) -> None:
         condition = condition_of(child.status, ConditionType.SUCCEEDED)
         message = str(condition.get("message", ""))
         builder.set(complete, "True", Reason.SUCCEEDED, message)
+        take_from_refinement(builder, child, refinement.name)
         done = "the search and the refinement of its winner are done"
         succeed(builder, run, _verdict(builder, done))
         return
@@ -220,7 +222,7 @@ def _unusable(job: Dependency) -> bool:
 
 def _verdict(builder: StatusBuilder, message: str) -> str:
     """How the search ended, and what its result is not worth."""
-    words = [message, loses_to_baseline(builder)]
+    words = [message, *worth_of_winner(builder)]
     profiling = find_condition(builder.conditions, ConditionType.PROFILING_COMPLETE)
     if profiling is not None and profiling.reason == Reason.PROFILE_UNUSABLE:
         words.append(f"device costs were poorly predicted ({profiling.message})")
@@ -233,84 +235,16 @@ def _wait_for_refinement(builder: StatusBuilder, obstacle: Obstacle) -> None:
     tell(obstacle.reason, obstacle.message)
 
 
-def _foreign(seen: Observation, wanted: list[Any]) -> Obstacle | None:
-    """A resource that someone else made where the search's own has to be."""
-    for resource in wanted:
-        found = seen.dependencies.get((resource.kind, resource.name))
-        if found is not None and found.owner != seen.uid:
-            return Obstacle(
-                Reason.SPEC_INVALID,
-                "metadata.name: "
-                + invalid(
-                    seen.name,
-                    f"the search makes {resource.label}, and there is one that is not its own; "
-                    "use another name, or a profileRef to it",
-                ),
-            )
-    return None
-
-
-def _keep(
-    builder: StatusBuilder, run: Run, wanted: list[Any], *, suspend: bool = False
-) -> Obstacle | None:
-    """Make resources that the search stands for, and pass on what may change in them.
-
-    What the API server says where it refuses one.
-    """
-    refused = None
-    for resource in wanted:
-        found = builder.seen.dependencies.get((resource.kind, resource.name))
-        target: Resource = resource
-        if suspend:
-            target = _suspended(resource)
-        if found is not None and found.newest is not None:
-            spec = _passed_on(found, found.newest, target)
-            if spec == spec_of(found.newest):
-                continue
-            target = found.newest.model_copy(update={"spec": spec})
-        elif suspend:
-            continue
-        child = implied_child(run, target)
-        refusal = refusal_of(builder.seen, child)
-        if refusal is not None:
-            refused = Obstacle(refusal.reason, f"{child.label} is refused: {refusal.message}")
-        if refusal is None or refusal.passes:
-            builder.apply.append(child)
-    return refused
-
-
-def _passed_on(child: Dependency, newest: Resource, wanted: Resource) -> Any:
-    """A child's spec with what the search decides; its deadline and TTL are its own."""
-    spec, target = spec_of(newest), spec_of(wanted)
-    decided = {"suspend": target.suspend, "backoff_limit": target.backoff_limit}
-    if not status_tells_of_work(child.status):
-        decided |= {name: getattr(target, name) for name in spec.UNTIL_BEGUN}
-    return spec.model_copy(update=decided)
-
-
-def _suspended(resource: Resource) -> Resource:
-    spec = spec_of(resource).model_copy(update={"suspend": True})
-    return resource.model_copy(update={"spec": spec})
-
-
 def _hold_children(builder: StatusBuilder, run: Run) -> None:
-    """Hold back children that are not at their end: nothing runs on for a search that rests."""
+    """Hold back what is not at its end: nothing runs on for a search that rests."""
     search = run.resource
     assert isinstance(search, CoDesignSearch)  # noqa: S101 - the kind decides
-    wanted: list[Any] = list(implied_profiling_jobs(search).values())
+    places = [("ProfilingJob", job.name) for job in implied_profiling_jobs(search).values()]
+    places.append(("ProfilingJob", verification_name(search.name)))
     refinement = implied_refinement(search)
     if refinement is not None:
-        wanted.append(refinement)
-    unended = []
-    for resource in wanted:
-        found = builder.seen.dependencies.get((resource.kind, resource.name))
-        if (
-            found is not None
-            and found.owner == builder.seen.uid
-            and found.status.get("completionTime") is None
-        ):
-            unended.append(resource)
-    _keep(builder, run, unended, suspend=True)
+        places.append(("GPTranRun", refinement.name))
+    hold(builder, run, places)
 
 
 def _show_devices(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Any, Final
 
 from edgetran.api import Reason
 from edgetran_operator.observation import Observation, PodView
@@ -18,6 +19,8 @@ _IMAGE: Final = frozenset(
     }
 )
 _CLAIM: Final = "persistentvolumeclaim"
+_AFFINITY: Final = re.compile(r"didn't match (Pod's )?node (affinity|selector)")
+"""How schedulers, older ones too, say that nodes are not of the asked kind."""
 _NO_GPU: Final = "Insufficient nvidia.com/gpu"
 
 
@@ -44,4 +47,15 @@ def _unscheduled(seen: Observation, pod: PodView) -> tuple[Reason, str]:
         return Reason.CLAIM_PENDING, f"pod {pod.name} waits for its claim: {known}"
     if _NO_GPU in text:
         return Reason.NO_GPU, f"no node has as many free GPUs as pod {pod.name} asks for: {text}"
-    return Reason.UNSCHEDULABLE, f"no node has room for pod {pod.name}: {text}"
+    said = f"no node has room for pod {pod.name}: {text}"
+    if _AFFINITY.search(text) and _keeps_off_boards(seen):
+        said += (
+            "; trainers keep off boards, the nodes with the label edgetran.io/device: allowed is "
+            "another node, or spec.trainOnBoards: true"
+        )
+    return Reason.UNSCHEDULABLE, said
+
+
+def _keeps_off_boards(seen: Observation) -> bool:
+    resource: Any = seen.resource or seen.first
+    return resource is not None and not getattr(resource.spec, "train_on_boards", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgetran.api import ConditionType, Reason, find_condition
 from edgetran.api.codesign_search import CoDesignSearchStatus
 from edgetran.api.profiling_job import ProfilingJobStatus
 from edgetran_operator.plan import StatusBuilder
@@ -30,6 +31,20 @@ def unusable_profile(builder: StatusBuilder) -> str:
     if not bad:
         return ""
     return f"{' and '.join(bad)}, and up to {most:.0%} is of use; {_WHAT_TO_DO}"
+
+
+def worth_of_winner(builder: StatusBuilder) -> list[str]:
+    """What is to be said of a winner besides that there is one: measured, or else predicted."""
+    found = find_condition(builder.conditions, ConditionType.WINNER_VERIFIED)
+    if found is None or found.reason == Reason.NOT_MEASURABLE:
+        loses = loses_to_baseline(builder) if builder.seen.kind == "CoDesignSearch" else ""
+        return [loses] if loses else []
+    if found.status == "True":
+        return []
+    if found.reason == Reason.WORSE_THAN_BASELINE:
+        return [found.message]
+    loses = loses_to_baseline(builder) if builder.seen.kind == "CoDesignSearch" else ""
+    return [*([loses] if loses else []), f"its winner was not measured ({found.message})"]
 
 
 def loses_to_baseline(builder: StatusBuilder) -> str:

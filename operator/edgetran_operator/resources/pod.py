@@ -11,6 +11,7 @@ from edgetran.api.data import DataSource
 from edgetran.api.names import SPEC, STORAGE, WORKER
 from edgetran.api.wire import (
     DATA_PATH,
+    DEVICE_LABEL,
     HOME_PATH,
     LOG_VARIABLE,
     MEASURED_DEVICE_LABEL,
@@ -153,6 +154,8 @@ def _spec(run: Run) -> dict[str, Any]:
     }
     if run.component == "profile":
         spec |= _on_its_board(run)
+    elif not run.spec.train_on_boards:
+        spec["affinity"] = _off_boards()
     return spec
 
 
@@ -345,6 +348,18 @@ def sub_path(resource: Resource) -> dict[str, str]:
     if storage is None or storage.claim is None or storage.claim.sub_path is None:
         return {}
     return {"subPath": storage.claim.sub_path}
+
+
+def _off_boards() -> dict[str, Any]:
+    """What trains keeps off nodes that are devices: it would disturb what is measured there."""
+    no_board = {"key": DEVICE_LABEL, "operator": "DoesNotExist"}
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [no_board]}]
+            }
+        }
+    }
 
 
 def _on_its_board(run: Run) -> dict[str, Any]:

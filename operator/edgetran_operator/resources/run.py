@@ -23,7 +23,7 @@ class Inputs:
     Attributes:
         profiles: names of results ConfigMaps by ProfilingJob.
         dependencies: the resources themselves, in the order in which they are written down.
-        search: the search whose winner is refined; None for other work.
+        search: the run whose winner is refined or measured; None for other work.
         search_uid: its unique identifier.
     """
 

@@ -581,7 +581,30 @@ CASES = [
     ),
     # Profiling.
     (PROFILING_JOB, ["spec", "device"], MISSING, "spec.device", "Required value"),
-    (PROFILING_JOB, ["spec", "designSpace"], MISSING, "spec", "one of designSpace and models"),
+    (
+        PROFILING_JOB,
+        ["spec", "designSpace"],
+        MISSING,
+        "spec",
+        "one of designSpace, models and finalistsOf",
+    ),
+    (
+        PROFILING_JOB,
+        ["spec", "finalistsOf"],
+        {"searchRef": {"name": "s"}},
+        "spec",
+        "Invalid value: {designSpace, finalistsOf}: must set exactly one",
+    ),
+    (
+        PROFILING_JOB,
+        ["spec"],
+        {
+            "device": {"name": "here", "host": True},
+            "finalistsOf": {"searchRef": {"name": "s"}, "refinementRef": {"name": "r"}},
+        },
+        "spec.finalistsOf",
+        "exactly one of searchRef and refinementRef",
+    ),
     (
         PROFILING_JOB,
         ["spec", "models"],

@@ -43,6 +43,7 @@ def leaves(schema):
 UNBOUNDED_MODELS = {"ObjectMeta", "OwnerReference"}
 OF_A_STATUS = re.compile(
     r"Status$|^CandidateSummary$|^MeasureValue$|^CostRange$|^PredictionError$|^Condition$"
+    r"|^MeasuredFinalist$"
 )
 
 

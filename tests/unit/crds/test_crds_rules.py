@@ -215,6 +215,26 @@ NEAR = [
         {"device": HOME, "models": ["m"], "sampling": {"initial": 15}},
     ),
     ("ProfilingJobSpec", {"device": HOME, "models": ["m"]}, {"device": HOME}),
+    ("FinalistsSource", {"searchRef": {"name": "s"}}, {}),
+    (
+        "ProfilingJobSpec",
+        {"device": HOME, "finalistsOf": {"searchRef": {"name": "s"}}, "sampling": {"initial": 16}},
+        {"device": HOME, "finalistsOf": {"searchRef": {"name": "s"}}, "sampling": {"initial": 9}},
+    ),
+    (
+        "ProfilingJobSpec",
+        {"device": HOME, "finalistsOf": {"searchRef": {"name": "s"}}},
+        {
+            "device": HOME,
+            "finalistsOf": {"searchRef": {"name": "s"}},
+            "warmStartFrom": [{"name": "m"}],
+        },
+    ),
+    (
+        "ProfilingJobSpec",
+        {"device": HOME, "models": ["m"], "priors": ["a"]},
+        {"device": HOME, "models": ["m"], "priors": ["a", "a"]},
+    ),
     (
         "ProfilingJobSpec",
         {"device": HOME, "models": ["m", "n"]},

@@ -84,4 +84,10 @@ def test_it_goes_where_the_volume_is_in_use_and_away_with_its_owner():
     assert "server" in str(body["spec"]["affinity"])
     (reference,) = body["metadata"]["ownerReferences"]
     assert reference["uid"] == "u-1"
-    assert "affinity" not in transfer_pod(WORKER, {"claimName": "data"})["spec"]
+
+
+def test_a_volume_that_is_made_for_it_is_rather_not_made_on_a_board_where_no_trainer_goes():
+    affinity = transfer_pod(WORKER, {"claimName": "data"})["spec"]["affinity"]["nodeAffinity"]
+    (wish,) = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    (no_board,) = wish["preference"]["matchExpressions"]
+    assert no_board == {"key": "edgetran.io/device", "operator": "DoesNotExist"}

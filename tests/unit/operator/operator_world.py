@@ -277,8 +277,10 @@ class World:
             affinity = template["spec"].get("affinity", {}).get("nodeAffinity")
             node = "server"
             if affinity is not None:
-                term = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
-                node = term["nodeSelectorTerms"][0]["matchFields"][0]["values"][0]
+                required = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+                (term,) = required["nodeSelectorTerms"]
+                if "matchFields" in term:  # trainers only keep off boards
+                    node = term["matchFields"][0]["values"][0]
             self._store(
                 {
                     "kind": "Pod",
