@@ -24,6 +24,8 @@ from edgetran.cores import usable_cores
 from edgetran.progress import Progress
 from edgetran.runner import translate
 from edgetran.runner.model_import import import_model
+from edgetran.runner.parent import parts_of
+from edgetran.runner.problems import problems_of
 from edgetran.runner.setting import TaskSetting
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.search import Finalists, SearchFailedError
@@ -89,38 +91,38 @@ class ElasticRun:
 
 
 def elastic_run(
-    settings: api.SharedWeights,
-    space: DesignSpace,
+    search: api.CoDesignSearch,
     task: TaskSetting,
     parent: Checkpoint,
     pool: TrialPool,
     *,
     folder: Path,
     progress: Progress,
-    seed: int,
 ) -> ElasticRun:
     """Train a parent and the network of its parts, as far as that is not done yet.
 
     Args:
-        settings: how.
-        space: the parts.
+        search: what is asked for.
         task: the task.
         parent: the model that was given.
         pool: trains the parent, and later the finalists.
         folder: the run's checkpoints.
         progress: is told of every step.
-        seed: of all randomness.
 
     Raises:
         SearchFailedError: the parent's training or that of the shared weights failed.
-        TaskError: weights that are not finite.
-        ElasticError: a parent that cannot be one.
+        SpecError: weights that are not finite, or a parent that cannot be one.
         OSError: no space is left on the disk.
     """
-    tuned, seconds, steps = _tuned_parent(settings, task, parent, pool, folder, progress)
-    with _all_cores():
-        network = _Network(settings, space, task, tuned, folder, progress, seed)
-        elastic, record = network.trained()
+    settings = search.spec.shared_weights or api.SharedWeights()
+    choices = search.spec.design_space.elastic
+    assert choices is not None  # noqa: S101 - a rule of the spec
+    with problems_of(search, "spec.parent"):
+        space = parts_of(choices, parent)
+        tuned, seconds, steps = _tuned_parent(settings, task, parent, pool, folder, progress)
+        with _all_cores():
+            network = _Network(settings, space, task, tuned, folder, progress, search.spec.seed)
+            elastic, record = network.trained()
     from edgetran.elastic import ElasticPool
 
     plan = task.trial.plan

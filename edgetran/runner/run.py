@@ -33,7 +33,7 @@ from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import export_forms, scored_as
 from edgetran.runner.inputs import InputSource, RunInputs, task_place
 from edgetran.runner.model_import import given_model, import_model
-from edgetran.runner.parent import check_tokenizer, inspect_parent, parts_of
+from edgetran.runner.parent import check_tokenizer, inspect_parent
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.problems import problems_of
@@ -42,14 +42,7 @@ from edgetran.runner.setting import TaskSetting
 from edgetran.runner.tracker import Tracker, tracker_of_chain, tracking_problem
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.runner.verification import verify_finalists
-from edgetran.search import (
-    Objective,
-    SearchError,
-    SearchPlan,
-    SearchResult,
-    read_result,
-    run_search,
-)
+from edgetran.search import Objective, SearchError, SearchResult, read_result, run_search
 from edgetran.training import (
     DEFAULT_VOCAB_SIZE,
     TrainingPlan,
@@ -175,7 +168,14 @@ class _ChainRun:
                     network = None
                     if model is not None and self.chain.search.spec.parent is not None:
                         with self._phase("elastic", self.chain.search):
-                            network = self._elastic(self.chain.search, task, model, pool)
+                            network = elastic_run(
+                                self.chain.search,
+                                task,
+                                model,
+                                pool,
+                                folder=self.folder.checkpoints,
+                                progress=self.progress,
+                            )
                     with self._phase("search", self.chain.search):
                         search = self._search(self.chain.search, task, devices, pool, network)
                         finalist = self._search_winner(search)
@@ -344,26 +344,14 @@ class _ChainRun:
         network: ElasticRun | None,
     ) -> SearchResult:
         spec = search.spec
-        plan = SearchPlan(
-            trial=task.trial if network is None else network.trial,
-            workload=task.workload,
-            weights=translate.weights(spec.objective),
-            normalisers=spec.objective.normalisers.model_dump(exclude_none=True),
-            scale=spec.objective.scale,
-            front=translate.front(spec.objective),
-            constraints=translate.constraints(spec.constraints),
-            method=spec.search.method,
-            max_trials=spec.search.max_trials,
-            initial_trials=spec.search.initial_design,
-            parallel_trials=(
-                spec.search.parallel_trials
-                if network is None
-                else min(AT_A_TIME, spec.search.max_trials)
-            ),
-            max_failed_trials=spec.search.max_failed_trials,
-            seed=spec.seed,
-            scored_as=scored_as(self.chain.devices, task.workload.batch_size),
+        plan = translate.search_plan(
+            spec,
+            task.trial if network is None else network.trial,
+            task.workload,
+            scored_as(self.chain.devices, task.workload.batch_size),
         )
+        if network is not None:
+            plan = replace(plan, parallel_trials=min(AT_A_TIME, plan.max_trials))
         result = run_search(
             plan,
             translate.design_space(spec.design_space) if network is None else network.space,
@@ -377,24 +365,6 @@ class _ChainRun:
         if network is not None:
             network.forget_teacher()
         return result
-
-    def _elastic(
-        self, search: CoDesignSearch, task: TaskSetting, parent: Checkpoint, pool: TrialPool
-    ) -> ElasticRun:
-        """The network of the parent's parts, trained: what the search judges candidates by."""
-        choices = search.spec.design_space.elastic
-        assert choices is not None  # noqa: S101 - a rule of the spec
-        with problems_of(search, "spec.parent"):
-            return elastic_run(
-                search.spec.shared_weights or api.SharedWeights(),
-                parts_of(choices, parent),
-                task,
-                parent,
-                pool,
-                folder=self.folder.checkpoints,
-                progress=self.progress,
-                seed=search.spec.seed,
-            )
 
     def _search_winner(self, result: SearchResult) -> Finalist:
         if result.best is None:

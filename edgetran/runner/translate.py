@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,9 +13,9 @@ from edgetran.api.rules import camel
 from edgetran.devices import Workload
 from edgetran.gptran import GPTranPlan, Targets
 from edgetran.gptran.steps import StepSizes
-from edgetran.search import Constraints, Front, Weights
+from edgetran.search import Constraints, Front, SearchPlan, Weights
 from edgetran.space import Architecture, DesignSpace
-from edgetran.training import RaySettings, TaskReference, TrainingPlan
+from edgetran.training import RaySettings, Scoring, TaskReference, TrainingPlan, TrialSpec
 
 if TYPE_CHECKING:
     from edgetran.api import Refinement
@@ -131,6 +132,38 @@ def front(source: api.ObjectiveSpec) -> Front | None:
         return None
     budget = {} if source.budget is None else source.budget.model_dump(exclude_none=True)
     return Front(tuple(_AXES[axis] for axis in source.pareto), source.pick, budget)
+
+
+def search_plan(
+    spec: api.CoDesignSearchSpec,
+    trial: TrialSpec,
+    workload: Workload,
+    scored_as: Mapping[str, Scoring],
+) -> SearchPlan:
+    """The plan of a search.
+
+    Args:
+        spec: the search's.
+        trial: how candidates are trained.
+        workload: what the devices run.
+        scored_as: by device, as which artefact candidates are scored there.
+    """
+    return SearchPlan(
+        trial=trial,
+        workload=workload,
+        weights=weights(spec.objective),
+        normalisers=spec.objective.normalisers.model_dump(exclude_none=True),
+        scale=spec.objective.scale,
+        front=front(spec.objective),
+        constraints=constraints(spec.constraints),
+        method=spec.search.method,
+        max_trials=spec.search.max_trials,
+        initial_trials=spec.search.initial_design,
+        parallel_trials=spec.search.parallel_trials,
+        max_failed_trials=spec.search.max_failed_trials,
+        seed=spec.seed,
+        scored_as=scored_as,
+    )
 
 
 def ray_settings(source: api.RaySpec) -> RaySettings:

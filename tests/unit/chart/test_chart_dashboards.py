@@ -17,7 +17,7 @@ from helm_python import Chart
 
 from edgetran.api.wire import WorkerSummary
 from edgetran_operator.kube.cache import Cache
-from edgetran_operator.metrics.collector import Measures, StateCollector
+from edgetran_operator.metrics.collector import LoopMeasures, StateCollector
 from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
 from edgetran_workers.metrics import WorkerCollector
@@ -120,7 +120,7 @@ def test_prometheus_understands_every_query(tmp_path: Path) -> None:
 
 def exposed(tmp_path: Path) -> set[str]:
     """Names of all series that the operator and the workers may have."""
-    measures = Measures()
+    measures = LoopMeasures()
     cache, settings = Cache(), Settings()
     engine: Any = SimpleNamespace(
         acts=True,
