@@ -136,8 +136,9 @@ def fail(
 
 
 def succeed(builder: StatusBuilder, run: Run, message: str) -> None:
-    """End the work as done."""
+    """End the work as done, and serve what came of it: nothing else may happen afterwards."""
     builder.succeeded(message)
+    serve_winner(builder, run)
     _time_to_live(builder, run.resource)
 
 

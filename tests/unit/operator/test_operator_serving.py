@@ -122,6 +122,21 @@ def test_the_winner_is_served_from_the_runs_storage_on_its_board(world):
     assert violations(pod) == []
 
 
+def test_what_serves_is_made_with_the_end_since_no_news_may_follow(world):
+    key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", serve={}))
+    world.settle()
+    world.finish(JOB)
+    world.start_pods()
+    world.report(key, finished=True, status={"best": BEST})
+    world.end_pod(key, 0)
+    plans = [world.reconcile(key) for _ in range(3)]
+    (last,) = (plan for plan in plans if "completionTime" in plan.status)
+    assert {child.label for child in last.apply} >= {
+        "Deployment/s-cds-served",
+        "Service/s-cds-served",
+    }
+
+
 def test_what_serves_may_write_its_verdict_and_nothing_else(world):
     searched(world)
     role = world.objects["Role", "ns", "s-cds-served"]
