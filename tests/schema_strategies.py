@@ -80,7 +80,8 @@ def texts(schema):
         return st.from_regex(body, fullmatch=True).filter(
             lambda text: schema.get("minLength", 0) <= len(text) <= schema["maxLength"]
         )
-    return st.text("abc_é", min_size=schema.get("minLength", 0), max_size=5)
+    shortest = schema.get("minLength", 0)
+    return st.text("abc_é", min_size=shortest, max_size=max(5, shortest))
 
 
 def numbers(schema):

@@ -73,8 +73,9 @@ class Milestone:
             )
             return f"{self.field}: {invalid(self.asked, what)}"
         field = self.field if own else f"budgets.{_camel(name)}"
+        exact = f"{nearest:,.0f}" if nearest.is_integer() else f"{nearest:,.6g}"
         what = (
-            f"must be at least {nearest:,.6g}{unit}, which the smallest model that pruning can "
+            f"must be at least {exact}{unit}, which the smallest model that pruning can "
             f"make of this one has on {device}"
         )
         return f"{field}: {invalid(self.limits[name], what)}"

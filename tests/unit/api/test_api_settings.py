@@ -88,7 +88,7 @@ def test_metadata_can_be_set():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("spec.serch.maxTrials=5", "spec.serch: Forbidden: unknown field; did you mean search?"),
+        ("spec.serch.maxTrials=5", "spec.serch: Forbidden: unknown field; did you mean search or"),
         (
             "spec.search.maxTrial=5",
             "spec.search.maxTrial: Forbidden: unknown field; did you mean maxTrials",

@@ -44,7 +44,7 @@ def test_an_address_of_a_server_is_taken(uri):
      f"https:///{SECRET}"],
 )  # fmt: skip
 def test_another_address_is_refused_and_not_repeated(uri):
-    with pytest.raises(SpecError, match=r"spec\.tracking\.mlflow.*allowed is") as caught:
+    with pytest.raises(SpecError, match=r"spec\.tracking\.mlflow.*must be") as caught:
         search(uri=f"'{uri}'")
     assert SECRET not in str(caught.value)
 
@@ -52,11 +52,11 @@ def test_another_address_is_refused_and_not_repeated(uri):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("{}", "spec.tracking.mlflow: missing"),
-        ("{mlflow: {}}", "spec.tracking.mlflow.uri: missing"),
-        ("{mlflow: {uri: 'http://a', experiment: ''}}", "allowed is an experiment's name"),
-        ("{mlflow: {uri: 'http://a', token: x}}", "spec.tracking.mlflow.token: unknown"),
-        ("{wandb: {}}", "spec.tracking.wandb: unknown"),
+        ("{}", "spec.tracking.mlflow: Required value"),
+        ("{mlflow: {}}", "spec.tracking.mlflow.uri: Required value"),
+        ("{mlflow: {uri: 'http://a', experiment: ''}}", "must be an experiment's name"),
+        ("{mlflow: {uri: 'http://a', token: x}}", "spec.tracking.mlflow.token: Forbidden: unknown"),
+        ("{wandb: {}}", "spec.tracking.wandb: Forbidden: unknown"),
         ("http://a", "spec.tracking:"),
     ],
 )

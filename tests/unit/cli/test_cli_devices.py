@@ -96,7 +96,7 @@ def test_a_picture_is_a_png(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["raspbery-pi-4-cpu"], ["raspbery-pi-4-cpu", "did you mean", BOARD]),
-        ([BOARD, "--precision", "bf16"], ["bf16", "fp32, int8"]),
+        ([BOARD, "--precision", "bf16"], ["bf16", '"fp32", "int8"']),
         ([BOARD, "--design-space", "big"], ["big", "tiny"]),
         ([BOARD, "--design-space", "absent.yaml"], ["absent.yaml"]),
         ([BOARD, "--output", "x.svg"], ["x.svg", ".html and .png"]),

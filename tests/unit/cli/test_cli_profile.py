@@ -93,12 +93,15 @@ def test_a_design_space_may_come_from_a_file(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--engine", "tensorflow"], ["spec.device.engine", "tensorflow", "onnxruntime"]),
-        (["--precision", "fp16"], ["spec.device.precision", "fp16", "fp32, bf16 or int8"]),
+        (["--precision", "fp16"], ["spec.device.precision", "fp16", "fp32", "bf16"]),
         (["--device", "My Board"], ["spec.device.name", "My Board"]),
         (["--threads", "0"], ["spec.device.threads", "0"]),
-        (["--initial", "9", "--max-measurements", "4"], ["spec.sampling.initial", "9", "4"]),
+        (
+            ["--initial", "9", "--max-measurements", "4"],
+            ["spec.sampling.initial", "9", "maxMeasurements"],
+        ),
         (["--power", "external"], ["spec.device.energy.meter"]),
-        (["--meter", "ftp://x"], ["spec.device.energy.meter", "not repeated", "http"]),
+        (["--meter", "ftp://x"], ["spec.device.energy.meter", "hidden", "http"]),
         (["--design-space", "tinny"], ["spec.designSpace.preset", "tinny", "tiny"]),
         (["--design-space", "absent.yaml"], ["absent.yaml", "No such file"]),
         (["--model", "a", "--initial", "3"], ["spec.sampling", "models"]),
@@ -145,7 +148,7 @@ def test_a_real_profile_goes_on_as_a_file_and_shows_what_was_measured(tmp_path: 
     before = read_records(run / "profiles/this-host.jsonl")
     again = edgetran("run", "-f", path, "-o", run)
     assert again.exit_code == 0, again.output
-    assert "this run is complete" in again.stdout
+    assert "this run is already complete" in again.stdout
     assert read_records(run / "profiles/this-host.jsonl") == before
     assert edgetran("show", run).stdout.strip() in again.stdout
 
@@ -236,7 +239,7 @@ def test_what_cannot_be_explained_is_refused_in_a_sentence(
     refused(edgetran(*words, "no-such-file"), "'no-such-file' is no file", "graph hash")
     broken = tmp_path / "broken.json"
     broken.write_text('{"l": 2}')
-    refused(edgetran(*words, broken), "missing")
+    refused(edgetran(*words, broken), "Required value: must have f, h and o")
     broken.write_text("[1, 2]")
     refused(edgetran(*words, broken), "broken.json")
     nowhere = ("profile", "--device", "board", "-o", tmp_path / "empty", "--explain", "ab")

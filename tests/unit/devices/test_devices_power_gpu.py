@@ -221,7 +221,7 @@ def test_a_gpu_without_a_name_may_rest_at_times(machine):
     machine().fails["nvmlDeviceGetName"] = Nvml.NVMLError("Unknown Error")
     source = NvmlPower()
     assert source.available() is None
-    assert "does not tell its name" in source.caveats[0]
+    assert "does not report its name" in source.caveats[0]
 
 
 def test_a_gpu_that_is_lost_while_it_is_read_ends_in_a_null_with_the_reason(machine):

@@ -163,7 +163,7 @@ def test_a_package_that_two_interfaces_show_counts_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("dram", "words"),
-    [("", "holds ''"), ("0", "stands at zero"), ("9" * 300, "holds '9"), (None, "no such file")],
+    [("", "holds ''"), ("0", "stays at zero"), ("9" * 300, "holds '9"), (None, "no such file")],
 )
 def test_a_bad_domain_is_left_out_of_the_sum_and_named(tmp_path, dram, words):
     zones = rapl_tree(tmp_path)

@@ -110,7 +110,7 @@ def test_a_budget_below_the_floors_is_refused_with_the_nearest_before_anything_i
         match=r"budgets\.parameters: Invalid value: 10: must be at least [\d,]+, .* on arithmetic",
     ) as refused:
         refine(here, plan)
-    nearest = int(re.search(r"has ([\d,]+) on", str(refused.value))[1].replace(",", ""))
+    nearest = int(re.search(r"at least ([\d,]+)", str(refused.value))[1].replace(",", ""))
     assert here.pool.trained == []
     shutil.rmtree(here.folder)
     again = world(lambda architecture: 0.8)

@@ -265,8 +265,8 @@ def test_bad_inputs_raise_one_clear_error(classifier, inputs, message):
     ("change", "error", "message"),
     [
         ({"o": [["sa_sdp_8", "c_5_4"]]}, ArchitectureError, r"o\[0\]: head dimensions \[4, 8\]"),
-        ({"o": [["sa_dot_8"]]}, ArchitectureError, r"'sa_dot_8' is not a head; allowed is TYPE_"),
-        ({"h": [0]}, ArchitectureError, "0 is not a positive integer"),
+        ({"o": [["sa_dot_8"]]}, ArchitectureError, r'"sa_dot_8": must be TYPE_'),
+        ({"h": [0]}, ArchitectureError, "hidden_size: Invalid value: 0: must be a whole number"),
     ],
 )
 def test_bad_architectures_raise_one_clear_error(change, error, message):

@@ -206,7 +206,7 @@ def test_embeddings_of_another_vocabulary_are_not_inherited(spec, tmp_path):
         ({"plan": replace(PLAN, learning_rate=1e30, warmup=0.0)}, "diverged", "loss became"),
         ({"task": TaskReference(files={"train": "none.csv"})}, "bad-input", "no such file"),
         ({"parent": "nowhere"}, "bad-input", "nowhere"),
-        ({"architecture": {"l": 1}}, "bad-input", "missing"),
+        ({"architecture": {"l": 1}}, "bad-input", "Required value"),
         ({"model_options": {"max_position_embeddings": 4}}, "bad-input", ""),
     ],
 )
