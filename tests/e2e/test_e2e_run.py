@@ -131,7 +131,7 @@ def test_a_finished_run_is_shown_again_and_nothing_is_done_twice(
     before = (folder / "log.jsonl").read_bytes()
     again = call(small_run(folder))
     assert again.returncode == 0, again.stderr
-    assert "this run is complete" in again.stdout
+    assert "this run is already complete" in again.stdout
     assert (folder / "log.jsonl").read_bytes() == before
 
 
