@@ -174,7 +174,7 @@ def test_another_point_than_the_winner_is_handed_over(measured, tmp_path):
     assert "--trial 99: no such trial with a model; allowed are 0, 1" in done.output
     done = CliRunner().invoke(app, ["export", str(folder), "--precision", "int4"])
     assert done.exit_code == 2
-    assert "'int4'" in done.output
+    assert '"int4"' in done.output
 
 
 def checkpoint_of(folder, trial):

@@ -141,7 +141,7 @@ def test_what_a_running_job_cannot_change_is_refused_in_our_words(api, kind):
 
 def test_rules_that_span_fields_are_the_servers(api):
     searched = named(CDS, "rules", search={"maxTrials": 3, "parallelTrials": 4})
-    assert "initialTrials must be at most maxTrials" in api.refused("POST", address(CDS), searched)
+    assert "parallelTrials must be at most maxTrials" in api.refused("POST", address(CDS), searched)
     both = changed(named(GPT, "rules"), "spec.model", "m")
     assert "must set exactly one of" in api.refused("POST", address(GPT), both)
     asked = named(CDS, "local", ray={"address": "a:1"})
