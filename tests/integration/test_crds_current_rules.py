@@ -221,7 +221,8 @@ def test_a_change_is_refused_exactly_where_the_models_refuse_it(judge, kind):
         said = judge.updated(old, new).errors
         assert bool(said) == bool(problems), (said, problems)
         for problem in problems:
-            assert any(problem.message.removeprefix("Forbidden: ") in each for each in said), (problem, said)
+            words = problem.message.removeprefix("Forbidden: ")
+            assert any(words in each for each in said), (problem, said)
         counts[bool(problems)] += 1
 
     agree()
