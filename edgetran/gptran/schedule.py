@@ -212,15 +212,15 @@ def _chosen(
             values.append(np.array([menu.cuts.layers[i]]))
         options.append(choices)
         groups.append(Group(np.concatenate(table) + base / len(tables), np.concatenate(values)))
-    kept = max(range(len(groups)), key=lambda i: menu.cuts.layers[i])
-    for attempt in (groups, _never_dropped(groups, kept)):
-        found = solve(attempt, limits)
-        if found is None:
-            return None
-        picked = tuple(some[index] for some, index in zip(options, found, strict=True))
-        if any(choice is not None for choice in picked):
-            return picked
-    return None
+
+    def picked(found: Sequence[int]) -> tuple[Choice, ...]:
+        return tuple(some[index] for some, index in zip(options, found, strict=True))
+
+    found = solve(groups, limits)
+    if found is None or any(choice is not None for choice in picked(found)):
+        return None if found is None else picked(found)
+    kept = (solve(_never_dropped(groups, i), limits) for i in range(len(groups)))
+    return min((picked(each) for each in kept if each is not None), key=menu.loss, default=None)
 
 
 def _never_dropped(groups: Sequence[Group], kept: int) -> list[Group]:

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgetran.gptran.blocks import Importance
@@ -67,6 +67,7 @@ def every_cut(cuts, costs):
 
 @given(st.integers(0, 1000), st.floats(0.1, 1.0))
 @settings(max_examples=8, deadline=None)
+@example(seed=46, share=0.125)  # every layer would go: which one stays is decided by the loss
 def test_no_cut_within_the_limit_loses_less_where_costs_add_up(seed, share):
     cuts = random_cuts(seed)
     limit = np.floor(encoder([SMALL])[0] * share)  # whole parameters: no limit is a rounding away
