@@ -48,16 +48,7 @@ Stage = Literal[
     "pruneLayers",
     "pruneHiddenSize",
 ]
-RunningStage = Literal[
-    "schedule",
-    "growHeads",
-    "growFeedForwards",
-    "growLayers",
-    "pruneHeads",
-    "pruneFeedForwards",
-    "pruneLayers",
-    "pruneHiddenSize",
-]
+RunningStage = Literal["schedule", Stage]
 """A stage of a cycle, or the schedule of big cuts before the first."""
 
 
