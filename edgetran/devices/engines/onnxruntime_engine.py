@@ -39,10 +39,12 @@ class OnnxRuntimeEngine(Engine):
     }
 
     def available(self) -> str | None:
-        """Needs onnxruntime, and its CUDA build where that is the target; onnx for int8."""
-        needed = ("onnxruntime", "onnx") if self.precision == "int8" else ("onnxruntime",)
-        for package in needed:
-            if importlib.util.find_spec(package) is None:
+        """Needs onnxruntime, and its CUDA build where that is the target; onnx-ir for int8."""
+        needed = {"onnxruntime": "onnxruntime"}
+        if self.precision == "int8":
+            needed |= {"onnx": "onnx", "onnx_ir": "onnx-ir"}
+        for module, package in needed.items():
+            if importlib.util.find_spec(module) is None:
                 return f'{package} is not installed; pip install "edgetran[onnx]"'
         if self.target == "cuda":
             import onnxruntime
