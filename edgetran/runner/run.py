@@ -30,16 +30,17 @@ from edgetran.runner.devices import predictors, unpredictable_measures
 from edgetran.runner.elastic import AT_A_TIME, ElasticRun, elastic_run
 from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.forms import export_forms, scored_as
+from edgetran.runner.forms import scored_as
 from edgetran.runner.inputs import InputSource, RunInputs, task_place
 from edgetran.runner.model_import import given_model, import_model
 from edgetran.runner.parent import check_tokenizer, inspect_parent
 from edgetran.runner.phases import phase_seconds
+from edgetran.runner.preflight import check_exports, check_tracking
 from edgetran.runner.prior_results import DependencyError, PriorResults
 from edgetran.runner.problems import problems_of
 from edgetran.runner.profiles import check_priors, measured_here, profile_devices
 from edgetran.runner.setting import TaskSetting
-from edgetran.runner.tracker import Tracker, tracker_of_chain, tracking_problem
+from edgetran.runner.tracker import Tracker, tracker_of_chain
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.runner.verification import verify_finalists
 from edgetran.search import Objective, SearchError, SearchResult, read_result, run_search
@@ -225,8 +226,9 @@ class _ChainRun:
                 with problems_of(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
         check_priors(own_jobs, self.folder, self.base)
-        self._check_exports()
-        self._check_tracking()
+        check_exports(self.chain)
+        if self.tracker is not None:
+            check_tracking(self.chain)
         search, refinement = self.chain.search, self.chain.refinement
         if search is not None and search.spec.parent is not None:
             return inspect_parent(search, self.base)
@@ -235,26 +237,6 @@ class _ChainRun:
         with problems_of(refinement, "spec.model"):
             length = self.chain.workload.sequence_length
             return given_model(self.base / refinement.spec.model, length)
-
-    def _check_exports(self) -> None:
-        """Say before any work which of the forms that are asked for cannot be made here."""
-        for index, form in enumerate(export_forms(self.chain.exports or (), ())):
-            reason = form.make_engine().available()
-            if reason is not None:
-                asking = self.chain.asking_for_exports
-                assert asking is not None  # noqa: S101 - there are some
-                problem = api.SpecProblem(
-                    asking.source, asking.label, f"spec.export[{index}]", reason
-                )
-                raise api.SpecError([problem])
-
-    def _check_tracking(self) -> None:
-        """Say before any work that nothing can be shown; what is to be shown stands in the logs."""
-        reason = None if self.tracker is None else tracking_problem()
-        asking = self.chain.search or self.chain.refinement
-        if reason is not None and asking is not None:
-            problem = api.SpecProblem(asking.source, asking.label, "spec.tracking.mlflow", reason)
-            raise api.SpecError([problem])
 
     def task(self, inputs: RunInputs, model: Checkpoint | None) -> TaskSetting | None:
         """Load the task first: bad data is found before anything is measured or trained."""
