@@ -135,7 +135,15 @@ def test_the_search_trained_and_the_refinement_refined(cluster, namespace, ended
     assert search["status"]["progress"] == "4/4"
     assert 0 < search["status"]["best"]["accuracy"] <= 1
     assert search["status"]["best"]["device"] in {d["name"] for d in search["spec"]["devices"]}
-    assert conditions(search)["ProfilingComplete"]["status"] == "True"
+    # Six measurements on a busy machine may predict too little: then the search has to say so.
+    profiles = [
+        conditions(cluster.call("GET", address("ProfilingJob", namespace, name)))
+        for name in ("raspberry-pi-5", "search-jetson")
+    ]
+    bad = [each for each in profiles if each["ProfilingComplete"]["reason"] == "ProfileUnusable"]
+    complete = conditions(search)["ProfilingComplete"]
+    expected = ("False", "ProfileUnusable") if bad else ("True", "Succeeded")
+    assert (complete["status"], complete["reason"]) == expected
     assert conditions(search)["SearchComplete"]["status"] == "True"
     assert run["status"]["trained"] >= 1
     assert run["status"]["root"]["architecture"] == search["status"]["best"]["architecture"]
