@@ -72,7 +72,8 @@ def align_growth(
 
     def may_be_new(index: int) -> bool:
         """Only a layer of the width of what it receives can pass it on unchanged."""
-        return widths[index] == widths[index + 1]
+        same: bool = widths[index] == widths[index + 1]
+        return same
 
     alignment = best_alignment(parent, child, score, may_be_new)
     continued = {layer.parent for layer in alignment.layers}

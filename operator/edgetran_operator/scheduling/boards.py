@@ -12,7 +12,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
-from edgetran_operator.observation import BoardVerdict, NodeView, Taint
+from edgetran_operator.snapshot import BoardVerdict, NodeView, Taint
 
 ARCHITECTURE_LABEL: Final = "kubernetes.io/arch"
 _NAMED_NODES: Final = 5

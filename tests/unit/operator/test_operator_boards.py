@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetran_operator.observation import NodeView, Taint
 from edgetran_operator.scheduling.boards import Claim, assign
+from edgetran_operator.snapshot import NodeView, Taint
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PI = (("device", "pi"),)
