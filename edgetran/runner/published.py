@@ -1,8 +1,9 @@
 """Results on their way through a cluster: a run's logs, their records in parts, the folder again.
 
-Logs are read as they grow, and so are the parts that their records are packed into. A part is gzip of JSON lines `{"log": PATH, "record": {…}}`, PATH being a file below the run's
-folder. Lines of a `.jsonl` file follow one another; of any other file the last record counts: a
-`.json` file is its record, a `.yaml` file the text in the record's `text`.
+Logs are read as they grow, and so are the parts that their records are packed into. A part is gzip
+of JSON lines `{"log": PATH, "record": {…}}`, PATH being a file below the run's folder. Lines of a
+`.jsonl` file follow one another; of any other file the last record counts: a `.json` file is its
+record, a `.yaml` file the text in the record's `text`.
 """
 
 from __future__ import annotations
