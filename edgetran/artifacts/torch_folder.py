@@ -89,7 +89,7 @@ def read_torch_folder(folder: Path) -> torch.nn.Module:
     absent = {n for n in outcome.missing_keys if n.rpartition(".")[0] not in packed}
     if absent or outcome.unexpected_keys:
         wrong = sorted(absent) or outcome.unexpected_keys
-        raise ArtifactError(f"{folder}: {wrong[0]} is not as its config.json wants it")
+        raise ArtifactError(f"{folder}: {wrong[0]} does not fit its config.json")
     for layer, parts in packed.items():
         parent, _, name = layer.rpartition(".")
         setattr(model.get_submodule(parent), name, _int8_layer(parts))

@@ -119,7 +119,7 @@ def _check_models(
                 f"{name} differs: {getattr(parent, name)!r} and {getattr(child, name)!r}"
             )
     if child.hidden_act not in GELUS and parent.architecture["f"] != child.architecture["f"]:
-        raise GrowthError(f"hidden_act {child.hidden_act!r} is no GELU ({', '.join(GELUS)})")
+        raise GrowthError(f"hidden_act {child.hidden_act!r} is not a GELU ({', '.join(GELUS)})")
     for name in ("max_position_embeddings", "type_vocab_size"):
         if getattr(parent, name) > getattr(child, name):
             raise GrowthError(f"{name} shrinks to {getattr(child, name)}")

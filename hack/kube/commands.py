@@ -130,7 +130,7 @@ def load(state: State, image: Path) -> None:
     """
     if not image.is_file():
         raise LocalClusterError(
-            f"{image} is no file; allowed is an archive as `docker save` writes it"
+            f"{image} is not a file; allowed is an archive as `docker save` writes it"
         )
     names = nodes.names(state)
     if not names:

@@ -264,6 +264,11 @@ def test_a_measure_is_six_edits_and_everything_shows_it(tree: Path) -> None:
         only = Weights(accuracy=0, latency=0, energy=0, peak_power=0, mean_power=1)
         assert Objective.over({"pi": [measures]}, weights=only).cost_value(measures) is not None
 
+        # A refinement solves for it.
+        from edgetran.gptran import milestones
+
+        assert milestones._WORDS["mean_power_w"] == ("mean power", " W")
+
         # The definitions, the chart and the dashboards, as `make generate` writes them.
         import chart
         import crds

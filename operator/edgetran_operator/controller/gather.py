@@ -162,7 +162,7 @@ class Gatherer:
                 return first, ""  # it was written anew, and the status was not yet
         return None, (
             f"{name} is not what the operator made of the spec that the work began with, so it is "
-            "not used; delete it, and the operator makes it again from the spec"
+            "ignored; delete it, and the operator recreates it from the spec"
         )
 
     def _read(self, key: Key, work: WorkFiles) -> Resource | None:
@@ -233,8 +233,8 @@ def _changed_beside(key: Key, work: WorkFiles | None, worker: WorkerView | None)
         return ""
     name = f"ConfigMap/{key.name}-{KINDS[key.kind].SHORT_NAME}-{SPEC}"
     return (
-        f"{name} was changed: what it holds beside {RESOURCE_FILE} is not what "
-        f"{worker.kind}/{worker.name} was made for; delete it, and the operator makes it again"
+        f"{name} was changed: its files beside {RESOURCE_FILE} are not those that "
+        f"{worker.kind}/{worker.name} was made for; delete it, and the operator recreates it"
     )
 
 

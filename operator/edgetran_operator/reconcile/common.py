@@ -79,7 +79,7 @@ def reconcile_work(
         _suspend(builder, run, rest)
     elif _late(builder, resource):
         seconds = spec.active_deadline_seconds
-        message = f"the work took {seconds} s, which spec.activeDeadlineSeconds allows at most"
+        message = f"the work took {seconds} s, all that spec.activeDeadlineSeconds allows"
         fail(builder, run, Reason.DEADLINE_EXCEEDED, message, rest)
     elif seen.worker is None and seen.copy_problem:
         give_board_back(builder)
@@ -87,8 +87,8 @@ def reconcile_work(
     elif seen.worker is None and seen.foreign:
         give_board_back(builder)
         message = (
-            f"{seen.foreign} has the name and the labels of a child of this {seen.kind} and "
-            "belongs to nobody; delete it"
+            f"{seen.foreign} has the name and labels of a child of this {seen.kind}, but no owner; "
+            "delete it"
         )
         builder.held_up(Reason.FOREIGN_CHILD, message)
     else:

@@ -168,7 +168,7 @@ def _has_board(builder: StatusBuilder, run: Run) -> bool:
         builder.held_up(Reason.NO_MATCHING_NODE, board.problem)
         return False
     device = run.spec.device.name
-    message = f"a node is the device {device}"
+    message = f"there is a node for the device {device}"
     builder.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
     if board.behind is not None:
         message = f"the device {device} is busy: ProfilingJob {board.behind} comes first"
@@ -176,7 +176,7 @@ def _has_board(builder: StatusBuilder, run: Run) -> bool:
             message += "; this one had the device, and its worker did not start there"
         builder.going_on(Reason.DEVICE_BUSY, message)
     else:
-        builder.going_on(Reason.PENDING, "the earlier worker ends")
+        builder.going_on(Reason.PENDING, "waits for the earlier worker to end")
     return False
 
 
@@ -202,7 +202,7 @@ def _make_room(builder: StatusBuilder, progress: WorkerProgress) -> None:
     _give_up_board(builder)
     builder.fields["board_returned"] = builder.now
     builder.waits = False
-    message = f"the worker did not start for {patience} s, and another job gets the device"
+    message = f"the worker did not start within {patience} s, so another job gets the device"
     builder.tell(progress.reason, f"{message}: {progress.message}")
     builder.going_on(Reason.DEVICE_BUSY, f"{message}: {progress.message}")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgetran.api import CoDesignSearch, ConditionType, Device, GPTranRun, Reason, child_name
 from edgetran.api.common import CandidateSummary, ServeSpec
+from edgetran.api.field_errors import forbidden
 from edgetran.api.implied import implied_profiling_jobs, implied_refinement
 from edgetran.api.names import SERVED
 from edgetran.api.wire import VERDICT_MINUTES, ServedVerdict
@@ -30,7 +31,7 @@ def serve_winner(builder: StatusBuilder, run: Run) -> None:
         _take_away(builder, resource)
         return
     if not builder.seen.settings.serving:
-        message = "spec.serve: given, and nothing is served here; allowed where rbac.serving is set"
+        message = f"spec.serve: {forbidden('the administrator has not set rbac.serving')}"
         builder.set(_TYPE, "Unknown", Reason.NOT_COMPARED, message)
         return
     winner = _winner(builder, resource)

@@ -50,8 +50,8 @@ def _unscheduled(seen: Snapshot, pod: PodView) -> tuple[Reason, str]:
     said = f"no node has room for pod {pod.name}: {text}"
     if _AFFINITY.search(text) and _keeps_off_boards(seen):
         said += (
-            "; trainers keep off boards, the nodes with the label edgetran.io/device: allowed is "
-            "another node, or spec.trainOnBoards: true"
+            "; training stays off boards, which are nodes with the label edgetran.io/device; add "
+            "another node, or set spec.trainOnBoards: true"
         )
     return Reason.UNSCHEDULABLE, said
 

@@ -80,7 +80,7 @@ def test_the_nearest_nodes_are_explained_and_the_others_counted():
     others = {f"n{i}": NodeView(f"n{i}", {}) for i in range(9)}
     others["z"] = NodeView("z", {"device": "pi"})
     problem = assign([wanted], others)["ns/0"].problem
-    assert "no node can be device=pi, disk=ssd: z has no label disk; n0" in problem
+    assert "no node matches device=pi, disk=ssd: z has no label disk; n0" in problem
     assert "and 5 more nodes" in problem
     assert "the cluster has no nodes" in assign([wanted], {})["ns/0"].problem
 
