@@ -31,7 +31,6 @@ STILL_GREEN = (
     "tests/unit/crds/test_crds_schema.py",
     "tests/unit/devices/test_devices_simulated.py",
     "tests/unit/devices/test_devices_power_sources.py",
-    "tests/unit/search/test_search_loop.py",
 )
 """What judges the parts that the page changes."""
 
@@ -330,6 +329,7 @@ def test_a_measure_is_six_edits_and_everything_shows_it(tree: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_changed_tree_is_green(tree: Path) -> None:
     for name in GENERATORS:
         python(tree, f"hack/{name}.py", "--check")

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgetran.api.device import SimulatedDeviceName
 from edgetran.devices import (
     DeviceError,
     Workload,
@@ -18,10 +20,11 @@ from edgetran.devices import (
 from edgetran.devices.simulated import operations_of
 from edgetran.space import Architecture
 
-NAMES = [
+PUBLISHED = [
     "raspberry-pi-4-cpu", "raspberry-pi-5-cpu", "jetson-nano-cpu", "jetson-nano-gpu",
     "jetson-orin-nano-gpu", "intel-ncs2", "apple-m1-pro-cpu", "apple-m1-pro-gpu", "nvidia-a100",
 ]  # fmt: skip
+NAMES = list(catalogue())
 
 architectures = st.builds(
     lambda layers, hidden, heads, widths, head: Architecture.homogeneous(
@@ -49,9 +52,9 @@ def precision_of(device):
     return device.precisions[0]
 
 
-def test_the_catalogue_has_the_published_boards():
-    assert list(catalogue()) == NAMES
-    assert set(catalogue(fitted=True)) == set(NAMES)
+def test_the_catalogue_has_the_published_boards_and_whatever_can_be_asked_for():
+    assert set(PUBLISHED) <= set(NAMES)
+    assert set(catalogue(fitted=True)) == set(NAMES) == set(get_args(SimulatedDeviceName))
 
 
 @pytest.mark.parametrize("fitted", [False, True])

@@ -218,7 +218,10 @@ def configured(**changes: object) -> Callable[[Path], None]:
         (without("pooler"), "such as pooler.dense.bias"),
         (without("embeddings"), "the weights are not those of a bert model"),
         (quantised, "is quantised: .*query.weight is in I8"),
-        (lambda f: (f / "model.safetensors").write_text("<html>Not found" * 9), "no safetensors"),
+        (
+            lambda f: (f / "model.safetensors").write_text("<html>Not found" * 9),
+            "not a safetensors",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_sentence(
