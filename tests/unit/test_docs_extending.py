@@ -28,7 +28,6 @@ STILL_GREEN = (
     "tests/unit/test_docs_reference.py",
     "tests/unit/api/test_api_models.py",
     "tests/unit/chart/test_chart_generated.py",
-    "tests/unit/crds/test_crds_schema.py",
     "tests/unit/devices/test_devices_simulated.py",
     "tests/unit/devices/test_devices_power_sources.py",
 )

@@ -3,12 +3,14 @@
 import pathlib
 import sys
 import types
+from typing import get_args
 
 import pytest
 from devices_power import program
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgetran.api import EnergySettings
 from edgetran.api.allowances import MeterAllowance
 from edgetran.devices import best_power_source, external_source, power_sources
 from edgetran.devices.power import (
@@ -510,9 +512,10 @@ def test_powermetrics_that_prints_nothing_says_so(tmp_path):
 
 def test_every_source_says_why_it_is_missing(tmp_path):
     sources = {source.name: source.available() for source in power_sources(tmp_path)}
-    assert list(sources) == [
-        "hwmon", "pi5-pmic", "rapl", "powermetrics", "nvml-energy", "nvml-power",
-    ]  # fmt: skip
+    known = ["hwmon", "pi5-pmic", "rapl", "powermetrics", "nvml-energy", "nvml-power"]
+    assert [name for name in sources if name in known] == known
+    unread = {"auto", "none", "external"}
+    assert set(sources) == set(get_args(EnergySettings.model_fields["source"].annotation)) - unread
     assert "no INA2xx" in sources["hwmon"]
     assert "no RAPL" in sources["rapl"]
 
