@@ -321,7 +321,9 @@ class _Network:
                 data.batch("train", chosen[start : start + _CALIBRATION_BATCH])
                 for start in range(0, len(chosen), _CALIBRATION_BATCH)
             ]
-            elastic = make_elastic(load_model(self.tuned), batches, self.space.head_types)
+            elastic = make_elastic(
+                load_model(self.tuned), batches, self.space.head_types, self.space.hidden_sizes
+            )
             save_elastic(elastic, folder, {"fingerprint": self.fingerprint})
             self.progress.advance(stage)
             self.progress.finish(stage)

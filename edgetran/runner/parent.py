@@ -49,7 +49,7 @@ def given_parent(parent: api.ParentModel, base: Path, sequence_length: int) -> C
     Raises:
         TaskError: there is no model, or one that cannot be a parent.
     """
-    from edgetran.models.elastic import ElasticError, parent_layer
+    from edgetran.models.elastic_parent import ElasticError, parent_layer
 
     checkpoint = given_model(parent_folder(parent, base), sequence_length)
     try:
@@ -89,6 +89,7 @@ def parts_of(choices: api.ElasticChoices, parent: Checkpoint) -> DesignSpace:
         heads=choices.heads,
         head_types=choices.head_types,
         feed_forward_widths=choices.feed_forward_widths,
+        hidden_sizes=choices.hidden_sizes,
     )
 
 
