@@ -525,10 +525,10 @@ def _elastic(result: dict[str, Any]) -> Iterator[str]:
         yield from _table(head, rows())
         for again in run.get("rejudged", ()):
             yield (
-                f"The same candidates judged again in {again['dtype']}, of each last layer the first "
-                f"position alone: {again['processorSecondsPerEstimate']:.2f} s of one core for each; "
-                f"no accuracy moved by more than {again['largestMoveOfAccuracy']:.3f}; Spearman of "
-                f"accuracy {again['ranks']['accuracy']['spearman']:.2f}, of loss "
+                f"The same candidates judged again in {again['dtype']}, of each last layer the "
+                f"first position alone: {again['processorSecondsPerEstimate']:.2f} s of one core "
+                f"for each; no accuracy moved by more than {again['largestMoveOfAccuracy']:.3f}; "
+                f"Spearman of accuracy {again['ranks']['accuracy']['spearman']:.2f}, of loss "
                 f"{again['ranks']['loss']['spearman']:.2f}.\n"
             )
 
