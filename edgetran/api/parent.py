@@ -58,8 +58,9 @@ class SharedWeights(ApiModel):
     )
     finalists: Annotated[int, Field(ge=1, le=1000)] = Field(
         4,
-        description="Best candidates by shared weights that are trained by themselves: all of them "
-        "for a quarter of spec.training, the better half to its end.",
+        description="Candidates that are trained by themselves: the best by shared weights, then "
+        "the best by what their training taught; all for a quarter of spec.training, the better "
+        "half to its end.",
     )
 
 

@@ -41,7 +41,7 @@ def hub_model(name: str) -> Path:
         TaskError: the hub has no such model, or does not answer and nothing was fetched before.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     folder = cache_folder() / "models" / name
