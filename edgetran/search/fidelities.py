@@ -67,14 +67,15 @@ class Correction:
         """
         features = _features(architectures, low)
         centre: Array = features.mean(0)
-        scale: Array = np.maximum(features.std(0), 1e-9)
+        scale: Array = np.maximum(features.std(0), 1e-9).astype(np.float64)
         rows = [i for i, value in enumerate(high) if value is not None]
         points = _with_one((features[rows] - centre) / scale)
         gains = np.array([float(high[i] or 0.0) - low[i] for i in rows])
         prior = np.diag(1 / np.array([_OFFSET, *[_SLOPE] * features.shape[1]]) ** 2)
         noise = _NOISE
         for _ in range(10):  # the noise and the line in turns
-            covariance: Array = np.linalg.inv(points.T @ points / noise**2 + prior)
+            inverse = points.T @ points / noise**2 + prior
+            covariance: Array = np.asarray(np.linalg.inv(inverse), dtype=np.float64)
             weights: Array = covariance @ points.T @ gains / noise**2
             squares = float(((gains - points @ weights) ** 2).sum())
             noise = float(np.sqrt((squares + _NOISE_ROWS * _NOISE**2) / (len(rows) + _NOISE_ROWS)))
