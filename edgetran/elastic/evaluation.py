@@ -7,14 +7,14 @@ that the classifier reads. Where a processor multiplies bfloat16 in tiles, it co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from edgetran.models.elastic import ElasticFlexiBert, Part
+from edgetran.models.elastic import ElasticFlexiBert, LayerPart
 from edgetran.space import Architecture
 from edgetran.training.encoding import EncodedTask
 from edgetran.training.evaluation import evaluate_predictions
@@ -54,10 +54,10 @@ def evaluate_parts(
             known[name] = predict_parts(elastic, data, architectures, name, dtype=dtype)
         return known[name]
 
-    return [
-        evaluate_predictions(lambda name, i=i: logits(name)[i], data, split)  # type: ignore[misc]
-        for i in range(len(architectures))
-    ]
+    def of(index: int) -> Callable[[str], np.ndarray]:
+        return lambda name: logits(name)[index]
+
+    return [evaluate_predictions(of(index), data, split) for index in range(len(architectures))]
 
 
 @torch.no_grad()
@@ -110,11 +110,11 @@ def _cast(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
     return {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
 
 
-_Tree = dict[Part | None, Any]
+_Tree = dict[LayerPart | None, Any]
 """By the next layer the tree behind it; under None the parts that end here."""
 
 
-def _trees(chains: Mapping[int, Sequence[Part]]) -> dict[int, _Tree]:
+def _trees(chains: Mapping[int, Sequence[LayerPart]]) -> dict[int, _Tree]:
     """By the width of the embeddings the tree of the parts that begin with them."""
     roots: dict[int, _Tree] = {}
     for i, chain in chains.items():
@@ -130,7 +130,7 @@ def _walk(
     tree: _Tree,
     hidden: Tensor,
     context: tuple[Any, ...],
-    weights: Mapping[Part, Mapping[str, Tensor]],
+    weights: Mapping[LayerPart, Mapping[str, Tensor]],
 ) -> list[tuple[int, Tensor]]:
     """Logits (B, num_labels) of each part in a tree."""
     found: list[tuple[int, Tensor]] = []
@@ -145,7 +145,7 @@ def _walk(
     return found
 
 
-def _key(chain: Sequence[Part]) -> list[tuple[Any, ...]]:
+def _key(chain: Sequence[LayerPart]) -> list[tuple[Any, ...]]:
     """By which parts of equal first layers come beside each other."""
     return [
         (part.shape.hidden_size, part.index, part.shape.feed_forward, part.shape.head_types)

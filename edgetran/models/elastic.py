@@ -49,7 +49,7 @@ _KEPT_SKELETONS: Final = 4096
 
 
 @dataclass(frozen=True)
-class Part:
+class LayerPart:
     """A layer of a view.
 
     Attributes:
@@ -178,7 +178,7 @@ class ElasticFlexiBert(nn.Module):
             for _ in range(self.num_layers if len(self.hidden_sizes) > 1 else 0)
         )
         self._skeletons: dict[tuple[Layer, int, torch.dtype], FlexiBertLayer] = {}
-        self._assignments: dict[Part, tuple[int, ...]] = {}
+        self._assignments: dict[LayerPart, tuple[int, ...]] = {}
 
     @property
     def encoder(self) -> FlexiBertModel:
@@ -200,7 +200,7 @@ class ElasticFlexiBert(nn.Module):
                 return f"layer {i}: {reason}"
         return None
 
-    def parts(self, architecture: Architecture) -> tuple[Part, ...]:
+    def parts(self, architecture: Architecture) -> tuple[LayerPart, ...]:
         """The layers of a view, each with the parent's layer that it is a part of.
 
         Raises:
@@ -217,7 +217,7 @@ class ElasticFlexiBert(nn.Module):
             None if width == after else after
             for width, after in zip(widths, [*widths[1:], widths[-1]], strict=True)
         ]
-        return tuple(map(Part, kept, layers, handed_on))
+        return tuple(map(LayerPart, kept, layers, handed_on))
 
     def view(self, architecture: Architecture) -> ElasticView:
         """The sub-architecture as a model that has no weights of its own.
@@ -249,9 +249,10 @@ class ElasticFlexiBert(nn.Module):
             prefix = f"flexibert.layers.{position}"
             weights |= {f"{prefix}.{name}": t for name, t in self.layer_weights(part).items()}
         result.load_state_dict(weights)
-        return result.train(self.training)
+        result.train(self.training)
+        return result
 
-    def layer_weights(self, part: Part) -> dict[str, Tensor]:
+    def layer_weights(self, part: LayerPart) -> dict[str, Tensor]:
         """The weights of a view's layer, by their names in `FlexiBertLayer`; gradients flow on."""
         source = cast(FlexiBertLayer, self.encoder.layers[part.index])
         attention, feed_forward = source.attention, source.feed_forward
@@ -275,7 +276,7 @@ class ElasticFlexiBert(nn.Module):
             weights["projection.bias"] = between.bias[: part.next_width]
         return weights
 
-    def assigned(self, part: Part) -> tuple[int, ...]:
+    def assigned(self, part: LayerPart) -> tuple[int, ...]:
         """The parent's head of each head of a view's layer, in slot order.
 
         The first n heads are kept; each of the wanted types goes where it does the least harm.
@@ -294,7 +295,7 @@ class ElasticFlexiBert(nn.Module):
             known = self._assignments[part] = tuple(chosen)
         return known
 
-    def _projections(self, part: Part, heads: tuple[int, ...]) -> dict[str, Tensor]:
+    def _projections(self, part: LayerPart, heads: tuple[int, ...]) -> dict[str, Tensor]:
         """Weights of a view's attention but its LayerNorm."""
         attention = cast(FlexiBertLayer, self.encoder.layers[part.index]).attention
         slots = cast(nn.ModuleDict, self.slots[part.index])
@@ -374,7 +375,7 @@ class ElasticFlexiBert(nn.Module):
 
     def run_layer(
         self,
-        part: Part,
+        part: LayerPart,
         hidden: Tensor,
         context: tuple[Any, ...],
         weights: Mapping[str, Tensor] | None = None,
@@ -504,7 +505,7 @@ def fill_constants(module: nn.Module) -> None:
 
 
 def _skeleton(
-    config: FlexiBertConfig, part: Part, device: torch.device, dtype: torch.dtype
+    config: FlexiBertConfig, part: LayerPart, device: torch.device, dtype: torch.dtype
 ) -> FlexiBertLayer:
     """A layer whose parameters have shapes alone and whose constants are filled."""
     with torch.device("meta"):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgetran.models.config import FlexiBertConfig
 from edgetran.models.correction import RIDGE, ridge_solution
-from edgetran.models.elastic import ElasticFlexiBert, HeadSlots, Part, fill_constants
+from edgetran.models.elastic import ElasticFlexiBert, HeadSlots, LayerPart, fill_constants
 from edgetran.models.elastic_parent import ATTENTION
 from edgetran.models.layout import family, span
 from edgetran.models.modeling import FlexiBertAttention, FlexiBertLayer
@@ -107,7 +107,7 @@ def _fit_type(
 def _attention_of(elastic: ElasticFlexiBert, index: int, name: str) -> FlexiBertAttention:
     """The layer's attention with every head of one type, at the present weights."""
     shape = replace(elastic.shape, head_types=(name,) * elastic.shape.num_heads)
-    weights = elastic.layer_weights(Part(index, shape))
+    weights = elastic.layer_weights(LayerPart(index, shape))
     attention = FlexiBertAttention(cast(FlexiBertConfig, elastic.parent.config), shape)
     for module in attention.modules():
         fill_constants(module)
