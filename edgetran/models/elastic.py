@@ -361,7 +361,7 @@ class ElasticFlexiBert(nn.Module):
         """The first channels of the embeddings, normalised among themselves."""
         module = self.encoder.embeddings
         if width is None or width == self.shape.hidden_size:
-            return module(ids, None, types, None)
+            return cast(Tensor, module(ids, None, types, None))
         names = dict(module.named_parameters())
         narrow = {name: tensor[..., :width] for name, tensor in names.items()}
         norm = module.LayerNorm
