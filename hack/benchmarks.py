@@ -523,6 +523,14 @@ def _elastic(result: dict[str, Any]) -> Iterator[str]:
 
         head = ("before training", f"Spearman, target {targets['spearman']:g}", "95 %", "Kendall")
         yield from _table(head, rows())
+        for again in run.get("rejudged", ()):
+            yield (
+                f"The same candidates judged again in {again['dtype']}, of each last layer the "
+                f"first position alone: {again['processorSecondsPerEstimate']:.2f} s of one core "
+                f"for each; no accuracy moved by more than {again['largestMoveOfAccuracy']:.3f}; "
+                f"Spearman of accuracy {again['ranks']['accuracy']['spearman']:.2f}, of loss "
+                f"{again['ranks']['loss']['spearman']:.2f}.\n"
+            )
 
 
 _SECTIONS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {

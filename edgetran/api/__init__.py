@@ -87,7 +87,7 @@ from edgetran.api.names import (
     refinement_name,
     verification_name,
 )
-from edgetran.api.parent import ParentModel, SharedWeights
+from edgetran.api.parent import ParentModel, SharedWeights, SharedWeightsStatus
 from edgetran.api.profiling_job import (
     FinalistsSource,
     MeasuredFinalist,
@@ -171,6 +171,7 @@ __all__ = [
     "SearchDevice",
     "SearchSettings",
     "SharedWeights",
+    "SharedWeightsStatus",
     "SimulatedDeviceName",
     "SpecError",
     "SpecProblem",

@@ -195,11 +195,21 @@ class ElasticChoices(ApiModel):
         json_schema_extra=LIST_SET,
     )
 
+    hidden_sizes: (
+        Annotated[tuple[HiddenSize, ...], Field(strict=False, min_length=1, max_length=64)] | None
+    ) = Field(
+        None,
+        description="Allowed numbers of the hidden state's channels that a layer keeps, the most "
+        "important ones; the parent's where omitted.",
+        json_schema_extra=LIST_SET,
+    )
+
     RULES = (
         distinct("layers"),
         distinct("heads"),
         distinct("head_types"),
         distinct("feed_forward_widths"),
+        distinct("hidden_sizes"),
     )
 
 

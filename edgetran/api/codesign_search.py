@@ -27,7 +27,12 @@ from edgetran.api.export import ExportTarget
 from edgetran.api.gptran_run import Refinement
 from edgetran.api.measures import COSTS, HARDWARE, MEASURES, with_fields
 from edgetran.api.names import MAX_NAME
-from edgetran.api.parent import PARENT_WITH_ELASTIC, ParentModel, SharedWeights
+from edgetran.api.parent import (
+    PARENT_WITH_ELASTIC,
+    ParentModel,
+    SharedWeights,
+    SharedWeightsStatus,
+)
 from edgetran.api.profiling_job import MeasurementSpec, Sampling
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import (
@@ -352,6 +357,9 @@ class CoDesignSearchStatus(CommonStatus):
         0, description="Candidates of the whole Pareto front."
     )
     hypervolume: PositiveFigure | None = Field(None, description="Hypervolume of the Pareto front.")
+    shared_weights: SharedWeightsStatus | None = Field(
+        None, description="The trained elastic network of a search from a parent."
+    )
     devices: Annotated[tuple[DeviceStatus, ...], Field(strict=False, max_length=32)] = Field(
         (), description="How each device stands.", json_schema_extra=list_map("name")
     )

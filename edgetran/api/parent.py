@@ -23,7 +23,10 @@ PackageName = Annotated[
 class ParentModel(ApiModel):
     """A pre-trained model of the BERT family, whose tokenizer the task takes over."""
 
-    model: FilePath | None = Field(None, description="Folder of a transformers model.")
+    model: FilePath | None = Field(
+        None,
+        description="Folder of a transformers model, or OWNER/NAME of one on the Hugging Face hub.",
+    )
     python_package: PackageName | None = Field(
         None,
         description="An installed Python package whose files hold one transformers model, such as "
@@ -55,9 +58,23 @@ class SharedWeights(ApiModel):
     )
     finalists: Annotated[int, Field(ge=1, le=1000)] = Field(
         4,
-        description="Best candidates by shared weights that are trained by themselves: all of them "
-        "for a quarter of spec.training, the better half to its end.",
+        description="Candidates that are trained by themselves: the best by shared weights, then "
+        "the best by what their training taught; all for a quarter of spec.training, the better "
+        "half to its end.",
     )
+
+
+class SharedWeightsStatus(ApiModel):
+    """The trained elastic network of a search."""
+
+    fingerprint: Annotated[str, Field(max_length=64)] = Field(
+        description="Hash of parent, task, parts and schedule: searches with the same "
+        "one and the same storage share the network."
+    )
+    steps: Annotated[int, Field(ge=0)] = Field(
+        description="Optimizer steps of the parent and the shared weights."
+    )
+    reused: bool = Field(description="Whether another search had trained it.")
 
 
 def _parent_without_elastic(spec: Any) -> Iterator[Broken]:

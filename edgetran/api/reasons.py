@@ -20,6 +20,8 @@ class ConditionType(StrEnum):
     """True when a node exists for every device."""
     PROFILING_COMPLETE = "ProfilingComplete"
     """True when every device has its profile."""
+    ELASTIC_TRAINED = "ElasticTrained"
+    """True when the network that holds every candidate of a search from a parent is trained."""
     SEARCH_COMPLETE = "SearchComplete"
     """True when the search ended and its winner is known."""
     REFINEMENT_COMPLETE = "RefinementComplete"

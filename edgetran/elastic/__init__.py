@@ -3,7 +3,7 @@
 The network itself is `edgetran.models.elastic`.
 """
 
-from edgetran.elastic.evaluation import evaluate_parts, predict_parts
+from edgetran.elastic.evaluation import evaluate_parts, fastest_dtype, predict_parts
 from edgetran.elastic.folder import load_elastic, read_record, save_elastic
 from edgetran.elastic.making import make_elastic, removal_order
 from edgetran.elastic.pool import ElasticPool
@@ -15,6 +15,7 @@ __all__ = [
     "ElasticTraining",
     "elastic_space",
     "evaluate_parts",
+    "fastest_dtype",
     "largest_part",
     "load_elastic",
     "make_elastic",

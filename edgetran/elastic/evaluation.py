@@ -1,7 +1,8 @@
 """The accuracy of many parts of an elastic network from its shared weights, in one pass.
 
 Parts whose first layers are the same share what these compute: layers form a tree, which is walked
-once for each batch of texts.
+once for each batch of texts. Of a last layer the first position alone is computed, which is all
+that the classifier reads. Where a processor multiplies bfloat16 in tiles, it computes in that.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def evaluate_parts(
     data: EncodedTask,
     architectures: Sequence[Architecture],
     split: str = "validation",
+    *,
+    dtype: torch.dtype | None = None,
 ) -> list[dict[str, float]]:
     """The task's metrics, `score` and `loss` of each part, from the shared weights.
 
@@ -37,6 +40,8 @@ def evaluate_parts(
         data: the encoded task.
         architectures: parts of its parent.
         split: name of the part of the data that judges.
+        dtype: of the numbers; by default the fastest that does: bfloat16 on a GPU and on a
+            processor with AMX, which moves an accuracy by about one text in a thousand.
 
     Raises:
         ElasticError: an architecture is no part of the parent.
@@ -46,7 +51,7 @@ def evaluate_parts(
 
     def logits(name: str) -> np.ndarray:
         if name not in known:
-            known[name] = predict_parts(elastic, data, architectures, name)
+            known[name] = predict_parts(elastic, data, architectures, name, dtype=dtype)
         return known[name]
 
     def of(index: int) -> Callable[[str], np.ndarray]:
@@ -57,9 +62,18 @@ def evaluate_parts(
 
 @torch.no_grad()
 def predict_parts(
-    elastic: ElasticFlexiBert, data: EncodedTask, architectures: Sequence[Architecture], split: str
+    elastic: ElasticFlexiBert,
+    data: EncodedTask,
+    architectures: Sequence[Architecture],
+    split: str,
+    *,
+    dtype: torch.dtype | None = None,
 ) -> np.ndarray:
-    """Logits (architectures, examples, num_labels) of a split, examples in their own order."""
+    """Logits (architectures, examples, num_labels) of a split, examples in their own order.
+
+    Arguments and errors as of `evaluate_parts`.
+    """
+    dtype = fastest_dtype(elastic.parent.device) if dtype is None else dtype
     chains = [elastic.parts(architecture) for architecture in architectures]
     order = sorted(range(len(chains)), key=lambda i: _key(chains[i]))
     shape = len(chains), len(data.split(split)), data.task.num_labels
@@ -70,30 +84,45 @@ def predict_parts(
         for start in range(0, len(order), _AT_A_TIME):
             chosen = order[start : start + _AT_A_TIME]
             parts = {part for i in chosen for part in chains[i]}
-            weights = {part: elastic.layer_weights(part) for part in parts}
-            tree = _tree({i: chains[i] for i in chosen})
+            weights = {part: _cast(elastic.layer_weights(part), dtype) for part in parts}
+            trees = _trees({i: chains[i] for i in chosen})
             for batch in data.ordered_batches(split, BATCH):
-                hidden, context = elastic.embed(batch.inputs(elastic.parent.device))
+                inputs = batch.inputs(elastic.parent.device)
                 places = batch.positions.numpy()
-                for i, result in _walk(elastic, tree, hidden, context, weights):
-                    logits[i, places] = result.float().cpu().numpy()
+                for width, tree in trees.items():
+                    hidden, context = elastic.embed(inputs, width, dtype)
+                    for i, result in _walk(elastic, tree, hidden, context, weights):
+                        logits[i, places] = result.float().cpu().numpy()
     finally:
         elastic.train(was_training)
     return logits
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device has units that multiply matrices of it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    tiles = torch.cpu.get_capabilities().get("amx_bf16", False)
+    return torch.bfloat16 if tiles else torch.float32
+
+
+def _cast(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
 
 
 _Tree = dict[LayerPart | None, Any]
 """By the next layer the tree behind it; under None the parts that end here."""
 
 
-def _tree(chains: Mapping[int, Sequence[LayerPart]]) -> _Tree:
-    root: _Tree = {}
+def _trees(chains: Mapping[int, Sequence[LayerPart]]) -> dict[int, _Tree]:
+    """By the width of the embeddings the tree of the parts that begin with them."""
+    roots: dict[int, _Tree] = {}
     for i, chain in chains.items():
-        node = root
+        node = roots.setdefault(chain[0].shape.hidden_size, {})
         for part in chain:
             node = node.setdefault(part, {})
         node.setdefault(None, []).append(i)
-    return root
+    return roots
 
 
 def _walk(
@@ -110,11 +139,15 @@ def _walk(
             logits = elastic.classify(hidden)
             found += [(i, logits) for i in behind]
             continue
-        after = elastic.run_layer(part, hidden, context, weights[part])
+        last = behind.keys() == {None}
+        after = elastic.run_layer(part, hidden, context, weights[part], first_only=last)
         found += _walk(elastic, behind, after, context, weights)
     return found
 
 
 def _key(chain: Sequence[LayerPart]) -> list[tuple[Any, ...]]:
     """By which parts of equal first layers come beside each other."""
-    return [(part.index, part.shape.feed_forward, part.shape.head_types) for part in chain]
+    return [
+        (part.shape.hidden_size, part.index, part.shape.feed_forward, part.shape.head_types)
+        for part in chain
+    ]

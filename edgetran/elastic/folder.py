@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from edgetran.models import FlexiBertConfig, FlexiBertForSequenceClassification, ModelConfigError
-from edgetran.models.elastic import ElasticError, ElasticFlexiBert
+from edgetran.models.elastic import ElasticFlexiBert
+from edgetran.models.elastic_parent import ElasticError
 from edgetran.training.disk import new_folder
 from edgetran.training.optimisation import copy_tensors, restore_tensors
 
@@ -29,6 +30,7 @@ def save_elastic(
         OSError: no space, or no right to write there.
     """
     facts = {**record, "schema_version": 1, "head_types": list(elastic.head_types)}
+    facts["hidden_sizes"] = list(elastic.hidden_sizes)
     with new_folder(folder) as made:
         elastic.parent.config.save_pretrained(made)
         save_file(copy_tensors(elastic), made / WEIGHTS_NAME)
@@ -55,7 +57,11 @@ def load_elastic(folder: str | os.PathLike[str]) -> ElasticFlexiBert:
         raise ElasticError(f"{folder}: holds no elastic network")
     try:
         config = FlexiBertConfig.from_pretrained(folder, local_files_only=True)
-        elastic = ElasticFlexiBert(FlexiBertForSequenceClassification(config), record["head_types"])
+        elastic = ElasticFlexiBert(
+            FlexiBertForSequenceClassification(config),
+            record["head_types"],
+            record["hidden_sizes"],
+        )
         restore_tensors(elastic, load_file(Path(folder, WEIGHTS_NAME)))
     except (OSError, KeyError, RuntimeError, SafetensorError, ModelConfigError) as error:
         raise ElasticError(f"{folder}: the elastic network is incomplete ({error})") from None

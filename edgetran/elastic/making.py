@@ -20,13 +20,9 @@ from edgetran.models import (
     PruneMap,
     prune,
 )
-from edgetran.models.elastic import (
-    ElasticFlexiBert,
-    check_positions,
-    parent_layer,
-    sort_by_importance,
-)
+from edgetran.models.elastic import ElasticFlexiBert
 from edgetran.models.elastic_fit import fit_slots
+from edgetran.models.elastic_parent import check_positions, parent_layer, sort_by_importance
 from edgetran.training.encoding import Batch
 
 _BATCHES_FOR_LAYERS: Final = 4
@@ -34,7 +30,10 @@ _BATCHES_FOR_LAYERS: Final = 4
 
 
 def make_elastic(
-    parent: FlexiBertForSequenceClassification, batches: Sequence[Batch], head_types: Sequence[str]
+    parent: FlexiBertForSequenceClassification,
+    batches: Sequence[Batch],
+    head_types: Sequence[str],
+    hidden_sizes: Sequence[int] = (),
 ) -> ElasticFlexiBert:
     """The untrained elastic network of a parent, on its device and in evaluation mode.
 
@@ -42,19 +41,28 @@ def make_elastic(
         parent: a BERT-shaped FlexiBERT that is trained on the task; it is not changed.
         batches: labelled calibration examples.
         head_types: the types that a head may have.
+        hidden_sizes: the widths that a layer may have besides the parent's.
 
     Raises:
         ElasticError: a parent of another shape.
         ValueError: no calibration examples.
     """
     check_positions(cast(FlexiBertConfig, parent.config))
-    parent_layer(parent.config.to_architecture())
+    shape = parent_layer(parent.config.to_architecture())
     importance = fisher_importance(parent, batches)
     removal = removal_order(parent, batches[:_BATCHES_FOR_LAYERS])
     model = copy.deepcopy(parent).train(False)
     units = [layer[0].tolist() for layer in importance.units]
-    sort_by_importance(model, [heads.tolist() for heads in importance.heads], units)
-    elastic = ElasticFlexiBert(model, head_types).train(False)
+    narrow = any(size != shape.hidden_size for size in hidden_sizes)
+    channels = None if importance.channels is None else importance.channels.tolist()
+    order = sort_by_importance(
+        model,
+        [heads.tolist() for heads in importance.heads],
+        units,
+        channels if narrow else None,
+    )
+    elastic = ElasticFlexiBert(model, head_types, hidden_sizes).train(False)
+    elastic.channels.copy_(torch.tensor(order, dtype=torch.long))
     elastic.removal.copy_(torch.tensor(removal, dtype=torch.long))
     fit_slots(elastic, (batch.inputs(parent.device) for batch in batches))
     return elastic.to(parent.device)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from edgetran.api.field_errors import invalid
-from edgetran.models.elastic import ATTENTION, ElasticError, parent_layer
+from edgetran.models.elastic_parent import ATTENTION, ElasticError, parent_layer
 from edgetran.space import Architecture, DesignSpace, Layer
 
 _SHARES: Final = (0.25, 0.5, 0.75, 1.0)
@@ -20,8 +20,12 @@ def elastic_space(
     heads: Sequence[int] | None = None,
     head_types: Sequence[str] = (ATTENTION,),
     feed_forward_widths: Sequence[int] | None = None,
+    hidden_sizes: Sequence[int] | None = None,
 ) -> DesignSpace:
-    """The parts of a parent; where a choice is omitted, quarters of it, and every depth from 1 on.
+    """The parts of a parent.
+
+    Where a choice is omitted: quarters of the parent's heads and units, every depth from 1 on, its
+    own hidden size.
 
     Args:
         parent: layers that are all alike.
@@ -29,6 +33,7 @@ def elastic_space(
         heads: how many heads a layer keeps.
         head_types: what a head may be.
         feed_forward_widths: how many units a layer keeps.
+        hidden_sizes: how many channels of the hidden state a layer keeps.
 
     Raises:
         ElasticError: layers that differ, or a choice that is not inside the parent; one sentence.
@@ -39,6 +44,7 @@ def elastic_space(
         "layers": (layers, parent.num_layers),
         "heads": (heads, shape.num_heads),
         "feedForwardWidths": (feed_forward_widths, shape.feed_forward[0]),
+        "hiddenSizes": (hidden_sizes, shape.hidden_size),
     }
     for name, (given, limit) in most.items():
         for value in given or ():
@@ -47,7 +53,7 @@ def elastic_space(
                 raise ElasticError(f"{name}: {invalid(value, what)}")
     return DesignSpace(
         num_layers=tuple(layers or range(1, parent.num_layers + 1)),
-        hidden_sizes=(shape.hidden_size,),
+        hidden_sizes=tuple(hidden_sizes or [shape.hidden_size]),
         num_heads=tuple(heads or _shares(shape.num_heads)),
         head_types=tuple(head_types),
         feed_forward_widths=tuple(feed_forward_widths or _shares(shape.feed_forward[0])),
@@ -57,22 +63,21 @@ def elastic_space(
 
 
 def largest_part(space: DesignSpace) -> Architecture:
-    """The part of most layers, heads and units; of attention heads where the space has them."""
-    depth, heads = max(space.num_layers), max(space.num_heads)
-    return _uniform(space, depth, heads, max(space.feed_forward_widths))
+    """The part with the most of everything, of attention heads where the space has them."""
+    return _uniform(space, max)
 
 
 def smallest_part(space: DesignSpace) -> Architecture:
-    """The part of fewest layers, heads and units."""
-    depth, heads = min(space.num_layers), min(space.num_heads)
-    return _uniform(space, depth, heads, min(space.feed_forward_widths))
+    """The part with the least of everything, of attention heads where the space has them."""
+    return _uniform(space, min)
 
 
-def _uniform(space: DesignSpace, depth: int, heads: int, width: int) -> Architecture:
+def _uniform(space: DesignSpace, choose: Callable[[Sequence[int]], int]) -> Architecture:
     kind = ATTENTION if ATTENTION in space.head_types else space.head_types[0]
-    (hidden,) = space.hidden_sizes
+    hidden, heads = choose(space.hidden_sizes), choose(space.num_heads)
+    width = choose(space.feed_forward_widths)
     layer = Layer(hidden, (kind,) * heads, space.head_dim_of(hidden, heads), (width,))
-    return Architecture((layer,) * depth)
+    return Architecture((layer,) * choose(space.num_layers))
 
 
 def _shares(size: int) -> tuple[int, ...]:

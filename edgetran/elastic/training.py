@@ -209,7 +209,8 @@ class _ElasticTraining:
         loss = distillation_loss(plan, loss, logits, taught)
         if plan.distillation_hidden_weight:
             states = output.hidden_states[1:]
-            distance = states_distance(states, matched, self.teacher, batch)
+            channels = self.elastic.channels
+            distance = states_distance(states, matched, self.teacher, batch, channels=channels)
             loss = loss + plan.distillation_hidden_weight * distance
         return loss
 

@@ -2,7 +2,9 @@
 
 The parent is a BERT whose heads and feed-forward units stand in the order of their importance, so
 that the first k of them are a good k (DynaBERT, arXiv 2004.04037; once-for-all, arXiv 1908.09791).
-A sub-architecture keeps some layers, in each of them the first n heads and the first f units.
+A sub-architecture keeps some layers, in each of them the first n heads and the first f units, and
+of the hidden state the first h channels, which all layers have in one order. Between layers of
+different widths stands a projection, which begins as the channels that both have.
 Beside each attention head stand slots of the other head types: they share its queries, keys and
 values and have of their own what a type needs and the columns of the output projection. Which of a
 layer's heads are replaced follows from how well a type stands in for each, measured once
@@ -22,9 +24,17 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from edgetran.models.config import FlexiBertConfig
+from edgetran.models.elastic_parent import (
+    ATTENTION,
+    ElasticError,
+    channel_axes,
+    check_positions,
+    parent_layer,
+)
 from edgetran.models.heads import PositionTransforms
 from edgetran.models.layout import MIXING_BY_TRANSFORM, HeadLayout, family, span
 from edgetran.models.modeling import (
@@ -34,15 +44,8 @@ from edgetran.models.modeling import (
 )
 from edgetran.space import HEAD_TYPES, Architecture, Layer
 
-ATTENTION: Final = "sa_sdp"
-"""The type of a parent's heads."""
-
 _KEPT_SKELETONS: Final = 4096
 """Layer shapes whose empty modules are kept: some kilobytes each."""
-
-
-class ElasticError(ValueError):
-    """A parent or an architecture that an elastic network cannot hold; one sentence."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,17 @@ class LayerPart:
     Attributes:
         index: the parent's layer that it is a part of.
         shape: its own shape, heads in canonical order.
+        next_width: of what it hands on; None for its own hidden size.
     """
 
     index: int
     shape: Layer
+    next_width: int | None = None
+
+    @property
+    def handed_on(self) -> int:
+        """Width of what it hands on."""
+        return self.next_width or self.shape.hidden_size
 
 
 class HeadSlots(nn.Module):
@@ -100,6 +110,7 @@ class ElasticFlexiBert(nn.Module):
         parent: a BERT-shaped FlexiBERT classifier; it becomes part of this network. Its heads and
             units are taken to be sorted by importance, see `sort_by_importance`.
         head_types: the types that a head may have, the parent's included.
+        hidden_sizes: the widths that a layer may have besides the parent's.
 
     Raises:
         ElasticError: a parent whose layers differ or have other heads than `sa_sdp`.
@@ -121,13 +132,18 @@ class ElasticFlexiBert(nn.Module):
 
     harm: Tensor
     removal: Tensor
+    channels: Tensor
 
     def __init__(
-        self, parent: FlexiBertForSequenceClassification, head_types: Sequence[str] = HEAD_TYPES
+        self,
+        parent: FlexiBertForSequenceClassification,
+        head_types: Sequence[str] = HEAD_TYPES,
+        hidden_sizes: Sequence[int] = (),
     ) -> None:
         super().__init__()
         check_positions(cast(FlexiBertConfig, parent.config))
         self.shape = parent_layer(parent.config.to_architecture())
+        self.hidden_sizes = tuple(sorted({self.shape.hidden_size, *hidden_sizes}, reverse=True))
         self.num_layers = parent.config.num_hidden_layers
         self.head_types = tuple(sorted({ATTENTION, *head_types}, key=HEAD_TYPES.index))
         self.parent = parent
@@ -155,7 +171,13 @@ class ElasticFlexiBert(nn.Module):
         )
         # Layers in the order in which they go; the last one stays.
         self.register_buffer("removal", torch.arange(self.num_layers - 1).flip(0))
-        self._skeletons: dict[Layer, FlexiBertLayer] = {}
+        # The parent's own channel of each channel here.
+        self.register_buffer("channels", torch.arange(layer.hidden_size))
+        self.projections = nn.ModuleList(
+            _identity(layer.hidden_size)
+            for _ in range(self.num_layers if len(self.hidden_sizes) > 1 else 0)
+        )
+        self._skeletons: dict[tuple[Layer, int, torch.dtype], FlexiBertLayer] = {}
         self._assignments: dict[LayerPart, tuple[int, ...]] = {}
 
     @property
@@ -173,7 +195,7 @@ class ElasticFlexiBert(nn.Module):
         if architecture.num_layers > self.num_layers:
             return f"{architecture.num_layers} layers, the parent has {self.num_layers}"
         for i, layer in enumerate(architecture.layers):
-            reason = _why_not_layer(layer, self.shape, self.head_types)
+            reason = _why_not_layer(layer, self.shape, self.head_types, self.hidden_sizes)
             if reason is not None:
                 return f"layer {i}: {reason}"
         return None
@@ -190,7 +212,12 @@ class ElasticFlexiBert(nn.Module):
         gone = self.removal[: self.num_layers - architecture.num_layers].tolist()
         kept = (index for index in range(self.num_layers) if index not in gone)
         layers = architecture.canonical().layers
-        return tuple(LayerPart(index, layer) for index, layer in zip(kept, layers, strict=True))
+        widths = [layer.hidden_size for layer in layers]
+        handed_on = [
+            None if width == after else after
+            for width, after in zip(widths, [*widths[1:], widths[-1]], strict=True)
+        ]
+        return tuple(map(LayerPart, kept, layers, handed_on))
 
     def view(self, architecture: Architecture) -> ElasticView:
         """The sub-architecture as a model that has no weights of its own.
@@ -211,8 +238,13 @@ class ElasticFlexiBert(nn.Module):
         settings = {**self.parent.config.to_dict(), "architecture": architecture.to_model_dict()}
         result = FlexiBertForSequenceClassification(FlexiBertConfig.from_dict(settings))
         nn.Module.to(result, device=self.parent.device, dtype=self.parent.dtype)
+        first, last = parts[0].shape.hidden_size, parts[-1].shape.hidden_size
         shared = self.parent.state_dict()
-        weights = {name: shared[name] for name in shared if ".layers." not in name}
+        weights = {
+            name: _narrowed(name, shared[name], first, last)
+            for name in shared
+            if ".layers." not in name
+        }
         for position, part in enumerate(parts):
             prefix = f"flexibert.layers.{position}"
             weights |= {f"{prefix}.{name}": t for name, t in self.layer_weights(part).items()}
@@ -224,21 +256,24 @@ class ElasticFlexiBert(nn.Module):
         """The weights of a view's layer, by their names in `FlexiBertLayer`; gradients flow on."""
         source = cast(FlexiBertLayer, self.encoder.layers[part.index])
         attention, feed_forward = source.attention, source.feed_forward
-        heads = self.assigned(part)
         dense = [cast(nn.Linear, module) for module in feed_forward.dense]
-        (width,) = part.shape.feed_forward
+        hidden, (width,) = part.shape.hidden_size, part.shape.feed_forward
         weights = {
-            **self._projections(part, heads),
-            "feed_forward.dense.0.weight": dense[0].weight[:width],
+            **self._projections(part, self.assigned(part)),
+            "feed_forward.dense.0.weight": dense[0].weight[:width, :hidden],
             "feed_forward.dense.0.bias": dense[0].bias[:width],
-            "feed_forward.dense.1.weight": dense[1].weight[:, :width],
-            "feed_forward.dense.1.bias": dense[1].bias,
+            "feed_forward.dense.1.weight": dense[1].weight[:hidden, :width],
+            "feed_forward.dense.1.bias": dense[1].bias[:hidden],
         }
         for name, norm in (
             ("attention.LayerNorm", attention.LayerNorm),
             ("feed_forward.LayerNorm", feed_forward.LayerNorm),
         ):
-            weights |= {f"{name}.weight": norm.weight, f"{name}.bias": norm.bias}
+            weights |= {f"{name}.weight": norm.weight[:hidden], f"{name}.bias": norm.bias[:hidden]}
+        if part.next_width is not None:
+            between = cast(nn.Linear, self.projections[part.index])
+            weights["projection.weight"] = between.weight[: part.next_width, :hidden]
+            weights["projection.bias"] = between.bias[: part.next_width]
         return weights
 
     def assigned(self, part: LayerPart) -> tuple[int, ...]:
@@ -264,29 +299,30 @@ class ElasticFlexiBert(nn.Module):
         """Weights of a view's attention but its LayerNorm."""
         attention = cast(FlexiBertLayer, self.encoder.layers[part.index]).attention
         slots = cast(nn.ModuleDict, self.slots[part.index])
-        shape = self.shape
+        shape, hidden = self.shape, part.shape.hidden_size
         types = [part.shape.head_types[head] for head in HeadLayout.of(part.shape).order]
         mixing = [h for h, t in zip(heads, types, strict=True) if t not in MIXING_BY_TRANSFORM]
         blocks = [
             torch.cat([each[0, mixing], each[1, mixing], each[2, list(heads)]]).flatten(0, 1)
             for each in (
-                attention.query_key_value.weight.view(3, shape.num_heads, shape.head_dim, -1),
+                attention.query_key_value.weight[:, :hidden].unflatten(
+                    0, (3, shape.num_heads, shape.head_dim)
+                ),
                 attention.query_key_value.bias.view(3, shape.num_heads, shape.head_dim),
             )
         ]
         columns: list[Tensor] = []
-        bias: Tensor = attention.output.bias
+        bias: Tensor = attention.output.bias[:hidden]
         own: dict[str, list[Tensor]] = {}
         for name in dict.fromkeys(types):
             chosen = [h for h, t in zip(heads, types, strict=True) if t == name]
             if name == ATTENTION:
-                columns.append(
-                    attention.output.weight.unflatten(1, (-1, shape.head_dim))[:, chosen]
-                )
+                kept = attention.output.weight[:hidden].unflatten(1, (-1, shape.head_dim))
+                columns.append(kept[:, chosen])
                 continue
             slot = cast(HeadSlots, slots[name])
-            columns.append(slot.output[:, chosen])
-            bias = bias + slot.offset[chosen].sum(0)
+            columns.append(slot.output[:hidden, chosen])
+            bias = bias + slot.offset[chosen, :hidden].sum(0)
             module = "scores" if family(name) == "sa" else "convolution"
             for weight, value in slot.own.items():
                 own.setdefault(f"attention.{module}.{weight}", []).append(value[chosen])
@@ -298,12 +334,44 @@ class ElasticFlexiBert(nn.Module):
             **{name: _stacked(name, values) for name, values in own.items()},
         }
 
-    def embed(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Any, ...]]:
-        """Embeddings (B, S, h) of a batch, and what each layer needs besides its input."""
+    def embed(
+        self,
+        inputs: Mapping[str, Tensor],
+        width: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """Embeddings (B, S, h) of a batch, and what each layer needs besides its input.
+
+        Args:
+            inputs: `input_ids`, `attention_mask` and perhaps `token_type_ids`, each (B, S).
+            width: h, of the first layer; the parent's by default.
+            dtype: of the numbers; the parent's by default.
+        """
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        hidden = self.encoder.embeddings(ids, None, inputs.get("token_type_ids"), None)
+        hidden = self._embeddings(ids, inputs.get("token_type_ids"), width)
+        hidden = hidden if dtype is None else hidden.to(dtype)
         padding = self.encoder._padding(mask, ids.shape[0], ids.shape[1], hidden.dtype)
-        return hidden, (*padding, self.transforms(ids.shape[1]), False)
+        transforms = (
+            None if each is None else each.to(hidden.dtype)
+            for each in self.transforms(ids.shape[1])
+        )
+        return hidden, (*padding, tuple(transforms), False)
+
+    def _embeddings(self, ids: Tensor, types: Tensor | None, width: int | None) -> Tensor:
+        """The first channels of the embeddings, normalised among themselves."""
+        module = self.encoder.embeddings
+        if width is None or width == self.shape.hidden_size:
+            return cast(Tensor, module(ids, None, types, None))
+        names = dict(module.named_parameters())
+        narrow = {name: tensor[..., :width] for name, tensor in names.items()}
+        norm = module.LayerNorm
+        types = torch.zeros_like(ids) if types is None else types
+        added = functional.embedding(types, narrow["token_type_embeddings.weight"])
+        added = added + narrow["position_embeddings.weight"][: ids.shape[1]]
+        words = functional.embedding(ids, narrow["word_embeddings.weight"])
+        weight, bias = narrow["LayerNorm.weight"], narrow["LayerNorm.bias"]
+        normalised = functional.layer_norm(words + added, (width,), weight, bias, norm.eps)
+        return cast(Tensor, module.dropout(normalised))
 
     def run_layer(
         self,
@@ -311,35 +379,41 @@ class ElasticFlexiBert(nn.Module):
         hidden: Tensor,
         context: tuple[Any, ...],
         weights: Mapping[str, Tensor] | None = None,
+        *,
+        first_only: bool = False,
     ) -> Tensor:
-        """What a view's layer makes of its input, (B, S, h) → (B, S, h).
+        """What a view's layer makes of its input, (B, S, h) → (B, S, width of the next layer).
 
         Args:
             part: the layer.
             hidden: its input.
             context: from `embed`.
             weights: from `layer_weights`, where they are at hand.
+            first_only: give the first position alone, (B, 1, ·), as a classifier reads no other.
         """
-        skeleton = self._skeletons.get(part.shape)
+        weights = self.layer_weights(part) if weights is None else weights
+        dtype = weights["attention.output.weight"].dtype
+        key = part.shape, part.handed_on, dtype
+        skeleton = self._skeletons.get(key)
         if skeleton is None:
             if len(self._skeletons) >= _KEPT_SKELETONS:
                 self._skeletons.clear()
                 self._assignments.clear()
-            skeleton = _skeleton(
-                cast(FlexiBertConfig, self.parent.config), part.shape, hidden.device
-            )
-            self._skeletons[part.shape] = skeleton
+            config = cast(FlexiBertConfig, self.parent.config)
+            skeleton = self._skeletons[key] = _skeleton(config, part, hidden.device, dtype)
         skeleton.train(self.training)
-        weights = self.layer_weights(part) if weights is None else weights
-        return cast(Tensor, functional_call(skeleton, dict(weights), (hidden, *context))[0])
+        given = (hidden, *context, first_only)
+        return cast(Tensor, functional_call(skeleton, dict(weights), given)[0])
 
     def classify(self, hidden: Tensor) -> Tensor:
-        """Logits (B, num_labels) of the last layer's output."""
-        pooler = self.encoder.pooler
+        """Logits (B, num_labels) of the last layer's output, (B, S, h) or its first position."""
+        pooler, classifier = self.encoder.pooler, self.parent.classifier
         assert pooler is not None  # noqa: S101 - a classifier has one
-        return cast(
-            Tensor, self.parent.classifier(self.parent.dropout(pooler(hidden[:, 0]).tanh()))
-        )
+        width = hidden.shape[-1]
+        first = hidden[:, 0].to(pooler.weight.dtype)
+        pooled = functional.linear(first, pooler.weight[:width, :width], pooler.bias[:width])
+        pooled = self.parent.dropout(pooled.tanh())
+        return functional.linear(pooled, classifier.weight[:, :width], classifier.bias)
 
 
 class ElasticView(nn.Module):
@@ -367,7 +441,7 @@ class ElasticView(nn.Module):
             output_hidden_states: whether to return the embeddings and each layer's output.
             **inputs: `input_ids`, `attention_mask` and perhaps `token_type_ids`, each (B, S).
         """
-        hidden, context = self.elastic.embed(inputs)
+        hidden, context = self.elastic.embed(inputs, self.parts[0].shape.hidden_size)
         states = [hidden]
         for part in self.parts:
             hidden = self.elastic.run_layer(part, hidden, context)
@@ -378,82 +452,30 @@ class ElasticView(nn.Module):
         )
 
 
-def parent_layer(architecture: Architecture) -> Layer:
-    """The layer of a parent, which all of its layers are.
-
-    Raises:
-        ElasticError: a model that is not shaped as a BERT is; one sentence.
-    """
-    layers = architecture.layers
-    first = layers[0]
-    if any(layer != first for layer in layers):
-        raise ElasticError("parent: its layers differ; allowed is a model whose layers are alike")
-    other = next((head for head in first.head_types if head != ATTENTION), None)
-    if other is not None:
-        raise ElasticError(f"parent: it has heads of type {other}; allowed is {ATTENTION} alone")
-    if len(first.feed_forward) > 1:
-        raise ElasticError(
-            f"parent: it has stacks of {len(first.feed_forward)} feed-forward widths; allowed is 1"
-        )
-    return first
+def _narrowed(name: str, weight: Tensor, first: int, last: int) -> Tensor:
+    """A parent's weight outside its layers, with the channels of a part's first or last layer."""
+    width = first if ".embeddings." in name else last
+    for axis in channel_axes(name):
+        weight = weight.narrow(axis, 0, width)
+    return weight
 
 
-def check_positions(config: FlexiBertConfig) -> None:
-    """Refuse a parent whose heads have weights of their own.
-
-    Raises:
-        ElasticError: its positions are relative.
-    """
-    if config.position_embedding_type != "absolute":
-        raise ElasticError(
-            f"parent: its positions are {config.position_embedding_type}; allowed is absolute"
-        )
+def _identity(width: int) -> nn.Linear:
+    """A projection that changes nothing."""
+    result = nn.Linear(width, width)
+    nn.init.eye_(result.weight)
+    nn.init.zeros_(result.bias)
+    return result
 
 
-@torch.no_grad()
-def sort_by_importance(
-    model: FlexiBertForSequenceClassification,
-    heads: Sequence[Sequence[float]],
-    units: Sequence[Sequence[float]],
-) -> None:
-    """Put heads and feed-forward units in the order of their importance, in place.
-
-    The model's function stays the same.
-
-    Args:
-        model: a BERT-shaped FlexiBERT.
-        heads: per layer, the importance of each head; the highest comes first.
-        units: per layer, that of each feed-forward unit.
-
-    Raises:
-        ElasticError: a model of another shape.
-    """
-    shape = parent_layer(model.config.to_architecture())
-    for index, module in enumerate(model.flexibert.layers):
-        layer = cast(FlexiBertLayer, module)
-        by_head = torch.argsort(torch.as_tensor(heads[index]), descending=True, stable=True)
-        by_unit = torch.argsort(torch.as_tensor(units[index]), descending=True, stable=True)
-        for tensor in (
-            layer.attention.query_key_value.weight,
-            layer.attention.query_key_value.bias,
-        ):
-            blocks = tensor.view(3, shape.num_heads, shape.head_dim, -1)
-            blocks.copy_(blocks[:, by_head].clone())
-        columns = layer.attention.output.weight.view(shape.hidden_size, -1, shape.head_dim)
-        columns.copy_(columns[:, by_head].clone())
-        first, second = (cast(nn.Linear, dense) for dense in layer.feed_forward.dense)
-        first.weight.copy_(first.weight[by_unit].clone())
-        first.bias.copy_(first.bias[by_unit].clone())
-        second.weight.copy_(second.weight[:, by_unit].clone())
-
-
-def _why_not_layer(layer: Layer, parent: Layer, head_types: tuple[str, ...]) -> str | None:
-    for words, given, most in (
-        ("hidden size", layer.hidden_size, parent.hidden_size),
-        ("head dimension", layer.head_dim, parent.head_dim),
-    ):
-        if given != most:
-            return f"{words} {given}, the parent's is {most}"
+def _why_not_layer(
+    layer: Layer, parent: Layer, head_types: tuple[str, ...], hidden_sizes: tuple[int, ...]
+) -> str | None:
+    if layer.hidden_size not in hidden_sizes:
+        allowed = ", ".join(map(str, hidden_sizes))
+        return f"hidden size {layer.hidden_size}, the network has {allowed}"
+    if layer.head_dim != parent.head_dim:
+        return f"head dimension {layer.head_dim}, the parent's is {parent.head_dim}"
     if layer.num_heads > parent.num_heads:
         return f"{layer.num_heads} heads, the parent has {parent.num_heads}"
     other = next((head for head in layer.head_types if head not in head_types), None)
@@ -482,12 +504,17 @@ def fill_constants(module: nn.Module) -> None:
         reset()
 
 
-def _skeleton(config: FlexiBertConfig, shape: Layer, device: torch.device) -> FlexiBertLayer:
+def _skeleton(
+    config: FlexiBertConfig, part: LayerPart, device: torch.device, dtype: torch.dtype
+) -> FlexiBertLayer:
     """A layer whose parameters have shapes alone and whose constants are filled."""
     with torch.device("meta"):
-        layer = FlexiBertLayer(config, shape, shape.hidden_size)
+        layer = FlexiBertLayer(config, part.shape, part.handed_on)
     for module in layer.modules():
         for name, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, name, torch.empty_like(buffer, device=device))
         fill_constants(module)
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_floating_point():
+                setattr(module, name, buffer.to(dtype))
     return layer

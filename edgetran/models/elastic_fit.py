@@ -17,13 +17,8 @@ from torch import Tensor, nn
 
 from edgetran.models.config import FlexiBertConfig
 from edgetran.models.correction import RIDGE, ridge_solution
-from edgetran.models.elastic import (
-    ATTENTION,
-    ElasticFlexiBert,
-    HeadSlots,
-    LayerPart,
-    fill_constants,
-)
+from edgetran.models.elastic import ElasticFlexiBert, HeadSlots, LayerPart, fill_constants
+from edgetran.models.elastic_parent import ATTENTION
 from edgetran.models.layout import family, span
 from edgetran.models.modeling import FlexiBertAttention, FlexiBertLayer
 

@@ -122,9 +122,12 @@ class FlexiBertAttention(nn.Module):
         tokens: Tensor | None,
         transforms: Transforms,
         explicit: bool,
+        first_only: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Mix positions; arguments as in `FlexiBertLayer`."""
         concatenated, probabilities = self._mix(hidden, mask, tokens, transforms, explicit)
+        if first_only:
+            concatenated, hidden = concatenated[:, :1], hidden[:, :1]
         mixed = self.dropout(self.output(concatenated))
         return self.LayerNorm(mixed + hidden), probabilities
 
@@ -211,6 +214,7 @@ class FlexiBertLayer(GradientCheckpointingLayer):
         tokens: Tensor | None,
         transforms: Transforms,
         explicit: bool,
+        first_only: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Encode.
 
@@ -220,11 +224,14 @@ class FlexiBertLayer(GradientCheckpointingLayer):
             tokens: (B, S, 1, 1), 0 at padding and 1 elsewhere, or None.
             transforms: what `PositionTransforms` gives.
             explicit: whether to return the attention probabilities.
+            first_only: whether to give the first position alone, which costs less.
 
         Returns:
             (B, S, width of the next layer) and the `sa` heads' probabilities or None.
         """
-        hidden, probabilities = self.attention(hidden, mask, tokens, transforms, explicit)
+        hidden, probabilities = self.attention(
+            hidden, mask, tokens, transforms, explicit, first_only
+        )
         hidden = self.feed_forward(hidden)
         return (self.projection(hidden) if hasattr(self, "projection") else hidden), probabilities
 

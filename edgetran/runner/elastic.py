@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgetran import api
-from edgetran.artifacts import weights_sha256
+from edgetran.artifacts import copy_content, weights_sha256
 from edgetran.cores import usable_cores
 from edgetran.progress import Progress
 from edgetran.runner import translate
 from edgetran.runner.model_import import import_model
+from edgetran.runner.network_library import NETWORK, PARENT, NetworkLibrary, taken
 from edgetran.runner.parent import parts_of
 from edgetran.runner.problems import problems_of
 from edgetran.runner.setting import TaskSetting
@@ -31,6 +33,7 @@ from edgetran.runner.training_history import TrainingHistory
 from edgetran.search import Finalists, SearchFailedError
 from edgetran.space import Architecture, DesignSpace
 from edgetran.training import TrainingPlan, TrialPool, TrialSpec, save_model
+from edgetran.training.content import hashes, model_files
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +58,14 @@ DISTILLATION: Final[dict[str, Any]] = {
 TEACHER: Final = ".teacher"
 """Folder in the checkpoints of what the parent says of the training texts."""
 
+TRAINING_STAGE: Final = "Train the shared weights"
+
+KEPT_STATE: Final = "elastic-state.safetensors"
+"""The state of the training that goes where a run's folder is copied to; hidden files do not."""
+
+KEEP_EVERY_S: Final = 300.0
+"""It is three times as large as the network."""
+
 _CALIBRATION_BATCH: Final = 32
 
 
@@ -69,6 +80,8 @@ class ElasticRun:
         finalists: how the best of them are trained.
         seconds: of training the parent and the shared weights.
         steps: of both.
+        fingerprint: of the network, and of all that it is made of.
+        reused: whether another search of this storage had trained it.
         teacher: folder of what the parent says of the training texts.
     """
 
@@ -78,7 +91,18 @@ class ElasticRun:
     finalists: Finalists
     seconds: float
     steps: int
+    fingerprint: str
+    reused: bool
     teacher: Path
+
+    def facts(self) -> dict[str, Any]:
+        """What a log tells of the network."""
+        return {
+            "fingerprint": self.fingerprint,
+            "reused": self.reused,
+            "steps": self.steps,
+            "seconds": self.seconds,
+        }
 
     def forget_teacher(self) -> None:
         """Remove what the parent said of the training texts: it is large, and soon said again."""
@@ -98,6 +122,7 @@ def elastic_run(
     *,
     folder: Path,
     progress: Progress,
+    library: NetworkLibrary | None = None,
 ) -> ElasticRun:
     """Train a parent and the network of its parts, as far as that is not done yet.
 
@@ -108,6 +133,7 @@ def elastic_run(
         pool: trains the parent, and later the finalists.
         folder: the run's checkpoints.
         progress: is told of every step.
+        library: networks of other searches, one of which may be this one.
 
     Raises:
         SearchFailedError: the parent's training or that of the shared weights failed.
@@ -119,10 +145,24 @@ def elastic_run(
     assert choices is not None  # noqa: S101 - a rule of the spec
     with problems_of(search, "spec.parent"):
         space = parts_of(choices, parent)
-        tuned, seconds, steps = _tuned_parent(settings, task, parent, pool, folder, progress)
+        key = network_fingerprint(settings, space, task, parent, search.spec.seed)
+        target = folder / "elastic-reused"
+        facts = taken(target)
+        if facts is None and library is not None and not (folder / "elastic").is_dir():
+            facts = library.take(key, target)
+        if facts is not None:
+            tuned, made = target / PARENT, target / NETWORK
+            seconds, steps = float(facts["seconds"]), int(facts["steps"])
+            progress.log(f"the shared weights {key[:12]} are those that {facts['from']} trained")
+        else:
+            tuned, seconds, steps = _tuned_parent(settings, task, parent, pool, folder, progress)
+            made = folder / "elastic"
         with _all_cores():
             network = _Network(settings, space, task, tuned, folder, progress, search.spec.seed)
-            elastic, record = network.trained()
+            elastic, record = network.trained(made)
+        if facts is None and library is not None:
+            by = {"from": search.label, "seconds": seconds, "steps": steps}
+            library.give(key, tuned, made, by)
     from edgetran.elastic import ElasticPool
 
     plan = task.trial.plan
@@ -151,8 +191,40 @@ def elastic_run(
         ),
         seconds + float(record["seconds"]),
         steps + int(record["steps"]),
+        key,
+        facts is not None,
         folder / TEACHER,
     )
+
+
+def network_fingerprint(
+    settings: api.SharedWeights,
+    space: DesignSpace,
+    task: TaskSetting,
+    parent: Checkpoint,
+    seed: int,
+) -> str:
+    """A hash of all that decides a network, known before anything is trained.
+
+    Args:
+        settings: how it is trained; what concerns finalists alone does not count.
+        space: its parts.
+        task: the task.
+        parent: the model that was given.
+        seed: of the search.
+    """
+    data = task.data
+    parts = [
+        hashes(model_files(parent.folder)),
+        space.to_dict(),
+        settings.model_dump(mode="json", exclude={"finalists"}),
+        seed,
+        data.task.content_hash("train"),
+        data.task.content_hash("validation"),
+        data.max_length,
+        task.trial.plan.batch_size,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _tuned_parent(
@@ -235,17 +307,20 @@ class _Network:
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def trained(self) -> tuple[ElasticFlexiBert, dict[str, Any]]:
+    def trained(self, target: Path) -> tuple[ElasticFlexiBert, dict[str, Any]]:
         """The trained network, on the device where candidates are judged, and its record."""
         from edgetran.elastic import load_elastic
 
-        target, device = self.folder / "elastic", _device()
+        device = _device()
         record = self._record(target)
         if record is None:
             made = self.folder / "elastic-made"
-            state = self.folder / ".elastic.state.safetensors"
+            state, kept = self.folder / ".elastic.state.safetensors", self.folder / KEPT_STATE
+            if kept.is_file() and not state.is_file():  # this disk is not the one it was begun on
+                copy_content(kept, state)
             record = self._train(self._made(made).to(device), state, target)
-            state.unlink(missing_ok=True)
+            for path in (state, kept):
+                path.unlink(missing_ok=True)
             shutil.rmtree(made, ignore_errors=True)
         return load_elastic(target).to(device), record
 
@@ -262,13 +337,16 @@ class _Network:
         from edgetran.elastic import save_elastic, train_elastic
         from edgetran.training.optimisation import TrainingDiverged
 
-        stage, told = "Train the shared weights", 0
+        stage, told, copied = TRAINING_STAGE, 0, time.monotonic()
         self.progress.start(stage, total=self.settings.steps)
 
         def tell(step: int, _total: int) -> None:
-            nonlocal told
+            nonlocal told, copied
             self.progress.advance(stage, steps=step - told)
             told = step
+            if time.monotonic() - copied >= KEEP_EVERY_S and state.is_file():
+                copy_content(state, state.with_name(KEPT_STATE))
+                copied = time.monotonic()
 
         try:
             result = train_elastic(
@@ -321,7 +399,9 @@ class _Network:
                 data.batch("train", chosen[start : start + _CALIBRATION_BATCH])
                 for start in range(0, len(chosen), _CALIBRATION_BATCH)
             ]
-            elastic = make_elastic(load_model(self.tuned), batches, self.space.head_types)
+            elastic = make_elastic(
+                load_model(self.tuned), batches, self.space.head_types, self.space.hidden_sizes
+            )
             save_elastic(elastic, folder, {"fingerprint": self.fingerprint})
             self.progress.advance(stage)
             self.progress.finish(stage)

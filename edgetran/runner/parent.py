@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from edgetran import api
 from edgetran.api.field_errors import invalid, not_found
 from edgetran.runner import translate
+from edgetran.runner.hub_model import hub_model, is_hub_name
 from edgetran.runner.model_import import given_model
 from edgetran.runner.problems import problems_of
 from edgetran.space import DesignSpace
@@ -21,13 +22,18 @@ _WEIGHTS: Final = "model.safetensors"
 
 
 def parent_folder(parent: api.ParentModel, base: Path) -> Path:
-    """The folder of a parent: the one named, or the one among an installed package's files.
+    """The folder of a parent: the one named, of the hub, or among an installed package's files.
+
+    A name like OWNER/NAME is that of a model of the hub where no such folder is.
 
     Raises:
-        TaskError: no such package, or one that does not hold exactly one model.
+        TaskError: no such package, one that does not hold exactly one model, or a model that cannot
+            be fetched.
     """
     if parent.model is not None:
-        return base / parent.model
+        folder = base / parent.model
+        missing = not folder.exists() and is_hub_name(parent.model)
+        return hub_model(parent.model) if missing else folder
     name = parent.python_package or ""
     try:
         files = metadata.files(name) or []
@@ -49,7 +55,7 @@ def given_parent(parent: api.ParentModel, base: Path, sequence_length: int) -> C
     Raises:
         TaskError: there is no model, or one that cannot be a parent.
     """
-    from edgetran.models.elastic import ElasticError, parent_layer
+    from edgetran.models.elastic_parent import ElasticError, parent_layer
 
     checkpoint = given_model(parent_folder(parent, base), sequence_length)
     try:
@@ -89,6 +95,7 @@ def parts_of(choices: api.ElasticChoices, parent: Checkpoint) -> DesignSpace:
         heads=choices.heads,
         head_types=choices.head_types,
         feed_forward_widths=choices.feed_forward_widths,
+        hidden_sizes=choices.hidden_sizes,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgetran import api
-from edgetran.models.elastic import ElasticError
+from edgetran.models.elastic_parent import ElasticError
 from edgetran.training import TaskError
 
 

@@ -33,6 +33,7 @@ from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
 from edgetran.runner.inputs import InputSource, RunInputs, task_place
 from edgetran.runner.model_import import given_model, import_model
+from edgetran.runner.network_library import NetworkLibrary
 from edgetran.runner.parent import check_tokenizer, inspect_parent
 from edgetran.runner.phases import phase_seconds
 from edgetran.runner.preflight import check_exports, check_tracking
@@ -85,6 +86,7 @@ def run_chain(
     prior: PriorResults | None = None,
     base: Path | None = None,
     place: str | None = None,
+    library: NetworkLibrary | None = None,
 ) -> dict[str, Any]:
     """Do all that the chain asks for, or what of it is not done yet.
 
@@ -95,6 +97,7 @@ def run_chain(
         prior: results of other runs to go on from.
         base: where relative paths in the resources begin; the current folder by default.
         place: the folder as others would find it, for a tracking server; its path by default.
+        library: elastic networks that runs of this storage share; none by default.
 
     Returns:
         The content of result.json, which is written last.
@@ -112,6 +115,7 @@ def run_chain(
             raise DependencyError(f"{source.kind}/{source.name}: its run was not given")
         return verify_finalists(chain, folder, progress, prior.finalists)
     run = _ChainRun(chain, folder, progress, prior, base or Path.cwd())
+    run.library = library
     run.tracker = tracker_of_chain(chain, folder, place)
     return run.complete()
 
@@ -141,6 +145,7 @@ class _ChainRun:
         self.prior, self.base = prior, base
         self.log = JsonLog(folder.log)
         self.tracker: Tracker | None = None
+        self.library: NetworkLibrary | None = None
 
     def complete(self) -> dict[str, Any]:
         self.log.append({"time": _now(), "event": "session"})
@@ -176,7 +181,11 @@ class _ChainRun:
                                 pool,
                                 folder=self.folder.checkpoints,
                                 progress=self.progress,
+                                library=self.library,
                             )
+                        self.log.append(
+                            {"time": _now(), "event": "elastic-trained", **network.facts()}
+                        )
                     with self._phase("search", self.chain.search):
                         search = self._search(self.chain.search, task, devices, pool, network)
                         finalist = self._search_winner(search)

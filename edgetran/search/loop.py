@@ -28,7 +28,14 @@ from edgetran.progress import Progress, SilentProgress
 from edgetran.records import JsonLog
 from edgetran.search.asktell import Proposal
 from edgetran.search.candidates import Candidate, SearchError
-from edgetran.search.finalists import SHORT_SHARE, Finalists, Pool, calibration, ranked
+from edgetran.search.finalists import (
+    SHORT_SHARE,
+    Finalists,
+    Pool,
+    calibration,
+    promising,
+    ranked,
+)
 from edgetran.search.logs import PROPOSALS_NAME, read_header, read_trials
 from edgetran.search.methods import make_method
 from edgetran.search.objective import Objective, Weights
@@ -173,14 +180,18 @@ class _Search:
         return result if told is None else replace(result, notes=(*result.notes, told))
 
     def _train_finalists(self, finalists: Finalists) -> None:
-        """Train the best of the estimated trials: all for a while, the better half to the end."""
+        """Train the best of the estimated trials: some for a while, the better half to the end."""
         chosen = ranked(self._trials.values(), self._problem, SHARED_WEIGHTS)[: finalists.count]
+        count = len(chosen) if len(chosen) > 1 else 0
         going_on = max(1, (len(chosen) + 1) // 2)
-        first = chosen if len(chosen) > 1 else []
-        self._progress.start(FINALISTS, total=len(first) + going_on)
-        self._train(finalists, first, SHORT_TRAINING)
-        if first:
-            trained = [self._trials[number] for number in first]
+        self._progress.start(FINALISTS, total=count + going_on)
+        if count:
+            first = chosen[:going_on]
+            self._train(finalists, first, SHORT_TRAINING)
+            rest = count - len(first)
+            second = promising(self._trials.values(), self._problem, first, rest)
+            self._train(finalists, second, SHORT_TRAINING)
+            trained = [self._trials[number] for number in (*first, *second)]
             chosen = ranked(trained, self._problem, SHORT_TRAINING)[:going_on]
         self._train(finalists, chosen, FULL_TRAINING)
         if chosen and not any(self._trials[number].succeeded for number in chosen):

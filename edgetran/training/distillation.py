@@ -194,6 +194,7 @@ def states_distance(
     signals: TeacherSignals,
     batch: Batch,
     projections: Sequence[nn.Module] | None = None,
+    channels: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over layers of |difference|² ÷ variance of the teacher's states; a scalar.
 
@@ -202,7 +203,9 @@ def states_distance(
         matched: the teacher's layer that each is compared with.
         signals: the teacher's.
         batch: the examples.
-        projections: what each state goes through first; none where the widths are the teacher's.
+        projections: what each state goes through first; none where the channels are the teacher's.
+        channels: which channel of the teacher's each of the student's is, of which a state may have
+            the first alone; None where they are the same.
     """
     rows, counts = signals.rows(batch.positions)
     places = torch.arange(states[0].shape[1])[None] < counts[:, None]  # (B, S)
@@ -211,6 +214,8 @@ def states_distance(
     for i, (state, j) in enumerate(zip(states, matched, strict=True)):
         target = torch.from_numpy(signals.states[j][rows]).to(state.device).float()
         taught = state[places].float()
+        if channels is not None:
+            target = target[:, channels[: state.shape[-1]]]
         if projections is not None:
             taught = projections[i](taught)
         distances.append(functional.mse_loss(taught, target) / (target.var() + 1e-6))

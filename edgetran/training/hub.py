@@ -74,7 +74,7 @@ def _download(
             f'task.hub: {path} needs the package datasets: pip install "edgetran[datasets]"'
         ) from None
     try:
-        with _quiet(offline=not _reachable()):
+        with _quiet(offline=not reachable()):
             parts: Mapping[str, Any] = datasets.load_dataset(
                 name, configuration, cache_dir=str(cache_folder(cache_dir) / "hub")
             )
@@ -87,7 +87,7 @@ def _download(
         ) from None
 
 
-def _reachable() -> bool:
+def reachable() -> bool:
     """Whether the hub's host answers, so that retries of half a minute can be spared.
 
     Behind a proxy the question cannot be asked; the answer is then yes.

@@ -37,6 +37,11 @@ _MEASURES: Final = {
         1,
     ),
     "measuring_seconds": ("measuring_seconds", "Time spent on measurements.", 1),
+    "shared_weights_steps": (
+        "shared_weights_steps_done",
+        "Optimizer steps of the network that holds every candidate.",
+        1,
+    ),
     "training_seconds": ("training_seconds", "Time spent on training, all trials together.", 1),
     "hypervolume": ("hypervolume", "Hypervolume of the Pareto front.", 1),
     "best_objective": ("best_objective", "Objective of the best candidate.", 1),

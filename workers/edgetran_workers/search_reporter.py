@@ -6,9 +6,16 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edgetran.api import CandidateSummary, CoDesignSearch, CoDesignSearchStatus, Reason
+from edgetran.api import (
+    CandidateSummary,
+    CoDesignSearch,
+    CoDesignSearchStatus,
+    Reason,
+    SharedWeightsStatus,
+)
 from edgetran.api.measures import HARDWARE
 from edgetran.api.wire import MESSAGE_CHARACTERS
+from edgetran.runner.elastic import TRAINING_STAGE
 from edgetran.search import (
     FULL_TRAINING,
     Evaluation,
@@ -46,6 +53,9 @@ class SearchReporter:
         self._measured_front = 0
         self._next_hypervolume = 0.0
         self._finalists: dict[str, CandidateSummary] = {}
+        self._shared_weights: SharedWeightsStatus | None = None
+        self._shared_steps: int | None = None
+        self._elastic_seconds = 0.0
 
     def _forget(self) -> None:
         """Of the trials nothing is judged yet."""
@@ -64,6 +74,8 @@ class SearchReporter:
                 self._front = ReportedFront(self._objective.pareto)
         elif log == "trials.jsonl":
             self._take_record(record)
+        elif log == "log.jsonl":
+            self._take_event(record)
         elif log == "result.json":
             best = self._best_so_far()
             for key in ("winner", "baseline"):
@@ -73,6 +85,17 @@ class SearchReporter:
                         best if key == "winner" else None,
                         self._objective_of(record[key]),
                     )
+
+    def _take_event(self, event: Mapping[str, Any]) -> None:
+        """How far the shared weights of a search from a parent are."""
+        kind = event.get("event")
+        if kind == "elastic-trained":
+            self._elastic_seconds = float(event["seconds"])
+            self._shared_weights = SharedWeightsStatus(
+                fingerprint=event["fingerprint"], steps=event["steps"], reused=event["reused"]
+            )
+        elif event.get("stage") == TRAINING_STAGE and kind in ("start", "advance"):
+            self._shared_steps = int(event["done"])
 
     def _objective_of(self, row: Mapping[str, Any]) -> float | None:
         return None if self._objective is None else self._objective.value(measures_of(row))
@@ -156,6 +179,7 @@ class SearchReporter:
             pareto_front=self._front.shown(),
             pareto_size=len(self._front.members),
             hypervolume=self._hypervolume_of_front(),
+            shared_weights=self._shared_weights,
         )
 
     def progress(self) -> tuple[int, int]:
@@ -164,7 +188,9 @@ class SearchReporter:
 
     def measures(self) -> dict[str, float]:
         """The hypervolume, the best candidate's figures, the last trial, time spent training."""
-        values = {"training_seconds": self._seconds} | self._last_trial
+        values = {"training_seconds": self._seconds + self._elastic_seconds} | self._last_trial
+        if self._shared_steps is not None:
+            values["shared_weights_steps"] = float(self._shared_steps)
         if self._hypervolume is not None:
             values["hypervolume"] = self._hypervolume
         best = self._best_so_far()

@@ -36,6 +36,7 @@ from edgetran_workers.failures import (
 from edgetran_workers.inputs import base_of, device_of, prior_results
 from edgetran_workers.log import Log
 from edgetran_workers.metrics import WorkerCollector, serve
+from edgetran_workers.networks import network_library
 from edgetran_workers.pod_paths import PodPaths
 from edgetran_workers.progress import LoggedProgress
 from edgetran_workers.publish import PERIOD_S, Publisher
@@ -220,7 +221,15 @@ class _Worker:
             reporter.device = device_of(chain, prior)
         base = base_of(chain, self._settings.paths)
         refuse_paths_outside(chain.resources, base)
-        run_chain(chain, folder, progress, prior=prior, base=base, place=_artifacts(work))
+        run_chain(
+            chain,
+            folder,
+            progress,
+            prior=prior,
+            base=base,
+            place=_artifacts(work),
+            library=network_library(work, self._settings.paths),
+        )
 
     def _report(self, folder: RunFolder) -> None:
         missing = _missing(_REPORTING)

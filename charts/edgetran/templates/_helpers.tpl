@@ -150,6 +150,7 @@ any: true
 - trial_predicted_accuracy_deviation_ratio
 - measuring_seconds
 - training_seconds
+- shared_weights_steps_done
 - hypervolume
 - best_objective
 - surrogate_error_ratio

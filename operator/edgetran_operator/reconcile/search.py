@@ -7,6 +7,7 @@ from typing import Any
 
 from edgetran.api import (
     CoDesignSearch,
+    CoDesignSearchStatus,
     ConditionType,
     DeviceStatus,
     Reason,
@@ -144,6 +145,7 @@ def _search(builder: StatusBuilder, search: CoDesignSearch, jobs: dict[str, Depe
     inputs = Inputs(profiles(jobs), resources(jobs))
     run = make_run(builder.seen, search, inputs)
     progress = advance(builder, run)
+    _show_network(builder, search)
     if progress.stage is Stage.DONE:
         builder.set(ConditionType.SEARCH_COMPLETE, "True", progress.reason, progress.message)
         return True
@@ -153,6 +155,23 @@ def _search(builder: StatusBuilder, search: CoDesignSearch, jobs: dict[str, Depe
     else:
         show(builder, with_stage(builder, progress))
     return False
+
+
+def _show_network(builder: StatusBuilder, search: CoDesignSearch) -> None:
+    """Whether the network that holds every candidate of a search from a parent is trained."""
+    if search.spec.parent is None:
+        return
+    trained = ConditionType.ELASTIC_TRAINED
+    before = builder.before
+    known = before.shared_weights if isinstance(before, CoDesignSearchStatus) else None
+    network = builder.fields.get("shared_weights", known)
+    if network is None:
+        message = "the network that holds every candidate is not trained yet"
+        builder.set(trained, "False", Reason.PENDING, message)
+        return
+    how = "another search of this storage trained it" if network.reused else "it is trained"
+    message = f"{how}; {network.steps} steps with its parent, fingerprint {network.fingerprint}"
+    builder.set(trained, "True", Reason.SUCCEEDED, message)
 
 
 def _refine(builder: StatusBuilder, run: Run, search: CoDesignSearch) -> None:

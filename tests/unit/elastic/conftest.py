@@ -73,10 +73,14 @@ def signals(parent, data):
 @pytest.fixture(scope="session")
 def space():
     return elastic_space(
-        PARENT, layers=(1, 2, 3), heads=(1, 2, 4), head_types=("sa_sdp", "l_dct", "c_5")
+        PARENT,
+        layers=(1, 2, 3),
+        heads=(1, 2, 4),
+        head_types=("sa_sdp", "l_dct", "c_5"),
+        hidden_sizes=(24, 16),
     )
 
 
 @pytest.fixture
 def elastic(parent, calibration, space):
-    return make_elastic(parent, calibration, space.head_types)
+    return make_elastic(parent, calibration, space.head_types, space.hidden_sizes)

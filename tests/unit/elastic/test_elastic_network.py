@@ -28,7 +28,8 @@ from edgetran.models import (
     PruneMap,
     prune,
 )
-from edgetran.models.elastic import ElasticError, ElasticFlexiBert
+from edgetran.models.elastic import ElasticFlexiBert
+from edgetran.models.elastic_parent import ElasticError
 from edgetran.space import Architecture, Layer, sampling
 from edgetran.training import PlanError, TrainingPlan, evaluate, predict
 from edgetran.training.optimisation import TrainingDiverged, copy_tensors
@@ -50,7 +51,9 @@ def drawn(space, count, seed=0):
 def test_the_network_holds_its_parent_unchanged(parent, data, elastic):
     before = predict(parent, data, "validation")
     np.testing.assert_allclose(
-        predict_parts(elastic, data, [PARENT], "validation")[0], before, atol=1e-4
+        predict_parts(elastic, data, [PARENT], "validation", dtype=torch.float32)[0],
+        before,
+        atol=1e-4,
     )
 
 
@@ -71,7 +74,7 @@ def test_a_head_and_a_layer_that_do_nothing_are_the_first_to_go(parent, data, ca
     for layer in (1, 2):
         kept = kept.without_heads(layer, [1]).without_units(layer, 0, range(8))
     np.testing.assert_allclose(
-        predict_parts(made, data, [small], "validation")[0],
+        predict_parts(made, data, [small], "validation", dtype=torch.float32)[0],
         predict(prune(idle, kept), data, "validation"),
         atol=1e-4,
     )
@@ -82,7 +85,7 @@ def test_many_parts_in_one_pass_are_judged_as_each_by_itself(data, elastic, spac
     layer = Layer(24, ("sa_sdp",) * 4, 6, (32,))
     shared = [Architecture((layer,) * 3), Architecture((layer, layer, PARENT.layers[0]))]
     parts = [*drawn(space, 9), *shared, *shared]
-    judged = evaluate_parts(elastic, data, parts)
+    judged = evaluate_parts(elastic, data, parts, dtype=torch.float32)
     assert len(judged) == len(parts)
     for part, metrics in zip(parts, judged, strict=True):
         alone = evaluate(elastic.extract(part), data, "validation")
@@ -90,13 +93,23 @@ def test_many_parts_in_one_pass_are_judged_as_each_by_itself(data, elastic, spac
         assert metrics["loss"] == pytest.approx(alone["loss"], abs=1e-4)
 
 
+def test_half_the_bits_hardly_move_an_estimate(data, elastic, space):
+    parts = drawn(space, 8)
+    whole, half = (
+        [metrics["loss"] for metrics in evaluate_parts(elastic, data, parts, dtype=dtype)]
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert half == pytest.approx(whole, abs=0.03)
+    assert half != whole
+
+
 def test_layers_that_parts_share_run_once(data, elastic, monkeypatch):
     ran = []
     run = type(elastic).run_layer
 
-    def counted(self, part, *rest):
+    def counted(self, part, *rest, **options):
         ran.append(part)
-        return run(self, part, *rest)
+        return run(self, part, *rest, **options)
 
     monkeypatch.setattr(type(elastic), "run_layer", counted)
     last = [Layer(24, ("sa_sdp",), 6, (width,)) for width in (8, 16, 32)]
@@ -150,7 +163,7 @@ def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(
     data, parent, calibration, space, signals, tmp_path, monkeypatch, at
 ):
     def network():
-        return make_elastic(parent, calibration, space.head_types)
+        return make_elastic(parent, calibration, space.head_types, space.hidden_sizes)
 
     whole, state = network(), tmp_path / "state"
     train_elastic(whole, data, space, PLAN, 3, signals)

@@ -1,5 +1,7 @@
 """Every sub-architecture of an elastic network is a view, and extraction makes the same model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from models_reference import build, draw_batch
 
 from edgetran.models import FlexiBertForSequenceClassification, prune
-from edgetran.models.elastic import ElasticError, ElasticFlexiBert, sort_by_importance
+from edgetran.models.elastic import ElasticFlexiBert
 from edgetran.models.elastic_fit import fit_slots
+from edgetran.models.elastic_parent import ElasticError, sort_by_importance
 from edgetran.models.pruning import PruneMap
 from edgetran.space import HEAD_TYPES, Architecture, Layer
 
@@ -28,9 +31,16 @@ def parent(seed=0):
     return build(FlexiBertForSequenceClassification, PARENT, seed=seed, noise=0.3)
 
 
-def network(head_types=HEAD_TYPES):
-    elastic = ElasticFlexiBert(parent(), head_types).eval()
+WIDTHS = (24, 16, 9)
+
+
+def network(head_types=HEAD_TYPES, hidden_sizes=WIDTHS):
+    elastic = ElasticFlexiBert(parent(), head_types, hidden_sizes).eval()
     fit_slots(elastic, calibration())
+    with torch.no_grad():
+        for projection in elastic.projections:  # as after some training
+            projection.weight += 0.1 * torch.randn(projection.weight.shape)
+            projection.bias += 0.1 * torch.randn(projection.bias.shape)
     return elastic
 
 
@@ -45,12 +55,12 @@ def logits(model, batch=BATCH):
 
 @st.composite
 def parts(draw):
-    """A sub-architecture: layers, heads of any types in any order, widths."""
+    """A sub-architecture: layers, heads of any types in any order, hidden sizes, widths."""
     depth = draw(st.integers(1, 3))
     return Architecture(
         tuple(
             Layer(
-                24,
+                draw(st.sampled_from(WIDTHS)),
                 tuple(draw(st.lists(st.sampled_from(HEAD_TYPES), min_size=1, max_size=4))),
                 DIM,
                 (draw(st.integers(1, 20)),),
@@ -87,7 +97,7 @@ def test_they_agree_for_every_head_type_and_in_every_hidden_state(head_type):
 def test_the_order_of_heads_does_not_matter(architecture, random):
     shuffled = Architecture(
         tuple(
-            Layer(24, tuple(random.sample(la.head_types, la.num_heads)), DIM, la.feed_forward)
+            replace(la, head_types=tuple(random.sample(la.head_types, la.num_heads)))
             for la in architecture.layers
         )
     )
@@ -114,6 +124,54 @@ def test_sorting_by_importance_keeps_the_function_and_puts_the_best_first():
         keep = keep.without_heads(layer, [0, 2]).without_units(layer, 0, range(15))
     expected = logits(prune(parent(), keep))
     torch.testing.assert_close(logits(elastic.view(small)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_channels_are_sorted_by_importance_and_the_first_are_what_a_narrower_part_keeps():
+    model = parent()
+    importance = [float((7 * channel) % 24) for channel in range(24)]
+    order = sort_by_importance(model, [[0.0] * 4] * 3, [[0.0] * 20] * 3, importance)
+    assert [importance[channel] for channel in order] == sorted(importance, reverse=True)
+    torch.testing.assert_close(logits(model), logits(parent()), rtol=1e-5, atol=1e-5)
+
+    narrow = Architecture((Layer(16, ("sa_sdp",) * 4, DIM, (20,)),) * 3)
+    elastic = ElasticFlexiBert(model, ["sa_sdp"], [16]).eval()
+    keep = PruneMap.everything(PARENT)
+    for layer in range(3):
+        keep = keep.without_hidden(layer, order[16:])
+    expected = logits(prune(parent(), keep))
+    torch.testing.assert_close(logits(elastic.view(narrow)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_projection_begins_as_the_channels_that_both_layers_have():
+    elastic = ElasticFlexiBert(parent(), ["sa_sdp"], [16]).eval()
+    wide, narrow = (Layer(width, ("sa_sdp",) * 4, DIM, (20,)) for width in (24, 16))
+    down, up, level = (
+        elastic.view(Architecture(layers))
+        for layers in ((wide, narrow), (narrow, wide), (wide, wide))
+    )
+    with torch.no_grad():
+        handed, cut, grown = (
+            view(output_hidden_states=True, **BATCH).hidden_states[1] for view in (level, down, up)
+        )
+    torch.testing.assert_close(cut, handed[..., :16])
+    assert grown.shape[-1] == 24
+    assert bool((grown[..., 16:] == 0).all())
+
+
+@settings(max_examples=30, deadline=None)
+@given(parts())
+def test_the_first_position_of_a_last_layer_is_the_same_when_it_is_all_that_is_asked_for(
+    architecture,
+):
+    parts_ = NETWORK.parts(architecture)
+    with torch.no_grad():
+        hidden, context = NETWORK.embed(BATCH, parts_[0].shape.hidden_size)
+        for part in parts_[:-1]:
+            hidden = NETWORK.run_layer(part, hidden, context)
+        whole = NETWORK.run_layer(parts_[-1], hidden, context)
+        first = NETWORK.run_layer(parts_[-1], hidden, context, first_only=True)
+    assert first.shape[1] == 1
+    torch.testing.assert_close(first, whole[:, :1], rtol=1e-5, atol=1e-5)
 
 
 def test_layers_go_in_the_order_noted():
@@ -164,7 +222,8 @@ def test_gradients_of_a_view_reach_the_shared_weights_that_it_uses():
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
-        (Layer(32, ("sa_sdp",), DIM, (8,)), "hidden size 32, the parent's is 24"),
+        (Layer(32, ("sa_sdp",), DIM, (8,)), "hidden size 32, the network has 24, 16"),
+        (Layer(20, ("sa_sdp",), DIM, (8,)), "hidden size 20, the network has 24, 16"),
         (Layer(24, ("sa_sdp",), 8, (8,)), "head dimension 8, the parent's is 6"),
         (Layer(24, ("sa_sdp",) * 5, DIM, (8,)), "5 heads, the parent has 4"),
         (Layer(24, ("l_dft",), DIM, (8,)), "a head l_dft, the network has sa_sdp, c_5"),
@@ -173,7 +232,7 @@ def test_gradients_of_a_view_reach_the_shared_weights_that_it_uses():
     ],
 )
 def test_an_architecture_that_is_no_part_is_refused_in_words(layer, reason):
-    elastic = ElasticFlexiBert(parent(), ["sa_sdp", "c_5"])
+    elastic = ElasticFlexiBert(parent(), ["sa_sdp", "c_5"], [16])
     with pytest.raises(ElasticError, match=f"layer 0: {reason}"):
         elastic.view(Architecture((layer,)))
     with pytest.raises(ElasticError, match="4 layers, the parent has 3"):

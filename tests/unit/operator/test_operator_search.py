@@ -334,3 +334,31 @@ def test_a_ray_job_that_failed_fails_the_search(world, status, reason):
     world._store(job)
     world.settle()
     assert world.says(key, "Succeeded") == ("False", reason)
+
+
+def test_a_search_from_a_parent_says_whether_its_network_is_trained(world):
+    space = {"elastic": {"layers": [1, 2]}}
+    key = searching(world, parent={"model": "bert"}, designSpace=space)
+    assert world.says(key, "ElasticTrained") == ("False", "Pending")
+    network = {"fingerprint": "ab" * 32, "steps": 900, "reused": False}
+    world.report(key, status={"sharedWeights": network})
+    world.settle()
+    assert world.says(key, "ElasticTrained") == ("True", "Succeeded")
+    assert world.status(key)["sharedWeights"] == network
+    assert "ab" * 32 in world.condition(key, "ElasticTrained")["message"]
+    world.report(key, status={"running": 1})  # a worker that was started again has yet to tell
+    world.settle()
+    assert world.says(key, "ElasticTrained") == ("True", "Succeeded")
+
+
+def test_a_network_that_another_search_trained_is_told(world):
+    key = searching(world, parent={"model": "bert"}, designSpace={"elastic": {}})
+    network = {"fingerprint": "ab" * 32, "steps": 900, "reused": True}
+    world.report(key, status={"sharedWeights": network})
+    world.settle()
+    assert "another search" in world.condition(key, "ElasticTrained")["message"]
+
+
+def test_a_search_without_a_parent_has_no_network(world):
+    key = searching(world)
+    assert all(each["type"] != "ElasticTrained" for each in world.status(key)["conditions"])

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import replace
+from math import log
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,12 @@ from edgetran.search import (
     SearchFailedError,
     SearchPlan,
     Trial,
+    Weights,
     read_result,
     read_trials,
     run_search,
 )
-from edgetran.space import Architecture, DesignSpace
+from edgetran.space import Architecture, DesignSpace, encoder_parameters
 from edgetran.training import TaskReference, TrainingPlan, TrialOutcome, TrialSpec
 
 TEMPLATE = TrialSpec(
@@ -129,6 +131,25 @@ def test_the_best_by_estimates_are_trained_for_a_while_and_half_of_them_to_the_e
     unchosen = [objective[n] for n in set(by) - set(short)]
     # All estimates lie the same above, so the order of the trained ones is that of the estimates.
     assert max(unchosen) <= max(objective[n] for n in short) + 0.5 * SHIFT
+
+
+def test_later_finalists_are_chosen_by_what_the_first_ones_came_to(tmp_path):
+    """Large candidates gain less than small ones; the first trainings show it."""
+    settings = {"count": 24, "max_trials": 48, "weights": Weights(accuracy=1.0)}
+
+    def value(architecture):
+        return accuracy_of(architecture) - 0.1 * (log(encoder_parameters(architecture)) - 11.8)
+
+    trainers = Trainer(), Trainer(value=value)
+    firsts, sizes = [], []
+    for place, trainer in zip("ab", trainers, strict=True):
+        result = search(tmp_path / place, trainer, **settings)
+        short = [number for number, share in trainer.trained if share < 1]
+        by = {trial.number: trial.candidate.architecture for trial in result.trials}
+        firsts.append(short[:12])
+        sizes.append(sum(log(encoder_parameters(by[number])) for number in short[12:]) / 12)
+    assert firsts[0] == firsts[1]
+    assert sizes[1] < sizes[0]
 
 
 def test_a_finalist_starts_from_what_it_is_given_and_estimates_stay_in_its_record(tmp_path):

@@ -37,7 +37,7 @@ def hub(monkeypatch):
         return held[name, configuration]
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    monkeypatch.setattr("edgetran.training.hub._reachable", lambda: True)
+    monkeypatch.setattr("edgetran.training.hub.reachable", lambda: True)
     return held
 
 

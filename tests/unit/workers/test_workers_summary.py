@@ -116,6 +116,21 @@ def test_a_search_under_way_tells_its_trials_by_state():
     assert "devices" not in said["status"]  # those are the operator's to tell
 
 
+def test_the_shared_weights_of_a_search_are_told_while_they_are_trained_and_after():
+    reporter = SearchReporter(SEARCH)
+    summary = summary_of(SEARCH, reporter)
+    tell(summary, "log.jsonl", event("start", "Train the shared weights", 0, 400))
+    tell(summary, "log.jsonl", event("advance", "Train the shared weights", 30, 400))
+    assert reporter.measures()["shared_weights_steps"] == 30
+    assert summary.summary().stage == "Train the shared weights"
+    assert "sharedWeights" not in summary.summary().status
+    trained = {"fingerprint": "ab" * 32, "steps": 652, "reused": False, "seconds": 80.0}
+    tell(summary, "log.jsonl", {"event": "elastic-trained", **trained})
+    status = CoDesignSearchStatus.model_validate(summary.summary().status)
+    assert status.shared_weights.steps == 652
+    assert reporter.measures()["training_seconds"] == 80
+
+
 def test_while_nothing_is_feasible_the_status_says_what_is_missed_least():
     summary = summary_of(SEARCH, SearchReporter(SEARCH))
     far, near = (trial(number, 0.7, feasible=False) for number in range(2))
