@@ -71,6 +71,8 @@ class Reason(StrEnum):
     """The winner was measured on its board, beside its baseline."""
     WORSE_THAN_BASELINE = "WorseThanBaseline"
     """Measured on its board, the winner's objective is less than its baseline's."""
+    NEXT_BEST_MEASURED = "NextBestMeasured"
+    """Measured on its board, the winner lost to its baseline, and a next best took its place."""
     NOT_MEASURABLE = "NotMeasurable"
     """The winner's device is simulated, or no node in particular."""
     STORAGE_OUT_OF_REACH = "StorageOutOfReach"

@@ -61,6 +61,8 @@ _WARNINGS: Final = frozenset(
         Reason.WORKER_RETRIED,
         Reason.INSUFFICIENT_QUOTA,
         Reason.PROFILE_UNUSABLE,
+        Reason.NEXT_BEST_MEASURED,
+        Reason.WORSE_THAN_BASELINE,
         Reason.UNSCHEDULABLE,
         Reason.NO_GPU,
         Reason.CLAIM_PENDING,

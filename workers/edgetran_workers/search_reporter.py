@@ -9,6 +9,7 @@ from typing import Any, Final
 from edgetran.api import CandidateSummary, CoDesignSearch, CoDesignSearchStatus, Reason
 from edgetran.api.measures import HARDWARE
 from edgetran.api.wire import MESSAGE_CHARACTERS
+from edgetran.runner.finalist import measures_of
 from edgetran.search import (
     FULL_TRAINING,
     Evaluation,
@@ -19,7 +20,7 @@ from edgetran.search import (
 )
 from edgetran.search.candidates import Candidate
 from edgetran.space import Architecture
-from edgetran_workers.candidates import ReportedFront, candidate, finalist, measures_of
+from edgetran_workers.candidates import ReportedFront, candidate, finalist
 
 _COST_SHARE: Final = 0.02
 """Share of the time that the exact hypervolume of a large front may take."""

@@ -14,7 +14,7 @@ VERIFY = Key("ProfilingJob", "ns", "s--verify")
 REFINE = Key("GPTranRun", "ns", "s-refine")
 REFINE_VERIFY = Key("ProfilingJob", "ns", "s-refine--verify")
 
-A, B, C = "a" * 64, "b" * 64, "c" * 64
+A, B, C, D = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 """Hashes of artefacts."""
 
 
@@ -169,6 +169,51 @@ def test_a_winner_that_loses_to_its_baseline_once_measured_is_told_in_the_headli
     assert "the winner is worse than the baseline: objective 0.4 against 0.5" in headline["message"]
     assert world.status(key)["best"]["objective"] == 0.4
     assert "WorseThanBaseline" in world.told(key)
+
+
+def test_a_next_best_that_holds_takes_the_place_of_a_winner_that_loses_once_measured(world):
+    key = searched(world)
+    next_best = {"trial": 5, "architecture": "cd", "accuracy": 0.88, "testAccuracy": 0.87}
+    next_best |= {"parameters": 900, "madeFor": "torch fp32"}
+    runners_up = [
+        finalist("runnerUp1", C, 0.45, 10.0, trial=4),
+        finalist("runnerUp2", D, 0.6, 5.0, **next_best),
+    ]
+    world.finish(VERIFY, status={"finalists": [*LOST["finalists"], *runners_up]})
+    best = world.status(key)["best"]
+    assert (best["id"], best["artifact"], best["objective"]) == (5, D, 0.6)
+    assert (best["architecture"], best["accuracy"], best["testAccuracy"]) == ("cd", 0.88, 0.87)
+    assert (best["parameters"], best["madeFor"], best["device"]) == (900, "torch fp32", "pi")
+    assert best["latencyMs"] == figure(5.0, "measured")
+    assert world.says(key, "WinnerVerified") == ("True", "NextBestMeasured")
+    for type_ in ("WinnerVerified", "Succeeded"):
+        message = world.condition(key, type_)["message"]
+        assert "the winner is worse than the baseline: objective 0.4 against 0.5" in message
+        assert "the best now is trial 5 with 0.6: latency 5 ms" in message
+    for each in (key, VERIFY):
+        check_status(world.status(each))
+
+
+def test_where_all_that_are_measured_lose_the_best_of_them_is_shown_and_the_headline_says_so(world):
+    key = searched(world)
+    runners_up = [
+        finalist("runnerUp1", C, 0.45, 10.0, trial=4),
+        finalist("runnerUp2", D, 0.3, 15.0, trial=5),
+    ]
+    world.finish(VERIFY, status={"finalists": [*LOST["finalists"], *runners_up]})
+    assert world.status(key)["best"]["artifact"] == C
+    assert world.says(key, "WinnerVerified") == ("False", "WorseThanBaseline")
+    message = world.condition(key, "Succeeded")["message"]
+    assert "and so are all 3 that were measured" in message
+    assert "the best of them is trial 4 with 0.45" in message
+
+
+def test_a_winner_that_loses_and_whose_next_best_are_worse_still_stays_the_best(world):
+    key = searched(world)
+    worse = [*LOST["finalists"], finalist("runnerUp1", C, 0.3, 15.0, trial=4)]
+    world.finish(VERIFY, status={"finalists": worse})
+    assert world.status(key)["best"]["artifact"] == A
+    assert "the best of them" not in world.condition(key, "Succeeded")["message"]
 
 
 def test_a_winner_that_was_predicted_to_lose_and_does_not_is_not_called_worse(world):
@@ -344,6 +389,23 @@ def test_a_refined_winner_that_loses_is_told_by_both(world):
         assert world.says(each, "WinnerVerified") == ("False", "WorseThanBaseline")
         message = world.condition(each, "Succeeded")["message"]
         assert "the winner is worse than the baseline" in message
+
+
+def test_the_searchs_best_takes_the_place_of_a_refined_model_that_loses(world):
+    key = searched(world, refine={})
+    world.finish(REFINE, status={"best": candidate(C, 0.8)})
+    three = [
+        finalist("winner", C, 0.4),
+        finalist("searchBest", A, 0.6, 4.4, architecture="ab", accuracy=0.9),
+        finalist("baseline", B, 0.5),
+    ]
+    world.finish(REFINE_VERIFY, status={"finalists": three})
+    best = world.status(REFINE)["best"]
+    assert (best["artifact"], best["latencyMs"]) == (A, figure(4.4, "measured"))
+    for each in (REFINE, key):
+        assert world.says(each, "WinnerVerified") == ("True", "NextBestMeasured")
+        message = world.condition(each, "Succeeded")["message"]
+        assert "the best now is the search's best with 0.6" in message
 
 
 def test_a_models_refinement_is_measured_as_the_job_that_measured_its_device(world):
