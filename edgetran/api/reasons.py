@@ -76,7 +76,7 @@ class Reason(StrEnum):
     NOT_MEASURABLE = "NotMeasurable"
     """The winner's device is simulated, or no node in particular."""
     STORAGE_OUT_OF_REACH = "StorageOutOfReach"
-    """The storage with the artefacts cannot be mounted on the winner's board."""
+    """No node can have the volume with the artefacts: not the board, nor one to hand them over."""
     DEPENDENCY_NOT_READY = "DependencyNotReady"
     """A resource that this one refers to has not succeeded yet."""
     DEPENDENCY_MISSING = "DependencyMissing"

@@ -60,6 +60,11 @@ COMPONENTS: Final = {kind: command for command, kind in COMMANDS.items()}
 SERVE_COMMAND: Final = "serve"
 """The command that serves a winner; its model's name in addresses is the resource's."""
 
+HAND_OVER_COMMAND: Final = "hand-over"
+"""The command that serves a run's artefacts to the board that cannot mount their volume."""
+HAND_OVER_PORT: Final = 9091
+"""Port at which it serves them."""
+
 ALLOW_COMMANDS: Final = "--allow-commands"
 ALLOW_METER: Final = "--allow-meter"
 ALLOW_TRACKER: Final = "--allow-tracker"
@@ -257,7 +262,7 @@ class SearchOrder(Message):
 
     folder: RunPath
     storage: Annotated[str, Field(max_length=2048), BeforeValidator(_claim_or_address)]
-    """`CLAIM`, or an address."""
+    """`CLAIM`, or an address; also that of the pod that hands a claim's artefacts over."""
 
 
 class InputsOrder(Message):

@@ -146,6 +146,36 @@ class WorkFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class ReaderView:
+    """The Job that hands a run's artefacts over.
+
+    Attributes:
+        name: the object's name.
+        uid: its unique identifier.
+        deleting: whether its deletion was asked for.
+        ended: whether it starts no further pods.
+    """
+
+    name: str
+    uid: str
+    deleting: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPodView:
+    """A pod of that Job.
+
+    Attributes:
+        pod: as any other pod is seen.
+        address: its own IP address; empty until it serves.
+    """
+
+    pod: PodView
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentView:
     """The Deployment that serves a winner.
 
@@ -293,6 +323,8 @@ class Observation:
         begun: whether a worker of it, or of a resource that was made for it, ever ran.
         worker: the Job or RayJob; None where there is none.
         pods: the worker's pods, those of earlier workers included.
+        reader: the Job that hands the finalists' artefacts over; None where none does.
+        reader_pods: its pods.
         parts: results ConfigMaps by number.
         deployment: what serves the winner; None where nothing does.
         verdicts: what its pods say.
@@ -326,6 +358,8 @@ class Observation:
     begun: bool = True
     worker: WorkerView | None = None
     pods: tuple[PodView, ...] = ()
+    reader: ReaderView | None = None
+    reader_pods: tuple[ReaderPodView, ...] = ()
     parts: Sequence[PartView] = ()
     deployment: DeploymentView | None = None
     verdicts: VerdictsView = VerdictsView()

@@ -23,6 +23,7 @@ from workers_lab import (
     end_all,
     kill,
     make_pod,
+    start_reader,
     wait_for,
 )
 
@@ -117,17 +118,21 @@ spec:
 """
 
 
-@pytest.mark.parametrize("kept", ["claim", "address"])
+@pytest.mark.parametrize("kept", ["claim", "address", "handed over"])
 def test_the_finalists_of_a_search_are_measured_on_the_board_as_the_files_that_were_scored(
     searched: Pod, tmp_path: Path, kept: str
 ) -> None:
     pod = make_pod(tmp_path / "verify", "profile", VERIFICATION, SEARCH, search=searched)
-    if kept == "address":
-        bucket = tmp_path / "bucket"
-        RemoteFolder(f"file://{bucket}", "lab/cds-s-22222222", searched.folder).copy()
+    if kept != "claim":
+        if kept == "address":
+            address = f"file://{tmp_path / 'bucket'}"
+            RemoteFolder(address, "lab/cds-s-22222222", searched.folder).copy()
+        else:
+            port = start_reader(searched, "a-word", tmp_path / "reader.log")
+            address = f"http://127.0.0.1:{port}/a-word"
         order = pod.root / "work/work.json"
         order.write_text(order.read_text().replace('"storage": "claim"',
-                         f'"storage": "file://{bucket}"'))  # fmt: skip
+                         f'"storage": "{address}"'))  # fmt: skip
         (pod.root / "search").unlink()
     before = {path: path.stat().st_mtime_ns for path in searched.folder.rglob("*")}
     assert pod.run() == 0, pod.output

@@ -36,11 +36,10 @@ from edgetran_operator.reconcile.dependencies import (
     failed,
     succeeded,
 )
+from edgetran_operator.reconcile.handing_over import is_out_of_reach
 from edgetran_operator.resources import Run
 
 VERIFIED: Final = ConditionType.WINNER_VERIFIED
-_OUT_OF_REACH: Final = ("volume node affinity conflict", "no available volume zone")
-"""How schedulers say that a volume cannot be had on a node, now or ever."""
 
 
 def verified(builder: StatusBuilder, run: Run) -> bool:
@@ -135,7 +134,7 @@ def _given_up(builder: StatusBuilder, job: Dependency) -> Obstacle | None:
     """Why measuring is not waited for any longer; None where it is."""
     told = condition_of(job.status, ConditionType.SUCCEEDED)
     reason, message = str(told.get("reason")), str(told.get("message"))
-    if any(words in message for words in _OUT_OF_REACH):
+    if is_out_of_reach(message):
         said = f"the storage with the artefacts cannot be mounted on the board: {message}"
         return Obstacle(Reason.STORAGE_OUT_OF_REACH, said)
     stalled = find_condition(

@@ -8,6 +8,7 @@ from edgetran_operator.resources.job import made_from, worker_job
 from edgetran_operator.resources.network import network_policy
 from edgetran_operator.resources.pod import pod_template, worker_pod
 from edgetran_operator.resources.ray_job import ray_job
+from edgetran_operator.resources.reader import reader_address, reader_job
 from edgetran_operator.resources.restrict import device_problems, podtemplate_problems
 from edgetran_operator.resources.results import results_part
 from edgetran_operator.resources.run import Inputs, Run
@@ -34,6 +35,8 @@ __all__ = [
     "pod_template",
     "podtemplate_problems",
     "ray_job",
+    "reader_address",
+    "reader_job",
     "results_part",
     "serving_children",
     "work_child",

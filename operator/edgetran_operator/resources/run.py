@@ -45,6 +45,8 @@ class Run:
         inputs: results of other resources.
         node: the board that a measuring pod is pinned to; empty where it is free.
         architecture: the board's processor architecture; empty where it is not known.
+        artifacts_from: address of the pod that hands the finalists' artefacts over; empty where
+            their storage is mounted, or is an address itself.
         work_hash: of the files that the worker is given; empty where it is not made yet.
         namespaces_in_affinity: whether pod affinity can look into all namespaces.
         pod_failure_policy: whether a Job can be told which failures are none.
@@ -57,6 +59,7 @@ class Run:
     inputs: Inputs = field(default_factory=Inputs)
     node: str = ""
     architecture: str = ""
+    artifacts_from: str = ""
     work_hash: str = ""
     namespaces_in_affinity: bool = True
     pod_failure_policy: bool = False

@@ -295,6 +295,8 @@ class World:
                     "spec": {"nodeName": node},
                     "status": {
                         "phase": "Running",
+                        "podIP": f"10.0.0.{next(self._numbers) % 250}",
+                        "conditions": [{"type": "Ready", "status": "True"}],
                         "containerStatuses": [{"name": "worker", "state": {"running": {}}}],
                     },
                 }

@@ -50,6 +50,12 @@ def finalist(name, artifact, objective=0.65, latency=4.4, **more):
     }
 
 
+CONFLICT = (
+    "0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 node(s) didn't match "
+    "node selector"
+)
+READER = "s--verify-pj-reader"
+
 FOUND = {"best": candidate(A), "baseline": candidate(B, 0.5)}
 MEASURED = {"finalists": [finalist("winner", A), finalist("baseline", B, 0.5, 9.0)]}
 LOST = {"finalists": [finalist("winner", A, 0.4, 12.0), finalist("baseline", B, 0.5, 9.0)]}
@@ -246,16 +252,22 @@ def test_a_measurement_of_other_artefacts_counts_for_nothing(world):
     assert world.says(key, "Succeeded")[0] == "True"
 
 
-def test_a_volume_that_cannot_be_had_on_the_board_ends_the_wait_at_once_and_is_told(world):
+def test_a_volume_that_no_node_has_ends_the_wait_and_is_told(world):
     key = searched(world)
-    said = (
-        "0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 node(s) didn't "
-        "match node selector"
-    )
-    pod_of(world, VERIFY, **unschedulable(said))
+    pod_of(world, VERIFY, **unschedulable(CONFLICT))
+    world.settle()
+    assert ("Job", "ns", READER) in world.objects
+    world.start_pods()
+    (pod,) = [
+        body
+        for place, body in world.objects.items()
+        if place[0] == "Pod" and place[2].startswith(READER)
+    ]
+    world._store({**pod, "status": {"phase": "Pending", **unschedulable(CONFLICT)}})
     world.settle()
     assert world.says(key, "WinnerVerified") == ("False", "StorageOutOfReach")
     assert "volume node affinity conflict" in world.condition(key, "WinnerVerified")["message"]
+    assert ("Job", "ns", READER) not in world.objects
     headline = world.condition(key, "Succeeded")
     assert headline["status"] == "True"
     assert "its winner was not measured" in headline["message"]
