@@ -89,6 +89,8 @@ class Reason(StrEnum):
     """A worker failed and is started again."""
     INSUFFICIENT_QUOTA = "InsufficientQuota"
     """A resource quota refuses a child."""
+    AWAITS_ADMISSION = "AwaitsAdmission"
+    """Kueue has not admitted a worker yet, or has taken its quota back."""
     UNSCHEDULABLE = "Unschedulable"
     """No node has room for a pod."""
     NO_GPU = "NoGpu"

@@ -31,6 +31,9 @@ MEASURING_LABEL: Final = "edgetran.io/measuring"
 MEASURED_DEVICE_LABEL: Final = "edgetran.io/board"
 """On a pod that measures: the device that it measures."""
 
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+"""Kueue's, on a resource and on every Job that is made for it: the queue that admits them."""
+
 FAILURES_ANNOTATION: Final = "edgetran.io/failures-before"
 """Attempts of earlier workers that ended badly, so that they are counted over all of them."""
 MADE_FROM_ANNOTATION: Final = "edgetran.io/made-from"

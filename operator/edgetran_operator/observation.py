@@ -34,6 +34,7 @@ class WorkerView:
         node: the board that it is pinned to; empty where it is free.
         backoff_limit: attempts that may fail before it gives up.
         stopped: it starts no further pods.
+        suspended: it starts none until somebody, such as Kueue, lets it.
         made_from: a hash of the pod that it was made with; empty where it is not known.
         work_hash: of the files that it was made for; empty where it is not known.
     """
@@ -52,6 +53,7 @@ class WorkerView:
     node: str = ""
     backoff_limit: int = 0
     stopped: bool = False
+    suspended: bool = False
     made_from: str = ""
     work_hash: str = ""
 
@@ -313,6 +315,7 @@ class Observation:
         namespace: its namespace.
         uid: its unique identifier.
         generation: number of its spec's version.
+        queue: of Kueue, by the resource's label; empty where it has none.
         deleting: whether its deletion was asked for.
         resource: the newest spec; None where it is invalid.
         problem: what is wrong with the newest spec; None where it is valid.
@@ -349,6 +352,7 @@ class Observation:
     uid: str
     generation: int
     resource: Resource | None
+    queue: str = ""
     problem: str | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
     deleting: bool = False

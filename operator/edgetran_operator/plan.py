@@ -41,6 +41,7 @@ _QUIET: Final = frozenset(
         Reason.PENDING,
         Reason.RUNNING,
         Reason.DEVICE_BUSY,
+        Reason.AWAITS_ADMISSION,
         Reason.DEPENDENCY_NOT_READY,
         Reason.NODES_MATCHED,
         Reason.NOT_COMPARED,

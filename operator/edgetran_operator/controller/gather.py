@@ -92,6 +92,7 @@ class Gatherer:
             namespace=key.namespace,
             uid=entry.uid,
             generation=entry.generation,
+            queue=entry.queue,
             deleting=entry.deleting,
             resource=newest if isinstance(newest, Resource) else None,
             problem=newest if isinstance(newest, str) else None,

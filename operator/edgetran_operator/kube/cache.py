@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from edgetran.api import API_VERSION, KINDS
 from edgetran.api.field_errors import forbidden
 from edgetran.api.names import READER, profiling_job_name, refinement_name, verification_name
-from edgetran.api.wire import COMPONENT_LABEL, KIND_LABEL, NAME_LABEL
+from edgetran.api.wire import COMPONENT_LABEL, KIND_LABEL, NAME_LABEL, QUEUE_LABEL
 from edgetran_operator.kube.border import UNREADABLE, UnreadableError, refuse_if_marked
 from edgetran_operator.kube.troubles import Troubles
 from edgetran_operator.kube.views import (
@@ -70,6 +70,7 @@ class Entry:
         status: its status as plain data.
         refers: resources that it waits for or builds on.
         unreadable: why its spec cannot be read; empty where it can.
+        queue: of Kueue, that its Jobs are to be admitted by; empty where it has none.
     """
 
     uid: str
@@ -82,6 +83,7 @@ class Entry:
     status: Mapping[str, Any]
     refers: tuple[Key, ...] = ()
     unreadable: str = ""
+    queue: str = ""
 
     @property
     def wants_ray_job(self) -> bool:
@@ -194,6 +196,7 @@ class Cache:
             status=_status(body, before),
             refers=_refers(key, spec),
             unreadable=problem,
+            queue=_queue(metadata),
         )
         self.resources[key] = entry
         self._refer(key, before.refers if before else (), entry.refers)
@@ -471,6 +474,13 @@ def _view(kind: str, body: Mapping[str, Any], *, whole: bool) -> View | None:
     if found[2] == "served":
         return verdicts_view(body) if whole else VerdictsView()
     return part_view(body, int(found[2].removeprefix("results-")), whole=whole)
+
+
+def _queue(metadata: Mapping[str, Any]) -> str:
+    """The queue in a resource's labels; an API server has judged its form."""
+    labels = metadata.get("labels")
+    found = labels.get(QUEUE_LABEL) if isinstance(labels, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def _told(entry: Entry) -> tuple[Any, ...]:

@@ -99,6 +99,7 @@ def job_view(job: Mapping[str, Any]) -> WorkerView:
         failed_pods=status.get("failed", 0),
         backoff_limit=spec.get("backoffLimit", 6),
         stopped=spec.get("parallelism") == 0,
+        suspended=spec.get("suspend") is True,
     )
 
 
@@ -146,6 +147,7 @@ def ray_job_view(job: Mapping[str, Any]) -> WorkerView:
         finished=moment(status.get("endTime")) if complete or failed else None,
         failed_pods=status.get("failed", 0) or int(failed),
         backoff_limit=spec.get("backoffLimit", 0),
+        suspended=spec.get("suspend") is True,
     )
 
 

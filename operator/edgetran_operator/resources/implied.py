@@ -10,5 +10,5 @@ from edgetran_operator.resources.run import Run
 def implied_child(run: Run, resource: Resource) -> Child:
     """A ProfilingJob or GPTranRun that belongs to the run's search."""
     body = to_dict(resource)
-    body["metadata"] = run.metadata(resource.name)
+    body["metadata"] = run.job_metadata(resource.name)
     return Child(body)

@@ -37,12 +37,13 @@ def reader_job(run: Run) -> Child:
         {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": run.metadata(name),
+            "metadata": run.job_metadata(name),
             "spec": {
                 "completions": 1,
                 "parallelism": 1,
                 "backoffLimit": _ATTEMPTS,
                 "template": _pod(run),
+                **run.unadmitted,
             },
         }
     )

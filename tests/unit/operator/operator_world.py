@@ -271,7 +271,8 @@ class World:
     def start_pods(self) -> None:
         """The Job controller and the scheduler: each unfinished Job has one pod, on its node."""
         for job in self.jobs():
-            if _finished(job) or job["spec"]["parallelism"] == 0 or self._live_pods(job):
+            held = job["spec"]["parallelism"] == 0 or job["spec"].get("suspend")
+            if _finished(job) or held or self._live_pods(job):
                 continue
             template = job["spec"]["template"]
             affinity = template["spec"].get("affinity", {}).get("nodeAffinity")
