@@ -129,9 +129,9 @@ def test_quota_that_is_taken_back_is_no_failure_and_the_work_goes_on_later(world
 
 def test_one_queue_takes_its_jobs_one_after_the_other(world, kueue):
     queued(world)
-    other = world.apply(
-        "ProfilingJob", "other", spec_of("ProfilingJob", device={"name": "here", "host": True})
-    )
+    world.node("board-b", device="other")
+    device = {"name": "other", "nodeSelector": {"edgetran.io/device": "other"}}
+    other = world.apply("ProfilingJob", "other", spec_of("ProfilingJob", device=device))
     label(world, other)
     world.settle()
     kueue.admit()
