@@ -7,8 +7,8 @@ another artefact from: so those that may take its place are scored while their s
 from __future__ import annotations
 
 from edgetran.runner.chain import Chain
-from edgetran.runner.finalist import Finalist
 from edgetran.runner.finalist_rows import RUNNER_UP
+from edgetran.runner.finals import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.search import SearchResult

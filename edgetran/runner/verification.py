@@ -20,12 +20,12 @@ from edgetran.progress import Progress
 from edgetran.records import write_atomically
 from edgetran.runner.beside import measure_beside
 from edgetran.runner.chain import Chain
-from edgetran.runner.finalist import measures_of
 from edgetran.runner.finalist_rows import FINALISTS, RUNNERS_UP, measurable_rows
 from edgetran.runner.folder import RunFolder, RunFolderError
 from edgetran.runner.judged_artifact import of_hardware
 from edgetran.runner.phases import first_time
 from edgetran.runner.prior_results import DependencyError
+from edgetran.runner.row_measures import measures_of
 from edgetran.search import Objective
 from edgetran.space import Architecture, ArchitectureError
 

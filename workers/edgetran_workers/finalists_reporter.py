@@ -6,8 +6,8 @@ from typing import Any
 
 from edgetran.api import MeasuredFinalist, MeasureValue, ProfilingJob, ProfilingJobStatus, Reason
 from edgetran.api.measures import HARDWARE
-from edgetran.runner.finalist import measures_of
 from edgetran.runner.finalist_rows import FINALISTS, measurable_rows
+from edgetran.runner.row_measures import measures_of
 from edgetran.search import Objective
 from edgetran_workers.candidates import made_for
 

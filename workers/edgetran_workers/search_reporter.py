@@ -9,7 +9,7 @@ from typing import Any, Final
 from edgetran.api import CandidateSummary, CoDesignSearch, CoDesignSearchStatus, Reason
 from edgetran.api.measures import HARDWARE
 from edgetran.api.wire import MESSAGE_CHARACTERS
-from edgetran.runner.finalist import measures_of
+from edgetran.runner.row_measures import measures_of
 from edgetran.search import (
     FULL_TRAINING,
     Evaluation,

@@ -12,7 +12,6 @@ from typing import Final
 
 from edgetran.api import Reason
 from edgetran.api.wire import WORK_FILE
-from edgetran_operator.observation import Observation, ReaderPodView
 from edgetran_operator.plan import Deletion, Plan, StatusBuilder, cut
 from edgetran_operator.reconcile.spec import spec_of
 from edgetran_operator.reconcile.starting import cause
@@ -24,6 +23,7 @@ from edgetran_operator.reconcile.worker import (
 )
 from edgetran_operator.resources import Run, reader_address, reader_job
 from edgetran_operator.resources.pod import claim_name
+from edgetran_operator.snapshot import ReaderPodView, Snapshot
 
 _OUT_OF_REACH: Final = ("volume node affinity conflict", "no available volume zone")
 """How schedulers say that a volume cannot be had on a node, now or ever."""
@@ -88,7 +88,7 @@ def begin_to_hand_over(
     return WorkerProgress(Stage.WAITING, Reason.PENDING, message)
 
 
-def without_reader(seen: Observation, plan: Plan) -> Plan:
+def without_reader(seen: Snapshot, plan: Plan) -> Plan:
     """The plan, in which nothing is handed over for work that has ended or rests."""
     reader = seen.reader
     if reader is None or reader.deleting or seen.deleting:
@@ -101,7 +101,7 @@ def without_reader(seen: Observation, plan: Plan) -> Plan:
     return replace(plan, delete=(*plan.delete, Deletion("Job", reader.name, reader.uid)))
 
 
-def _why_not(seen: Observation, label: str, pods: list[ReaderPodView]) -> tuple[Reason, str]:
+def _why_not(seen: Snapshot, label: str, pods: list[ReaderPodView]) -> tuple[Reason, str]:
     live = [each.pod for each in pods if each.pod.live and not each.pod.deleting]
     for pod in live:
         known = cause(seen, pod)

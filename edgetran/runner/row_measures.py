@@ -1,33 +1,13 @@
-"""A trained model on a device that takes part in the final comparison."""
+"""What an objective looks at, read from a row of a result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from edgetran.api.measures import HARDWARE
 from edgetran.devices import Figure, HardwareFigures
-from edgetran.runner.training_history import TrainingHistory
 from edgetran.search import Measures
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A model of the final table.
-
-    Attributes:
-        title: its name in the table.
-        device: the device it stands for.
-        checkpoint: folder of its weights.
-        history: how long it was trained.
-    """
-
-    title: str
-    device: str
-    checkpoint: Path
-    history: TrainingHistory
 
 
 def measures_of(row: Mapping[str, Any]) -> Measures:
