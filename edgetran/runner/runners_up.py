@@ -28,7 +28,7 @@ def runners_up(
     on_a_board = any(each.name == device and each.node_selector for each in spec.devices)
     if spec.refine or spec.baseline is None or not on_a_board or device in measured_here:
         return {}
-    found = {}
+    found: dict[str, tuple[int, Finalist]] = {}
     for trial, _ in search.runners_up(spec.verification.candidates - 1):
         checkpoint = folder.search_checkpoints / (trial.checkpoint or "")
         if trial.checkpoint is None or not checkpoint.is_dir():

@@ -75,7 +75,8 @@ class SearchResult:
         best = self.best
         if best is None:
             return []
-        found, seen = [], {best[0].candidate.architecture.graph_hash}
+        found: list[tuple[Trial, Evaluation]] = []
+        seen = {best[0].candidate.architecture.graph_hash}
         for trial, evaluation in sorted(
             self._contenders, key=lambda pair: _preference(pair, self.objective)
         ):
