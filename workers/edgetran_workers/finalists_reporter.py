@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgetran.api import MeasuredFinalist, MeasureValue, ProfilingJob, ProfilingJobStatus, Reason
@@ -70,7 +71,7 @@ class FinalistsReporter:
         return Reason.SUCCEEDED, words
 
 
-def _finalist(key: Any, row: dict[str, Any], objective: Objective | None) -> MeasuredFinalist:
+def _finalist(key: str, row: Mapping[str, Any], objective: Objective | None) -> MeasuredFinalist:
     figures = row["figures"]
     values = {
         each.name: MeasureValue(
