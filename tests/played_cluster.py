@@ -154,11 +154,19 @@ class Played:
             "spec": {**template["spec"], "nodeName": node},
         }
         path = f"/api/v1/namespaces/{self.namespace}/pods"
-        self._account(template["spec"]["serviceAccountName"])
+        self._account(template["spec"].get("serviceAccountName", ""))
         self.server.call("POST", path, body)
         state = {"running": {}} if phase == "Running" else {"waiting": {}}
         self._pod_status(name, phase, state)
         return name
+
+    def remove_pods(self, job_name: str) -> None:
+        """The pods of a Job that was deleted go, as nothing else here takes them away."""
+        for pod in self.pods():
+            owners = pod["metadata"].get("ownerReferences", ())
+            if any(each["name"] == job_name for each in owners):
+                path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"
+                self.server.call("DELETE", path)
 
     def end(self, job_name: str, pod: str, code: int, message: str = "") -> None:
         """The worker ends; the Job takes note."""
@@ -206,6 +214,11 @@ class Played:
 
     def _account(self, name: str) -> None:
         """Without its controllers an API server gives no ServiceAccount its token."""
+        if not name:  # nor does it make the one of pods that name none
+            name = "default"
+            path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts"
+            if self.server.find(f"{path}/{name}") is None:
+                self.server.call("POST", path, {"metadata": {"name": name}})
         account = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{name}"
         wait_until(lambda: self.server.find(account) is not None, f"{name} is there", 30)
         if self.server.call("GET", account).get("secrets"):

@@ -33,7 +33,7 @@ from edgetran.api.parent import (
     SharedWeights,
     SharedWeightsStatus,
 )
-from edgetran.api.profiling_job import MeasurementSpec, Sampling
+from edgetran.api.profiling_job import MOST_CANDIDATES, MeasurementSpec, Sampling
 from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import (
     Broken,
@@ -240,6 +240,17 @@ class Baseline(ApiModel):
     architecture: ArchitectureSource = Field(description="The architecture.")
 
 
+class VerificationSpec(ApiModel):
+    """How the winner is measured on its board once the search has ended."""
+
+    candidates: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] = Field(
+        3,
+        description="Candidates measured at most, the winner included: where it loses to the "
+        "baseline in the objective, the next best by prediction on its board are measured one by "
+        "one, until one does not.",
+    )
+
+
 class CoDesignSearchSpec(TrainerSpec):
     """Which task, which architectures and devices, and what is best."""
 
@@ -276,6 +287,10 @@ class CoDesignSearchSpec(TrainerSpec):
     )
     baseline: Baseline | None = Field(
         None, description="An architecture to compare the winner with; none where omitted."
+    )
+    verification: VerificationSpec = Field(
+        VerificationSpec(),
+        description="In a cluster, how the winner is measured on its board, beside the baseline.",
     )
     refine: Refinement | None = Field(
         None, description="Refine the winner by a GPTranRun; not where omitted."

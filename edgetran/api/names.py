@@ -32,13 +32,16 @@ SERVED: Final = "served"
 """Suffix of what serves the winner: Deployment, Service, ServiceAccount, Role, RoleBinding, and the
 ConfigMap with the verdict."""
 
+READER: Final = "reader"
+"""Suffix of the Job that hands a run's artefacts over to a board that cannot mount their volume."""
+
 
 def results(number: int) -> str:
     """Suffix of a results ConfigMap; they are numbered from 0."""
     return f"results-{number}"
 
 
-CHILD_SUFFIXES: Final = (WORKER, SPEC, STORAGE, SERVED, results(LAST_RESULTS))
+CHILD_SUFFIXES: Final = (WORKER, SPEC, STORAGE, SERVED, READER, results(LAST_RESULTS))
 """What is appended to the name of each resource, the longest where there are several."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ from edgetran.api.resource import Resource, name_rule
 from edgetran.api.rules import Broken, Rule, distinct, exactly_one, not_together, ordered
 from edgetran.api.scalars import (
     LIST_SET,
+    Allowed,
     Figure,
     FilePath,
     PositiveFigure,
@@ -33,6 +34,9 @@ from edgetran.api.scalars import (
     Time,
     list_map,
 )
+
+MOST_CANDIDATES: Final = 8
+"""Candidates of a search that are measured on their board before it gives up to find a winner."""
 
 
 class MeasurementSpec(ApiModel):
@@ -248,7 +252,27 @@ class MeasuredCosts(ApiModel):
 class MeasuredFinalist(ApiModel):
     """What one artefact of a run costs on the board, measured beside the others."""
 
-    finalist: Literal["winner", "searchBest", "baseline"] = Field(description="Which one it is.")
+    finalist: Annotated[
+        str,
+        Field(max_length=16, pattern=r"^(winner|searchBest|baseline|runnerUp[1-9])$"),
+        Allowed("winner, searchBest, baseline or runnerUp1, runnerUp2 and so on"),
+    ] = Field(
+        description="Which one it is; runnerUp1 is the next best of the search, and so on.",
+    )
+    trial: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Number of its trial, where it was not the winner of its run."
+    )
+    architecture: Annotated[str, Field(max_length=32, pattern=r"^[0-9a-f]*$")] = Field(
+        "", description="The architecture's graph hash."
+    )
+    accuracy: Figure | None = Field(None, description="Selection metric on validation data.")
+    test_accuracy: Figure | None = Field(None, description="The metric on test data.")
+    parameters: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Number of parameters."
+    )
+    made_for: Annotated[str, Field(max_length=32)] | None = Field(
+        None, description="Engine and precision of the artefact."
+    )
     artifact: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] = Field(
         description="SHA-256 of the artefact that was measured."
     )
@@ -283,7 +307,9 @@ class ProfilingJobStatus(CommonStatus):
     costs: MeasuredCosts | None = Field(
         None, description="Range and median of each measure over the architectures measured."
     )
-    finalists: Annotated[tuple[MeasuredFinalist, ...], Field(strict=False, max_length=3)] = Field(
+    finalists: Annotated[
+        tuple[MeasuredFinalist, ...], Field(strict=False, max_length=MOST_CANDIDATES + 2)
+    ] = Field(
         (),
         description="What the finalists of another run cost.",
         json_schema_extra=list_map("finalist"),

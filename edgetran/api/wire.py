@@ -31,6 +31,9 @@ MEASURING_LABEL: Final = "edgetran.io/measuring"
 MEASURED_DEVICE_LABEL: Final = "edgetran.io/board"
 """On a pod that measures: the device that it measures."""
 
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+"""Kueue's, on a resource and on every Job that is made for it: the queue that admits them."""
+
 FAILURES_ANNOTATION: Final = "edgetran.io/failures-before"
 """Attempts of earlier workers that ended badly, so that they are counted over all of them."""
 MADE_FROM_ANNOTATION: Final = "edgetran.io/made-from"
@@ -59,6 +62,11 @@ COMPONENTS: Final = {kind: command for command, kind in COMMANDS.items()}
 
 SERVE_COMMAND: Final = "serve"
 """The command that serves a winner; its model's name in addresses is the resource's."""
+
+HAND_OVER_COMMAND: Final = "hand-over"
+"""The command that serves a run's artefacts to the board that cannot mount their volume."""
+HAND_OVER_PORT: Final = 9091
+"""Port at which it serves them."""
 
 ALLOW_COMMANDS: Final = "--allow-commands"
 ALLOW_METER: Final = "--allow-meter"
@@ -257,7 +265,7 @@ class SearchOrder(Message):
 
     folder: RunPath
     storage: Annotated[str, Field(max_length=2048), BeforeValidator(_claim_or_address)]
-    """`CLAIM`, or an address."""
+    """`CLAIM`, or an address; also that of the pod that hands a claim's artefacts over."""
 
 
 class InputsOrder(Message):

@@ -24,6 +24,7 @@ from edgetran.kubectl.logs import log_lines, newest_pods
 from edgetran.kubectl.reading import Data, has_ended, is_true, label, results_name
 from edgetran.kubectl.results import fetch_run
 from edgetran.kubectl.status_view import status_view
+from edgetran.kubectl.trial_log import trial_lines
 
 WATCH_PERIOD_S: Final = 2.0
 
@@ -115,6 +116,10 @@ def logs(
     raw: Annotated[
         bool, typer.Option("--raw", help="The JSON lines as the workers wrote them.")
     ] = False,
+    trial: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="NUMBER", help="One trial of a search, and where it ran."),
+    ] = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
@@ -122,7 +127,12 @@ def logs(
     """The logs of the workers that run, or of the last one that did."""
     with errors(), suppress(KeyboardInterrupt):
         cluster = Cluster(kubeconfig, context, namespace)
-        pods = newest_pods(cluster, cluster.find(name))
+        data = cluster.find(name)
+        if trial is not None:
+            for line in trial_lines(cluster, data, trial, raw=raw):
+                print(line)  # noqa: T201
+            return
+        pods = newest_pods(cluster, data)
         for line in log_lines(cluster, pods, follow=follow, tail=tail, raw=raw):
             print(line, flush=follow)  # noqa: T201
 

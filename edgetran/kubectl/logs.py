@@ -7,7 +7,8 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 
-from edgetran.api.wire import WORKER_CONTAINER, run_selector
+from edgetran.api.names import READER
+from edgetran.api.wire import COMPONENT_LABEL, WORKER_CONTAINER, run_selector
 from edgetran.kubectl.cluster import Cluster, ClusterError, NotFoundError
 from edgetran.kubectl.reading import Data, label, status_of
 
@@ -19,7 +20,7 @@ def newest_pods(cluster: Cluster, data: Data) -> list[Data]:
         NotFoundError: there is none; the sentence says whose logs there are instead.
     """
     kind, name = data["kind"], data["metadata"]["name"]
-    pods = cluster.pods(run_selector(kind, name))
+    pods = cluster.pods(f"{run_selector(kind, name)},{COMPONENT_LABEL}!={READER}")
     if pods:
         running: list[Data] = [pod for pod in pods if _phase(pod) == "Running"]
         return running or [pods[-1]]

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgetran.api import CoDesignSearch, Resource, parse_resource, verification_name
+from edgetran.api import (
+    CoDesignSearch,
+    ConditionType,
+    Reason,
+    Resource,
+    parse_resource,
+    verification_name,
+)
 from edgetran.api.measures import HARDWARE
 from edgetran.kubectl.cluster import Cluster, ClusterError, NotFoundError
 from edgetran.kubectl.reading import Data, has_ended, label, results_name, status_of
@@ -32,7 +39,7 @@ def fetch_run(cluster: Cluster, data: Data, folder: Path) -> Path:
     from edgetran.runner.folder import RunFolder
     from edgetran.runner.partial_result import partial_result
 
-    if not _write(cluster, data, folder):
+    if not write_published(cluster, data, folder):
         over = "has ended without publishing anything" if has_ended(data) else "has nothing to show"
         raise NotFoundError(f"{label(data)} {over} yet: none of its results is in the cluster")
     resource = _asked(data)
@@ -48,6 +55,7 @@ def fetch_run(cluster: Cluster, data: Data, folder: Path) -> Path:
     else:
         result = run.read_result()
     _put_measured(cluster, data, result)
+    result["notes"] = [*result.get("notes", ()), *_lost_to_baseline(data)]
     artifacts = status_of(data).get("artifacts")
     if artifacts:
         result["notes"] = [*result.get("notes", ()), f"Models and samples are in {artifacts}."]
@@ -55,6 +63,14 @@ def fetch_run(cluster: Cluster, data: Data, folder: Path) -> Path:
         result["files"] = {}
     write_atomically(run.result, json.dumps(result, indent=2))
     return folder
+
+
+def _lost_to_baseline(data: Data) -> Iterator[str]:
+    """That the winner by prediction was not the best once measured, and what is."""
+    for each in status_of(data).get("conditions") or ():
+        reasons = (Reason.NEXT_BEST_MEASURED, Reason.WORSE_THAN_BASELINE)
+        if each["type"] == ConditionType.WINNER_VERIFIED and each["reason"] in reasons:
+            yield str(each["message"])
 
 
 def _put_measured(cluster: Cluster, data: Data, result: dict[str, Any]) -> None:
@@ -77,8 +93,12 @@ def _put_measured(cluster: Cluster, data: Data, result: dict[str, Any]) -> None:
                 }
 
 
-def _write(cluster: Cluster, data: Data, folder: Path) -> bool:
-    """Whether anything was published; it stands in the folder then."""
+def write_published(cluster: Cluster, data: Data, folder: Path) -> bool:
+    """Whether anything was published; it stands in the folder then.
+
+    Raises:
+        ClusterError: the cluster does not answer, or holds what is no worker's.
+    """
     from edgetran.runner.published import PublishedError, write_folder
 
     parts = list(_parts(cluster, data))
@@ -135,7 +155,7 @@ def _write_profile(cluster: Cluster, job: str, device: str, folder: Path) -> Non
     if data is None or target.exists():
         return
     with TemporaryDirectory() as place:
-        _write(cluster, data, Path(place))
+        write_published(cluster, data, Path(place))
         measured = data["spec"]["device"]["name"]
         source = RunFolder(place).profile(measured)
         if source.exists():

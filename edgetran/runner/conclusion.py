@@ -21,9 +21,11 @@ from edgetran.runner.devices import (
     describe_device,
     unpredictable_measures,
 )
+from edgetran.runner.finalist_rows import RUNNERS_UP
 from edgetran.runner.finals import STAGE, WINNER, Finalist, Finals
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
+from edgetran.runner.runners_up import runners_up
 from edgetran.runner.uninformative_scores import uninformative_scores
 from edgetran.search import Objective, SearchResult
 from edgetran.training import EncodedTask
@@ -77,6 +79,7 @@ def conclude(
         "winner": None,
         "baseline": None,
         "searchBest": None,
+        RUNNERS_UP: [],
         "exports": [],
     }
     notes: list[str] = []
@@ -86,9 +89,15 @@ def conclude(
             by_key["searchBest"] = before
         if baseline is not None:
             by_key["baseline"] = baseline
+        next_best = runners_up(chain, folder, search, measured_here)
+        by_key |= {key: finalist for key, (_, finalist) in next_best.items()}
         progress.start(STAGE, total=len(by_key) + 2)
         finals = Finals(chain, folder, progress, task, profiles, measured_here)
-        result |= finals.rows(by_key)
+        rows = finals.rows(by_key)
+        result[RUNNERS_UP] = [
+            {"trial": trial, **rows.pop(key)} for key, (trial, _) in next_best.items()
+        ]
+        result |= rows
         result["exports"], notes = finals.exports, finals.notes
         if finals.agreement is not None:
             result["agreement"] = finals.agreement.to_dict()

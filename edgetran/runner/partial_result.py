@@ -73,6 +73,7 @@ def partial_result(
         "winner": winner,
         "baseline": None,
         "searchBest": None,
+        "runnersUp": [],
         "notes": notes,
         "counts": {
             "trials": 0 if trials is None else len(trials.trials),

@@ -7,10 +7,10 @@ boards are different nodes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from edgetran import api
 from edgetran.artifacts import Artifact, ArtifactError
@@ -20,14 +20,14 @@ from edgetran.progress import Progress
 from edgetran.records import write_atomically
 from edgetran.runner.beside import measure_beside
 from edgetran.runner.chain import Chain
+from edgetran.runner.finalist_rows import FINALISTS, RUNNERS_UP, measurable_rows
 from edgetran.runner.folder import RunFolder, RunFolderError
 from edgetran.runner.judged_artifact import of_hardware
 from edgetran.runner.phases import first_time
 from edgetran.runner.prior_results import DependencyError
+from edgetran.runner.row_measures import measures_of
+from edgetran.search import Objective
 from edgetran.space import Architecture, ArchitectureError
-
-FINALISTS: Final = ("winner", "searchBest", "baseline")
-"""Rows of a result that are artefacts to measure."""
 
 
 def verify_finalists(
@@ -36,7 +36,8 @@ def verify_finalists(
     """Measure the finalists of another run on this host and write result.json; the result.
 
     The result is that run's with what its finalists cost here; what was predicted stands beside
-    it. What the log holds already is not measured again.
+    it. What the log holds already is not measured again. Where the winner turns out to be worse
+    than its baseline, the next best are measured one after the other, until one of them is not.
 
     Args:
         chain: its one job says how to measure.
@@ -55,30 +56,40 @@ def verify_finalists(
     label = f"{source.kind}/{source.name}"
     try:
         result = measured.read_result()
+        rows = measurable_rows(result)
         models = {
-            key: _taken_over(result[key], measured, folder.artifacts / key)
-            for key in FINALISTS
-            if result.get(key) is not None
+            key: _taken_over(row, measured, folder.artifacts / key) for key, row in rows.items()
         }
         workload = _workload(job, result)
+        told = result.get("judgedBy")
+        objective = None if told is None else Objective.from_dict(told)
     except (RunFolderError, ArtifactError, ArchitectureError, KeyError, TypeError) as error:
         raise DependencyError(f"{label}: {_said(error)}") from None
     if "winner" not in models:
         raise DependencyError(f"{label}: it has no winner")
-    records = measure_beside(
-        job,
-        job.spec.device,
-        workload,
-        models,
-        folder.final_profile(job.spec.device.name),
-        progress,
-        chain.meters,
-    )
-    if (failure := records["winner"].failure) is not None:
+
+    def measure(keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        records = measure_beside(
+            job,
+            job.spec.device,
+            workload,
+            {key: models[key] for key in keys},
+            folder.final_profile(job.spec.device.name),
+            progress,
+            chain.meters,
+        )
+        return {key: _measured(rows[key], records[key], models[key][1]) for key in keys}
+
+    told_of = measure([key for key in FINALISTS if key in models])
+    if (failure := told_of["winner"]["measurement"]["failure"]) is not None:
         raise ProfilingError(f"{label}: its winner cannot be measured here: {failure}")
-    for key, (_, artifact) in models.items():
-        result[key] = _measured(result[key], records[key], artifact)
+    waiting = [key for key in models if key not in told_of]
+    while waiting and _all_lose(told_of, objective):
+        progress.log(f"{label}: what was measured loses to the baseline; the next best is measured")
+        told_of |= measure([waiting.pop(0)])
+    result |= {key: row for key, row in told_of.items() if key in FINALISTS}
     result |= {
+        RUNNERS_UP: [row for key, row in told_of.items() if key not in FINALISTS],
         "name": job.name,
         "startedAt": first_time(folder.log),
         "finishedAt": datetime.now(UTC).isoformat(),
@@ -88,6 +99,19 @@ def verify_finalists(
     }
     write_atomically(folder.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
+
+
+def _all_lose(told_of: Mapping[str, Mapping[str, Any]], objective: Objective | None) -> bool:
+    """Whether everything that was measured is worse than the baseline in the objective."""
+    if objective is None or "baseline" not in told_of:
+        return False
+    values = {
+        key: objective.value(measures_of(row))
+        for key, row in told_of.items()
+        if row["measurement"]["failure"] is None
+    }
+    bar = values.pop("baseline", None)
+    return bar is not None and all(value is not None and value < bar for value in values.values())
 
 
 def _taken_over(

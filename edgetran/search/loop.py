@@ -446,6 +446,7 @@ class _Search:
             finished=_now(),
             training_seconds=outcome.seconds,
             attempts=outcome.attempts,
+            place=outcome.place,
             error=error,
             error_kind=outcome.error_kind if outcome.error else error and "not-finite",
             checkpoint=(

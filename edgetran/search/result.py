@@ -66,6 +66,26 @@ class SearchResult:
         """The feasible evaluation that would win by the weighted sum of another objective."""
         return min(self._contenders, key=lambda pair: _preference(pair, objective), default=None)
 
+    def runners_up(self, count: int) -> list[tuple[Trial, Evaluation]]:
+        """The next best on the best one's device, other architectures each, the best of them first.
+
+        Args:
+            count: how many at most.
+        """
+        best = self.best
+        if best is None:
+            return []
+        found: list[tuple[Trial, Evaluation]] = []
+        seen = {best[0].candidate.architecture.graph_hash}
+        for trial, evaluation in sorted(
+            self._contenders, key=lambda pair: _preference(pair, self.objective)
+        ):
+            graph_hash = trial.candidate.architecture.graph_hash
+            if evaluation.candidate.device == best[1].candidate.device and graph_hash not in seen:
+                seen.add(graph_hash)
+                found.append((trial, evaluation))
+        return found[:count]
+
     @property
     def nearest(self) -> tuple[Trial, Evaluation] | None:
         """The infeasible evaluation that misses its bounds by least; None where there is none."""

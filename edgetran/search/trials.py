@@ -119,6 +119,7 @@ class Trial:
         artifacts: hash and metrics of the artefacts that it was scored as, by engine-precision.
         fidelity: what its accuracy rests on, one of `FIDELITIES`.
         estimates: its accuracies at lower fidelities, by these.
+        place: the host that trained it, which in a cluster is a pod; empty where it is not known.
     """
 
     number: int
@@ -142,6 +143,7 @@ class Trial:
     artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     fidelity: str = FULL_TRAINING
     estimates: Mapping[str, float] = field(default_factory=dict)
+    place: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -184,6 +186,7 @@ class Trial:
             "finished": self.finished,
             "training_seconds": self.training_seconds,
             "attempts": self.attempts,
+            "place": self.place,
             "error": self.error,
             "error_kind": self.error_kind,
             "checkpoint": self.checkpoint,
@@ -227,6 +230,7 @@ class Trial:
             artifacts=data.get("artifacts") or {},
             fidelity=data.get("fidelity", FULL_TRAINING),
             estimates=data.get("estimates") or {},
+            place=data.get("place") or "",
         )
 
 

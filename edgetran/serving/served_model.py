@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from edgetran.artifacts import SIDECAR, Artifact, PredictionSummary
 from edgetran.devices import Workload, host_info
+from edgetran.runner.finalist_rows import measurable_rows
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.measured import MEASURED, MEASURED_SCHEMA_VERSION
 
@@ -73,12 +74,16 @@ class ServedModel:
         return not self.class_names
 
 
-def find_model(folder: Path, *, name: str | None = None) -> ServedModel:
+def find_model(
+    folder: Path, *, name: str | None = None, artifact: str | None = None
+) -> ServedModel:
     """The model to serve of a run's folder, or of one that `edgetran export` wrote.
 
     Args:
         folder: either of them.
         name: in addresses; the run's name where None.
+        artifact: SHA-256 of the finalist's artefact that is meant; the winner's where None, or
+            where no finalist of the run has it.
 
     Raises:
         ServingError: the run has no winner, or the folder lacks a file.
@@ -90,15 +95,20 @@ def find_model(folder: Path, *, name: str | None = None) -> ServedModel:
     run = RunFolder(folder)
     result = run.read_result()
     try:
-        return _winner(run, result, name)
+        return _finalist(run, result, name, artifact)
     except (KeyError, TypeError, AttributeError) as error:
         raise ServingError(
             f"{run.result}: is not a result of EdgeTran that tells of an artefact ({error})"
         ) from None
 
 
-def _winner(run: RunFolder, result: Mapping[str, Any], name: str | None) -> ServedModel:
+def _finalist(
+    run: RunFolder, result: Mapping[str, Any], name: str | None, wanted: str | None
+) -> ServedModel:
     winner = result["winner"]
+    others = (row for key, row in measurable_rows(result).items() if key != "baseline")
+    meant = (row for row in others if wanted and row["artifact"]["sha256"] == wanted)
+    winner = next(meant, winner)
     if winner is None:
         raise ServingError(f"{run.path}: this run has no winner, so there is nothing to serve")
     if "artifact" not in winner:
@@ -123,7 +133,7 @@ def _winner(run: RunFolder, result: Mapping[str, Any], name: str | None) -> Serv
         target="cuda" if device.get("accelerator") == "cuda" else "cpu",
         threads=device.get("threads"),
         expected=Expected(
-            _predictions(winner.get("testPredictions")), *_latency(result, artifact.sha256)
+            _predictions(winner.get("testPredictions")), *_latency(result, winner, artifact.sha256)
         ),
     )
 
@@ -206,9 +216,10 @@ def _predictions(data: Any) -> PredictionSummary | None:
     return None if data is None else PredictionSummary.from_dict(data)
 
 
-def _latency(result: Mapping[str, Any], sha256: str) -> tuple[float | None, str]:
+def _latency(
+    result: Mapping[str, Any], winner: Mapping[str, Any], sha256: str
+) -> tuple[float | None, str]:
     """The latency of the winner on its device if measured, or else of the artefact on a host."""
-    winner = result["winner"]
     latency = winner["figures"]["latencyMs"]
     if latency["source"] == "measured" and latency["value"] is not None:
         return float(latency["value"]), f"measured on {winner['device']}"

@@ -42,7 +42,7 @@ class TrialWorker:
         if probe is not None and not Path(probe).exists():
             unseen = f"{platform.node()} does not see {Path(probe).parent}"
             return TrialOutcome(error=unseen, error_kind=UNSEEN).to_dict()
-        return run_trial(TrialSpec.from_dict(spec)).to_dict()
+        return {**run_trial(TrialSpec.from_dict(spec)).to_dict(), "place": platform.node()}
 
 
 @dataclass
@@ -139,7 +139,7 @@ class TrialPool:
         while self.pending:
             if self.inline:
                 job = self._waiting.popleft()
-                yield replace(run_trial(job.spec), key=job.key)
+                yield replace(run_trial(job.spec), key=job.key, place=platform.node())
                 continue
             self._dispatch()
             if (outcome := self._next()) is not None:

@@ -145,6 +145,7 @@ class TrialOutcome:
         parameters: of the whole model, embeddings and classifier included.
         transfer_ratio: share of them inherited from the parent; None without a parent.
         attempts: how often it was started, deaths of its worker included.
+        place: the host that ran it, which in a cluster is a pod; empty where it is not known.
         scores: what its artefacts scored, by the form's name; see `ArtifactScore`.
     """
 
@@ -161,6 +162,7 @@ class TrialOutcome:
     parameters: int = 0
     transfer_ratio: float | None = None
     attempts: int = 1
+    place: str = ""
     scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property

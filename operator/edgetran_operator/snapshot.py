@@ -34,6 +34,7 @@ class WorkerView:
         node: the board that it is pinned to; empty where it is free.
         backoff_limit: attempts that may fail before it gives up.
         stopped: it starts no further pods.
+        suspended: it starts none until somebody, such as Kueue, lets it.
         made_from: a hash of the pod that it was made with; empty where it is not known.
         work_hash: of the files that it was made for; empty where it is not known.
     """
@@ -52,6 +53,7 @@ class WorkerView:
     node: str = ""
     backoff_limit: int = 0
     stopped: bool = False
+    suspended: bool = False
     made_from: str = ""
     work_hash: str = ""
 
@@ -143,6 +145,36 @@ class WorkFiles:
     files: Mapping[str, str]
     beside_spec: str = ""
     problem: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderView:
+    """The Job that hands a run's artefacts over.
+
+    Attributes:
+        name: the object's name.
+        uid: its unique identifier.
+        deleting: whether its deletion was asked for.
+        ended: whether it starts no further pods.
+    """
+
+    name: str
+    uid: str
+    deleting: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPodView:
+    """A pod of that Job.
+
+    Attributes:
+        pod: as any other pod is seen.
+        address: its own IP address; empty until it serves.
+    """
+
+    pod: PodView
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +315,7 @@ class Snapshot:
         namespace: its namespace.
         uid: its unique identifier.
         generation: number of its spec's version.
+        queue: of Kueue, by the resource's label; empty where it has none.
         deleting: whether its deletion was asked for.
         resource: the newest spec; None where it is invalid.
         problem: what is wrong with the newest spec; None where it is valid.
@@ -293,6 +326,8 @@ class Snapshot:
         begun: whether a worker of it, or of a resource that was made for it, ever ran.
         worker: the Job or RayJob; None where there is none.
         pods: the worker's pods, those of earlier workers included.
+        reader: the Job that hands the finalists' artefacts over; None where none does.
+        reader_pods: its pods.
         parts: results ConfigMaps by number.
         deployment: what serves the winner; None where nothing does.
         verdicts: what its pods say.
@@ -317,6 +352,7 @@ class Snapshot:
     uid: str
     generation: int
     resource: Resource | None
+    queue: str = ""
     problem: str | None = None
     status: Mapping[str, Any] = field(default_factory=dict)
     deleting: bool = False
@@ -326,6 +362,8 @@ class Snapshot:
     begun: bool = True
     worker: WorkerView | None = None
     pods: tuple[PodView, ...] = ()
+    reader: ReaderView | None = None
+    reader_pods: tuple[ReaderPodView, ...] = ()
     parts: Sequence[PartView] = ()
     deployment: DeploymentView | None = None
     verdicts: VerdictsView = VerdictsView()

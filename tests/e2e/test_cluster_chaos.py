@@ -130,7 +130,7 @@ def check_ends(cluster, namespace, ended):
         f"{verification_name(resource['metadata']['name'])}-pj-worker"
         for resource in (ended["CoDesignSearch"], ended["GPTranRun"])
         if conditions(resource)["WinnerVerified"]["reason"]
-        in ("WinnerMeasured", "WorseThanBaseline")
+        in ("WinnerMeasured", "WorseThanBaseline", "NextBestMeasured")
     }
     assert jobs == measured | {
         "raspberry-pi-5-pj-worker",

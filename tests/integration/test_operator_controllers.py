@@ -7,7 +7,6 @@ from played_cluster import Played
 
 pytestmark = pytest.mark.integration
 
-HOST = {"name": "here", "host": True}
 KINDS_OF_CHILDREN = (
     "/apis/batch/v1/namespaces/{}/jobs",
     "/api/v1/namespaces/{}/pods",
@@ -18,6 +17,12 @@ KINDS_OF_CHILDREN = (
     "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
     "/apis/edgetran.io/v1alpha1/namespaces/{}/profilingjobs",
 )
+
+
+def board(played):
+    """A device that is a node of the test's own."""
+    played.node()
+    return {"name": "board", "nodeSelector": {"edgetran.io/device": played.device}}
 
 
 @pytest.fixture
@@ -47,13 +52,13 @@ def test_everything_that_a_search_made_goes_away_with_it(played):
     spec = {
         "task": {"name": "movie-reviews"},
         "designSpace": {"preset": "tiny"},
-        "devices": [HOST],
+        "devices": [board(played)],
         "storage": {"newClaim": {"size": "1Gi", "retain": False}},
     }
     played.apply("CoDesignSearch", "s", spec)
     wait_until(lambda: played.pods(), "the pod of the ProfilingJob is made")
     children = names_of_children(played, "s")
-    assert {"s-here", "s-cds-spec", "s-here-pj-worker", "s-here-pj-results-0"} <= set(children)
+    assert {"s-board", "s-cds-spec", "s-board-pj-worker", "s-board-pj-results-0"} <= set(children)
     played.server.call("DELETE", played.path("CoDesignSearch", "s"))
     wait_until(lambda: not names_of_children(played, "s"), "all children are gone")
 
@@ -65,7 +70,7 @@ def test_a_quota_on_pods_is_told_and_work_goes_on_when_it_is_lifted(played):
     wait_until(
         lambda: played.server.call("GET", f"{path}/tight").get("status", {}).get("hard"), "a quota"
     )
-    played.apply("ProfilingJob", "p", {"device": HOST, "designSpace": {"preset": "tiny"}})
+    played.apply("ProfilingJob", "p", {"device": board(played), "designSpace": {"preset": "tiny"}})
     played.wait_for("ProfilingJob", "p", "Stalled", "True", "InsufficientQuota")
     conditions = played.status("ProfilingJob", "p")["conditions"]
     message = next(each["message"] for each in conditions if each["type"] == "Stalled")
@@ -83,12 +88,12 @@ def test_a_quota_on_jobs_is_told_too(played):
     wait_until(
         lambda: played.server.call("GET", f"{path}/tight").get("status", {}).get("hard"), "a quota"
     )
-    played.apply("ProfilingJob", "p", {"device": HOST, "designSpace": {"preset": "tiny"}})
+    played.apply("ProfilingJob", "p", {"device": board(played), "designSpace": {"preset": "tiny"}})
     played.wait_for("ProfilingJob", "p", "Stalled", "True", "InsufficientQuota")
 
 
 def test_suspending_takes_the_pods_away_and_deleting_at_any_stage_leaves_nothing(played):
-    spec = {"device": HOST, "designSpace": {"preset": "tiny"}}
+    spec = {"device": board(played), "designSpace": {"preset": "tiny"}}
     played.apply("ProfilingJob", "p", spec)
     wait_until(lambda: played.pods(), "the pod is made")
     played.change("ProfilingJob", "p", suspend=True)
@@ -102,7 +107,7 @@ def test_suspending_takes_the_pods_away_and_deleting_at_any_stage_leaves_nothing
 
 
 def test_a_resource_of_the_same_name_starts_afresh(played):
-    spec = {"device": HOST, "designSpace": {"preset": "tiny"}}
+    spec = {"device": board(played), "designSpace": {"preset": "tiny"}}
     for seed in range(3):
         created = played.apply("ProfilingJob", "p", {**spec, "seed": seed})
         path = f"/apis/batch/v1/namespaces/{played.namespace}/jobs/p-pj-worker"
@@ -127,7 +132,7 @@ def test_a_namespaced_operator_leaves_other_namespaces_alone(control_plane, play
 
 
 def test_a_resource_is_deleted_when_its_time_to_live_is_over(played):
-    spec = {"device": HOST, "designSpace": {"preset": "tiny"}, "activeDeadlineSeconds": 1}
+    spec = {"device": board(played), "designSpace": {"preset": "tiny"}, "activeDeadlineSeconds": 1}
     played.apply("ProfilingJob", "p", {**spec, "ttlSecondsAfterFinished": 2})
     wait_until(lambda: played.pods(), "the pod is made")
     assert played.says("ProfilingJob", "p", "Succeeded")[0] == "Unknown", "waiting does not count"

@@ -368,8 +368,11 @@ def test_a_searchs_winner_is_measured_on_its_board_before_the_search_has_succeed
     assert ("worse than the baseline" in headline["message"]) == (verified == "False")
 
 
-def test_a_winner_whose_board_cannot_mount_the_storage_is_not_waited_for(played, running):
-    searched(played, ("a" * 64, "b" * 64))
+def test_a_winner_whose_board_cannot_mount_the_storage_gets_its_artefacts_handed_over(
+    played, running
+):
+    artifacts = ("a" * 64, "b" * 64)
+    searched(played, artifacts)
     pod = played.start("s--verify-pj-worker", phase="Pending")
     condition = {
         "type": "PodScheduled",
@@ -380,10 +383,23 @@ def test_a_winner_whose_board_cannot_mount_the_storage_is_not_waited_for(played,
     path = f"/api/v1/namespaces/{played.namespace}/pods/{pod}/status"
     status = {"phase": "Pending", "conditions": [condition]}
     played.server.call("PATCH", path, {"status": status})
-    played.wait_for("CoDesignSearch", "s", "WinnerVerified", "False", "StorageOutOfReach")
+    played.job("s--verify-pj-reader")
+    played.remove_pods("s--verify-pj-worker")
+    reader = played.start("s--verify-pj-reader")
+    path = f"/api/v1/namespaces/{played.namespace}/pods/{reader}/status"
+    ready = [{"type": "Ready", "status": "True"}]
+    status = {"phase": "Running", "podIP": "10.42.0.7", "conditions": ready}
+    played.server.call("PATCH", path, {"status": status})
+    volumes = played.job("s--verify-pj-worker")["spec"]["template"]["spec"]["volumes"]
+    assert "search" not in {each["name"] for each in volumes}
+    pod = played.start("s--verify-pj-worker")
+    told = measured(artifacts, (0.6, 0.5))
+    played.report("s--verify-pj-results", finished=True, reason="Succeeded", status=told)
+    played.end("s--verify-pj-worker", pod, 0)
+    played.wait_for("CoDesignSearch", "s", "WinnerVerified", "True", "WinnerMeasured")
     played.wait_for("CoDesignSearch", "s", "Succeeded", "True")
-    job = played.path("ProfilingJob", "s--verify")
-    wait_until(lambda: played.server.find(job) is None, "its job is gone", 30)
+    job = f"/apis/batch/v1/namespaces/{played.namespace}/jobs/s--verify-pj-reader"
+    wait_until(lambda: played.server.find(job) is None, "nothing hands over any more", 60)
 
 
 def test_logs_are_json_lines(running):

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -131,6 +132,9 @@ class Pod:
             "POD_NAME": f"pod-{self.root.name}",
             "OMP_NUM_THREADS": "1",
         }
+        if self.command == "profile":  # others run Ray, whose sockets need a short path
+            (self.root / "tmp").mkdir(exist_ok=True)
+            environment["TMPDIR"] = str(self.root / "tmp")
         arguments = {
             "--work": self.root / "work",
             "--storage": self.storage,
@@ -158,6 +162,26 @@ class Pod:
     @property
     def output(self) -> str:
         return (self.root / "output").read_text()
+
+
+def start_reader(search: Pod, word: str, log: Path) -> int:
+    """What the operator runs on a volume's node, and its port; `end_all` ends it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    place = ["--storage", str(search.storage), "--folder", f"lab/{KINDS['search'][0]}"]
+    words = ["hand-over", *place, "--word", word, "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgetran_workers", *words], stdout=output, stderr=output
+        )
+    _STARTED.append(process)
+    deadline = time.monotonic() + PATIENCE_S
+    while f"at port {port}" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    return port
 
 
 def make_pod(

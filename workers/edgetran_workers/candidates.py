@@ -9,7 +9,6 @@ import numpy as np
 
 from edgetran.api import CandidateSummary, MeasureValue
 from edgetran.api.measures import HARDWARE
-from edgetran.devices import Figure, HardwareFigures
 from edgetran.search import Measures, costs
 from edgetran.search.pareto import FRONT_MEASURES, crowding_distances, dominates
 
@@ -70,35 +69,16 @@ def finalist(
             "test_accuracy": figures["accuracy"]["value"],
             "parameters": int(figures["parameters"]["value"]),
             "objective": objective if before is None else before.objective,
-            "made_for": None if artifact is None else _made_for(artifact),
+            "made_for": None if artifact is None else made_for(artifact),
             "artifact": None if artifact is None else artifact["sha256"],
             **values,
         }
     )
 
 
-def measures_of(row: Mapping[str, Any]) -> Measures:
-    """What an objective looks at, of a finalist of result.json."""
-    figures = row["figures"]
-    told: dict[str, Any] = {
-        each.name: _figure(figures[each.alias]) for each in HARDWARE if each.alias in figures
-    }
-    hardware = HardwareFigures(**told)
-    return Measures(
-        accuracy=_figure(figures["validationAccuracy"]),
-        hardware=hardware,
-        parameters=int(figures["parameters"]["value"]),
-    )
-
-
-def _made_for(artifact: Mapping[str, Any]) -> str:
+def made_for(artifact: Mapping[str, Any]) -> str:
+    """Engine and precision of an artefact."""
     return f"{artifact['engine']} {artifact['precision']}"
-
-
-def _figure(told: Mapping[str, Any]) -> Figure:
-    if told["value"] is None:
-        return Figure.missing("", told["source"], "not known")
-    return Figure(told["value"], "", told["source"])
 
 
 class ReportedFront:

@@ -1,4 +1,4 @@
-"""The command line of workers: `edgetran-worker profile|search|gptran`, and `serve`.
+"""The command line of workers: `edgetran-worker profile|search|gptran`, `serve`, `hand-over`.
 
 Exit statuses are those of `edgetran.api.ExitCode`.
 """
@@ -19,6 +19,7 @@ from edgetran.api.wire import (
     ALLOW_METER,
     ALLOW_TRACKER,
     COMMANDS,
+    HAND_OVER_COMMAND,
     LOG_VARIABLE,
     METRICS_PORT,
     POD_VARIABLE,
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == [SERVE_COMMAND]:
         _serve(words[1:])
+    if words[:1] == [HAND_OVER_COMMAND]:
+        _hand_over(words[1:])
     given = _parser().parse_args(words)
     prepare_environment()
     quiet_libraries()
@@ -77,6 +80,15 @@ def _serve(words: Sequence[str]) -> NoReturn:
     from edgetran_workers.serve import serve_main
 
     status = serve_main(words, Log(as_json=os.environ.get(LOG_VARIABLE) == "json"))
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _hand_over(words: Sequence[str]) -> NoReturn:
+    prepare_environment()
+    from edgetran_workers.hand_over import hand_over_main
+
+    status = hand_over_main(words, Log(as_json=os.environ.get(LOG_VARIABLE) == "json"))
     sys.stdout.flush()
     sys.exit(status)
 

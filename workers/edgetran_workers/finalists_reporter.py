@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgetran.api import MeasuredFinalist, MeasureValue, ProfilingJob, ProfilingJobStatus, Reason
 from edgetran.api.measures import HARDWARE
-from edgetran.runner.verification import FINALISTS
+from edgetran.runner.finalist_rows import FINALISTS, measurable_rows
+from edgetran.runner.row_measures import measures_of
 from edgetran.search import Objective
-from edgetran_workers.candidates import measures_of
+from edgetran_workers.candidates import made_for
 
 
 class FinalistsReporter:
@@ -35,8 +37,12 @@ class FinalistsReporter:
         elif log == "result.json":
             told = record.get("judgedBy")
             objective = None if told is None else Objective.from_dict(told)
-            rows = ((key, record[key]) for key in FINALISTS if record.get(key) is not None)
-            self._finalists = tuple(_finalist(key, row, objective) for key, row in rows)
+            rows = measurable_rows(record).items()
+            self._finalists = tuple(
+                _finalist(key, row, objective)
+                for key, row in rows
+                if row["measurement"]["failure"] is None or key in FINALISTS
+            )
 
     def status(self) -> ProfilingJobStatus:
         """Each finalist's figures."""
@@ -65,7 +71,7 @@ class FinalistsReporter:
         return Reason.SUCCEEDED, words
 
 
-def _finalist(key: Any, row: dict[str, Any], objective: Objective | None) -> MeasuredFinalist:
+def _finalist(key: str, row: Mapping[str, Any], objective: Objective | None) -> MeasuredFinalist:
     figures = row["figures"]
     values = {
         each.name: MeasureValue(
@@ -78,8 +84,16 @@ def _finalist(key: Any, row: dict[str, Any], objective: Objective | None) -> Mea
         {
             "finalist": key,
             "artifact": row["artifact"]["sha256"],
+            "trial": row.get("trial"),
+            "architecture": row["graphHash"],
+            "accuracy": figures["validationAccuracy"]["value"],
+            "test_accuracy": figures["accuracy"]["value"],
+            "parameters": int(figures["parameters"]["value"]),
+            "made_for": made_for(row["artifact"]),
             "stable": row["measurement"]["stable"],
-            "objective": None if objective is None else objective.value(measures_of(row)),
+            "objective": None
+            if objective is None or row["measurement"]["failure"] is not None
+            else objective.value(measures_of(row)),
             **values,
         }
     )

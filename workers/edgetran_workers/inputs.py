@@ -9,9 +9,9 @@ from edgetran.api import FinalistsSource
 from edgetran.api.wire import CLAIM
 from edgetran.records import RecordError
 from edgetran.runner.chain import Chain
+from edgetran.runner.finalist_rows import measurable_rows
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.prior_results import DependencyError, PriorResults
-from edgetran.runner.verification import FINALISTS
 from edgetran.search import SearchError, read_result
 from edgetran_workers.pod_paths import PodPaths
 from edgetran_workers.storage import RemoteFolder
@@ -72,7 +72,7 @@ def _finalists(work: Work, source: FinalistsSource, paths: PodPaths) -> RunFolde
         remote.restore(lambda name: name == folder.result.name)
         if folder.complete:
             result = folder.read_result()
-            told = [result[key]["artifact"]["path"] for key in FINALISTS if result.get(key)]
+            told = [row["artifact"]["path"] for row in measurable_rows(result).values()]
             places = tuple(f"{PurePosixPath(path).parent}/" for path in told)
             remote.restore(lambda name: name.startswith(places))
     return folder

@@ -16,6 +16,7 @@ from edgetran.api import (
 from edgetran.api.measures import HARDWARE
 from edgetran.api.wire import MESSAGE_CHARACTERS
 from edgetran.runner.elastic import TRAINING_STAGE
+from edgetran.runner.row_measures import measures_of
 from edgetran.search import (
     FULL_TRAINING,
     Evaluation,
@@ -26,7 +27,7 @@ from edgetran.search import (
 )
 from edgetran.search.candidates import Candidate
 from edgetran.space import Architecture
-from edgetran_workers.candidates import ReportedFront, candidate, finalist, measures_of
+from edgetran_workers.candidates import ReportedFront, candidate, finalist
 
 _COST_SHARE: Final = 0.02
 """Share of the time that the exact hypervolume of a large front may take."""

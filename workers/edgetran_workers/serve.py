@@ -114,8 +114,8 @@ def _find(given: argparse.Namespace) -> ServedModel:
     path: Path = given.storage / given.folder
     if given.uri:
         remote = RemoteFolder(given.uri, given.folder, path)
-        remote.restore(lambda name: name in _WANTED or name.startswith("artifacts/winner/"))
-    found = find_model(path, name=given.name)
+        remote.restore(lambda name: name in _WANTED or name.startswith("artifacts/"))
+    found = find_model(path, name=given.name, artifact=given.artifact)
     if found.artifact.sha256 != given.artifact:
         raise ServingError(
             f"{found.artifact.path}: its SHA-256 is {found.artifact.sha256[:12]}…, and "

@@ -12,7 +12,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -178,9 +178,8 @@ class RemoteFolder:
             return {}  # torn by a kill: the run goes on from the results that the API server has
 
     def _write_list(self, listed: dict[str, int]) -> None:
-        text = json.dumps({"schemaVersion": _SCHEMA_VERSION, "files": listed}, sort_keys=True)
         self._fs.makedirs(self._root, exist_ok=True)
-        self._fs.pipe_file(f"{self._root}/{LIST_NAME}", text.encode())
+        self._fs.pipe_file(f"{self._root}/{LIST_NAME}", list_text(listed).encode())
         self._listed = listed
 
 
@@ -227,6 +226,11 @@ class Copier:
                     self._remote.copy()
                 except StorageError as error:
                     self._log.warning(f"storage: {error}; retrying")
+
+
+def list_text(files: Mapping[str, int]) -> str:
+    """The content of `LIST_NAME`: sizes in bytes, by path."""
+    return json.dumps({"schemaVersion": _SCHEMA_VERSION, "files": dict(files)}, sort_keys=True)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:

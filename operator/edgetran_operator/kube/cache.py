@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from edgetran.api import API_VERSION, KINDS
 from edgetran.api.field_errors import forbidden
-from edgetran.api.names import profiling_job_name, refinement_name, verification_name
-from edgetran.api.wire import KIND_LABEL, NAME_LABEL
+from edgetran.api.names import READER, profiling_job_name, refinement_name, verification_name
+from edgetran.api.wire import COMPONENT_LABEL, KIND_LABEL, NAME_LABEL, QUEUE_LABEL
 from edgetran_operator.kube.border import UNREADABLE, UnreadableError, refuse_if_marked
 from edgetran_operator.kube.troubles import Troubles
 from edgetran_operator.kube.views import (
@@ -25,6 +25,8 @@ from edgetran_operator.kube.views import (
     part_view,
     pod_view,
     ray_job_view,
+    reader_pod_view,
+    reader_view,
     verdicts_view,
     work_files,
 )
@@ -33,6 +35,8 @@ from edgetran_operator.snapshot import (
     NodeView,
     PartView,
     PodView,
+    ReaderPodView,
+    ReaderView,
     VerdictsView,
     WorkerView,
     WorkFiles,
@@ -66,6 +70,7 @@ class Entry:
         status: its status as plain data.
         refers: resources that it waits for or builds on.
         unreadable: why its spec cannot be read; empty where it can.
+        queue: of Kueue, that its Jobs are to be admitted by; empty where it has none.
     """
 
     uid: str
@@ -78,6 +83,7 @@ class Entry:
     status: Mapping[str, Any]
     refers: tuple[Key, ...] = ()
     unreadable: str = ""
+    queue: str = ""
 
     @property
     def wants_ray_job(self) -> bool:
@@ -94,7 +100,16 @@ class Entry:
         }
 
 
-View = WorkerView | PodView | PartView | WorkFiles | DeploymentView | VerdictsView
+View = (
+    WorkerView
+    | PodView
+    | ReaderView
+    | ReaderPodView
+    | PartView
+    | WorkFiles
+    | DeploymentView
+    | VerdictsView
+)
 """What is kept of a child."""
 
 
@@ -132,6 +147,7 @@ CHILD_KINDS: Final = ("Job", "RayJob", "Pod", "ConfigMap", "Deployment")
 _KINDS_BY_SUFFIX: Final[Mapping[str, tuple[str, ...]]] = {
     "worker": ("Job", "RayJob"),
     "served": ("Deployment", "ConfigMap"),
+    READER: ("Job",),
 }
 """Of what kind a child with that suffix is, where it is no ConfigMap."""
 SPEC_BYTES: Final = 2**18
@@ -180,6 +196,7 @@ class Cache:
             status=_status(body, before),
             refers=_refers(key, spec),
             unreadable=problem,
+            queue=_queue(metadata),
         )
         self.resources[key] = entry
         self._refer(key, before.refers if before else (), entry.refers)
@@ -320,7 +337,7 @@ class Cache:
         record = self.families[owner].children.get((kind, name)) if owner is not None else None
         if owner is None or record is None or record.uid != uid:
             return
-        if isinstance(record.view, WorkerView | DeploymentView):
+        if isinstance(record.view, WorkerView | DeploymentView | ReaderView):
             view = replace(record.view, deleting=True)
             self.families[owner].children[kind, name] = replace(record, view=view)
 
@@ -440,21 +457,30 @@ def _status(body: Mapping[str, Any], before: Entry | None) -> Mapping[str, Any]:
 
 def _view(kind: str, body: Mapping[str, Any], *, whole: bool) -> View | None:
     if kind == "Job":
-        return job_view(body)
+        found = child_of(body["metadata"]["name"])
+        return reader_view(body) if found is not None and found[2] == READER else job_view(body)
     if kind == "RayJob":
         return ray_job_view(body)
     if kind == "Pod":
-        return pod_view(body)
+        labels = body["metadata"].get("labels") or {}
+        return reader_pod_view(body) if labels.get(COMPONENT_LABEL) == READER else pod_view(body)
     if kind == "Deployment":
         return deployment_view(body)
     found = child_of(body["metadata"]["name"])
-    if found is None or found[2] == "worker":
+    if found is None or found[2] in ("worker", READER):
         return None
     if found[2] == "spec":
         return work_files(body) if whole else WorkFiles({})
     if found[2] == "served":
         return verdicts_view(body) if whole else VerdictsView()
     return part_view(body, int(found[2].removeprefix("results-")), whole=whole)
+
+
+def _queue(metadata: Mapping[str, Any]) -> str:
+    """The queue in a resource's labels; an API server has judged its form."""
+    labels = metadata.get("labels")
+    found = labels.get(QUEUE_LABEL) if isinstance(labels, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def _told(entry: Entry) -> tuple[Any, ...]:

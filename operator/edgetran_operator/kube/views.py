@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from itertools import islice
 from typing import Any, Final
 
@@ -34,6 +35,8 @@ from edgetran_operator.snapshot import (
     NodeView,
     PartView,
     PodView,
+    ReaderPodView,
+    ReaderView,
     Taint,
     VerdictsView,
     WorkerView,
@@ -42,7 +45,7 @@ from edgetran_operator.snapshot import (
 
 _SHORT_NAMES: Final = {model.SHORT_NAME: kind for kind, model in KINDS.items()}
 _CHILD: Final = re.compile(
-    rf"(?P<name>.+)-(?P<short>{'|'.join(_SHORT_NAMES)})-(?P<suffix>worker|spec|served|results-(?:0|[1-9]\d{{0,2}}))"
+    rf"(?P<name>.+)-(?P<short>{'|'.join(_SHORT_NAMES)})-(?P<suffix>worker|spec|served|reader|results-(?:0|[1-9]\d{{0,2}}))"
 )
 _ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 _ENDED_BY_NODE: Final = frozenset({"NodeLost", "NodeShutdown", "Preempting", "Shutdown"})
@@ -96,7 +99,34 @@ def job_view(job: Mapping[str, Any]) -> WorkerView:
         failed_pods=status.get("failed", 0),
         backoff_limit=spec.get("backoffLimit", 6),
         stopped=spec.get("parallelism") == 0,
+        suspended=spec.get("suspend") is True,
     )
+
+
+def reader_view(job: Mapping[str, Any]) -> ReaderView:
+    """The batch/v1 Job that hands artefacts over."""
+    seen = job_view(job)
+    return ReaderView(seen.name, seen.uid, deleting=seen.deleting, ended=seen.ended)
+
+
+def reader_pod_view(pod: Mapping[str, Any]) -> ReaderPodView:
+    """A pod of that Job; it has an address as soon as it serves."""
+    status = pod.get("status", {})
+    ready = any(
+        each.get("type") == "Ready" and each.get("status") == "True"
+        for each in status.get("conditions", ())
+    )
+    seen = pod_view(pod)
+    serves = ready and seen.live and not seen.deleting
+    return ReaderPodView(seen, _ip(status.get("podIP")) if serves else "")
+
+
+def _ip(text: Any) -> str:
+    """An IP address; empty where it is none."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
 
 
 def ray_job_view(job: Mapping[str, Any]) -> WorkerView:
@@ -117,6 +147,7 @@ def ray_job_view(job: Mapping[str, Any]) -> WorkerView:
         finished=moment(status.get("endTime")) if complete or failed else None,
         failed_pods=status.get("failed", 0) or int(failed),
         backoff_limit=spec.get("backoffLimit", 0),
+        suspended=spec.get("suspend") is True,
     )
 
 

@@ -112,6 +112,7 @@ def make_run(seen: Snapshot, resource: Resource, inputs: Inputs | None = None) -
         inputs=inputs or Inputs(),
         node=(board.node or "") if board is not None else "",
         architecture=board.architecture if board is not None else "",
+        queue=seen.queue,
         namespaces_in_affinity=seen.namespaces_in_affinity,
         pod_failure_policy=seen.pod_failure_policy,
     )
@@ -158,7 +159,8 @@ def show(builder: StatusBuilder, progress: WorkerProgress) -> None:
     builder.waits = progress.reason is not Reason.RUNNING
     if progress.reason is Reason.CLAIM_PENDING:
         builder.look_again(CLAIM_SECONDS)
-    if progress.stage is Stage.HELD_UP or (builder.waits and _stalled(builder)):
+    in_line = progress.reason is Reason.AWAITS_ADMISSION  # however long: others are served
+    if progress.stage is Stage.HELD_UP or (builder.waits and not in_line and _stalled(builder)):
         builder.held_up(progress.reason, progress.message)
     else:
         builder.going_on(progress.reason, progress.message)

@@ -33,6 +33,7 @@ class Obstacle:
 _CAUSES: Final = frozenset(
     {
         Reason.DEVICE_BUSY,
+        Reason.AWAITS_ADMISSION,
         Reason.UNSCHEDULABLE,
         Reason.NO_GPU,
         Reason.CLAIM_PENDING,

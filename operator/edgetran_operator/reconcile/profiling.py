@@ -34,6 +34,11 @@ from edgetran_operator.reconcile.dependencies import (
     resources,
     unfinished,
 )
+from edgetran_operator.reconcile.handing_over import (
+    begin_to_hand_over,
+    handed_over,
+    without_reader,
+)
 from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.verdicts import unusable_profile
 from edgetran_operator.reconcile.worker import (
@@ -50,7 +55,7 @@ from edgetran_operator.snapshot import Snapshot
 
 def reconcile_profiling(seen: Snapshot) -> Plan:
     """What is to be done for a ProfilingJob."""
-    return reconcile_work(seen, _work, _release)
+    return without_reader(seen, reconcile_work(seen, _work, _release))
 
 
 def _work(builder: StatusBuilder, run: Run) -> None:
@@ -72,7 +77,9 @@ def _work(builder: StatusBuilder, run: Run) -> None:
         return
     if not _has_board(builder, run):
         return
-    progress = advance(builder, run)
+    given = handed_over(builder, run)
+    progress = given if isinstance(given, WorkerProgress) else advance(builder, given)
+    progress = begin_to_hand_over(builder, run, progress)
     if progress.stage is Stage.DONE:
         said = progress.message or "the device is measured"
         unusable = unusable_profile(builder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic.alias_generators import to_camel
@@ -116,8 +116,16 @@ def forbidden(run: Run) -> str | None:
     """Why a valid spec cannot be done in this cluster; None where it can."""
     resource = run.resource
     if isinstance(resource, ProfilingJob) and resource.spec.device.simulation is not None:
-        why = "a simulated device is calculated, not measured; use host: true or nodeSelector"
+        why = "a simulated device is calculated, not measured; use nodeSelector"
         return f"spec.device.simulation: {field_errors.forbidden(why)}"
+    place = next(_hosts(resource), None)
+    if place is not None:
+        why = (
+            "in a cluster the host is whatever node a pod gets, and no device in particular; "
+            "label the node (kubectl label node NODE edgetran.io/device=NAME) and "
+            "use nodeSelector: {edgetran.io/device: NAME}"
+        )
+        return f"{place}.host: {field_errors.forbidden(why)}"
     if isinstance(resource, CoDesignSearch | GPTranRun) and resource.spec.storage is None:
         what = (
             "must be a claim, a newClaim or a uri, or the models would be gone with the worker's "
@@ -135,6 +143,17 @@ def forbidden(run: Run) -> str | None:
     if beyond:
         return "; ".join(beyond)
     return pod_problem(run)
+
+
+def _hosts(resource: Resource) -> Iterator[str]:
+    """The devices of a spec that are the machine that runs the work."""
+    spec = spec_of(resource)
+    device = getattr(spec, "device", None)
+    if device is not None and device.host:
+        yield "spec.device"
+    for number, each in enumerate(getattr(spec, "devices", ())):
+        if each.host:
+            yield f"spec.devices[{number}]"
 
 
 def pod_problem(run: Run) -> str | None:

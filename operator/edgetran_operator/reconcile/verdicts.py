@@ -39,6 +39,8 @@ def worth_of_winner(builder: StatusBuilder) -> list[str]:
     if found is None or found.reason == Reason.NOT_MEASURABLE:
         loses = loses_to_baseline(builder) if builder.seen.kind == "CoDesignSearch" else ""
         return [loses] if loses else []
+    if found.reason == Reason.NEXT_BEST_MEASURED:
+        return [found.message]
     if found.status == "True":
         return []
     if found.reason == Reason.WORSE_THAN_BASELINE:

@@ -35,12 +35,11 @@ from edgetran_operator.reconcile.dependencies import (
     failed,
     succeeded,
 )
+from edgetran_operator.reconcile.handing_over import is_out_of_reach
 from edgetran_operator.resources import Run
 from edgetran_operator.snapshot import Dependency, Snapshot
 
 VERIFIED: Final = ConditionType.WINNER_VERIFIED
-_OUT_OF_REACH: Final = ("volume node affinity conflict", "no available volume zone")
-"""How schedulers say that a volume cannot be had on a node, now or ever."""
 
 
 def verified(builder: StatusBuilder, run: Run) -> bool:
@@ -65,6 +64,9 @@ def verified(builder: StatusBuilder, run: Run) -> bool:
     job = builder.seen.dependencies.get(("ProfilingJob", wanted.name))
     if job is not None and succeeded(job):
         _take_over(builder, job)
+        chosen = _chosen(_finalists(job))
+        if chosen is not None and best.artifact == _finalists(job)["winner"].artifact:
+            builder.fields["best"] = _in_its_place(builder, best, chosen)
         _judge(builder, job, best)
         return True
     if job is not None and failed(job):
@@ -132,7 +134,7 @@ def _given_up(builder: StatusBuilder, job: Dependency) -> Obstacle | None:
     """Why measuring is not waited for any longer; None where it is."""
     told = condition_of(job.status, ConditionType.SUCCEEDED)
     reason, message = str(told.get("reason")), str(told.get("message"))
-    if any(words in message for words in _OUT_OF_REACH):
+    if is_out_of_reach(message):
         said = f"the storage with the artefacts cannot be mounted on the board: {message}"
         return Obstacle(Reason.STORAGE_OUT_OF_REACH, said)
     stalled = find_condition(
@@ -165,14 +167,60 @@ def _take_over(builder: StatusBuilder, job: Dependency) -> None:
         before = builder.fields.get(field, getattr(builder.before, field, None))
         if before is not None and before.artifact in measured:
             told = measured[before.artifact]
-            costs: dict[str, Any] = {
-                each.name: value
-                for each in HARDWARE
-                if (value := told.hardware(each.name)) is not None and value.value is not None
-            }
+            costs = _costs(told)
             if builder.seen.kind == "CoDesignSearch" and told.objective is not None:
                 costs["objective"] = told.objective  # a refinement's is another one
             builder.fields[field] = before.model_copy(update=costs)
+
+
+def _costs(told: MeasuredFinalist) -> dict[str, Any]:
+    """What is known of its costs, by the names of a candidate's fields."""
+    return {
+        each.name: value
+        for each in HARDWARE
+        if (value := told.hardware(each.name)) is not None and value.value is not None
+    }
+
+
+def _chosen(finalists: Mapping[str, MeasuredFinalist]) -> MeasuredFinalist | None:
+    """What takes the place of a winner that lost to its baseline: the best that was measured.
+
+    None where the winner did not lose, or nothing that was measured is better than it.
+    """
+    winner, baseline = finalists.get("winner"), finalists.get("baseline")
+    if winner is None or baseline is None or not _loses(winner, baseline):
+        return None
+    others = [each for key, each in finalists.items() if key not in ("winner", "baseline")]
+    better = [each for each in others if not _loses(each, winner) and each.objective is not None]
+    return max(better, key=lambda each: each.objective or 0.0, default=None)
+
+
+def _loses(one: MeasuredFinalist, other: MeasuredFinalist) -> bool:
+    return (
+        one.objective is not None
+        and other.objective is not None
+        and one.objective < other.objective
+    )
+
+
+def _in_its_place(
+    builder: StatusBuilder, winner: CandidateSummary, chosen: MeasuredFinalist
+) -> CandidateSummary:
+    """A candidate as the status shows the best one; its number is of the search's trials."""
+    changes: dict[str, Any] = {
+        "id": chosen.trial or 0,
+        "architecture": chosen.architecture,
+        "accuracy": chosen.accuracy,
+        "test_accuracy": chosen.test_accuracy,
+        "parameters": chosen.parameters,
+        "made_for": chosen.made_for,
+        "artifact": chosen.artifact,
+        **{each.name: None for each in HARDWARE},
+        **_costs(chosen),
+    }
+    own = builder.seen.kind == "CoDesignSearch"  # a refinement's objective is another one
+    changes["objective"] = chosen.objective if own else None
+    return winner.model_copy(update=changes)
 
 
 def _judge(builder: StatusBuilder, job: Dependency, predicted: CandidateSummary) -> None:
@@ -187,26 +235,39 @@ def _judge(builder: StatusBuilder, job: Dependency, predicted: CandidateSummary)
     costs = "; ".join(_compared(winner, predicted))
     if not winner.stable:
         costs += "; the measurement stayed unstable"
-    if (
-        baseline is not None
-        and winner.objective is not None
-        and baseline.objective is not None
-        and winner.objective < baseline.objective
-    ):
-        message = (
-            f"measured {place}, the winner is worse than the baseline: objective "
-            f"{winner.objective:.3g} against {baseline.objective:.3g}; {costs}"
-        )
-        builder.set(VERIFIED, "False", Reason.WORSE_THAN_BASELINE, message)
-    else:
+    if baseline is None or not _loses(winner, baseline):
         builder.set(VERIFIED, "True", Reason.WINNER_MEASURED, f"{place}: {costs}")
+        return
+    loss = (
+        f"measured {place}, the winner is worse than the baseline: objective "
+        f"{winner.objective:.3g} against {baseline.objective:.3g}"
+    )
+    chosen = _chosen(finalists)
+    if chosen is not None and not _loses(chosen, baseline):
+        message = (
+            f"{loss}; the best now is {_called(chosen)} with {chosen.objective:.3g}: "
+            f"{'; '.join(_compared(chosen, None))}"
+        )
+        builder.set(VERIFIED, "True", Reason.NEXT_BEST_MEASURED, message)
+        return
+    measured = len(finalists) - 1
+    if measured > 1:
+        loss += f", and so are all {measured} that were measured"
+    if chosen is not None:
+        loss += f"; the best of them is {_called(chosen)} with {chosen.objective:.3g}"
+    builder.set(VERIFIED, "False", Reason.WORSE_THAN_BASELINE, f"{loss}; {costs}")
 
 
-def _compared(winner: MeasuredFinalist, predicted: CandidateSummary) -> list[str]:
+def _called(chosen: MeasuredFinalist) -> str:
+    return "the search's best" if chosen.finalist == "searchBest" else f"trial {chosen.trial}"
+
+
+def _compared(winner: MeasuredFinalist, predicted: CandidateSummary | None) -> list[str]:
     """Each measure in words, such as `latency 4.2 ms measured, 4 ms predicted`."""
     words = []
     for each in HARDWARE:
-        now, before = winner.hardware(each.name), predicted.hardware(each.name)
+        now = winner.hardware(each.name)
+        before = None if predicted is None else predicted.hardware(each.name)
         if now is None or now.value is None or now.source != "measured":
             continue
         text = f"{each.words} {now.value:.3g} {each.unit} measured"

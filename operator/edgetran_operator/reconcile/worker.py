@@ -456,6 +456,8 @@ def _ray_failure(worker: WorkerView, summary: WorkerSummary) -> tuple[Reason, st
 def _under_way(seen: Snapshot, worker: WorkerView) -> WorkerProgress:
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
     live = [pod for pod in pods if pod.live and not pod.deleting]
+    if worker.suspended:
+        return _unadmitted(seen, worker)
     if not live:
         if seen.no_pod and not any(pod.live for pod in pods):
             quota = "exceeded quota" in seen.no_pod
@@ -474,6 +476,15 @@ def _under_way(seen: Snapshot, worker: WorkerView) -> WorkerProgress:
         reason = Reason.PROFILING_POD_SCHEDULED if measuring else Reason.PENDING
         return WorkerProgress(Stage.WAITING, reason, f"pod {pod.name} starts on node {pod.node}")
     return WorkerProgress(Stage.WAITING, Reason.PENDING, f"pod {pod.name} waits for a node")
+
+
+def _unadmitted(seen: Snapshot, worker: WorkerView) -> WorkerProgress:
+    """A Job that Kueue has not let start, or has stopped again; its pods save their state."""
+    what = f"queue {seen.queue} has not admitted it"
+    if not seen.queue:
+        what = "it is suspended, and by no queue of Kueue; set its spec.suspend to false"
+    message = f"{worker.kind}/{worker.name} waits: {what}"
+    return WorkerProgress(Stage.WAITING, Reason.AWAITS_ADMISSION, message)
 
 
 def _ending(pod: PodView, how: str = "") -> str:

@@ -7,6 +7,7 @@ from edgetran_operator.resources.network import network_policy
 from edgetran_operator.resources.objects import claim, implied_child, results_part
 from edgetran_operator.resources.pod import pod_template, worker_pod
 from edgetran_operator.resources.ray_job import ray_job
+from edgetran_operator.resources.reader import reader_address, reader_job
 from edgetran_operator.resources.restrict import device_problems, podtemplate_problems
 from edgetran_operator.resources.run import Inputs, Run
 from edgetran_operator.resources.serving import (
@@ -32,6 +33,8 @@ __all__ = [
     "pod_template",
     "podtemplate_problems",
     "ray_job",
+    "reader_address",
+    "reader_job",
     "results_part",
     "serving_children",
     "work_child",

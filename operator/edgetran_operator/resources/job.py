@@ -41,9 +41,10 @@ _NO_FAILURES: Final[tuple[Mapping[str, Any], ...]] = (
 
 
 def made_from(run: Run) -> str:
-    """A hash of the pod that the settings and the spec make, whatever its inputs and its board."""
-    pod = worker_pod(replace(run, inputs=Inputs(), node="", work_hash=""))
-    return hashlib.sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()[:16]
+    """A hash of the pod that settings, spec and queue make, whatever its inputs and its board."""
+    pod: Any = worker_pod(replace(run, inputs=Inputs(), node="", work_hash=""))
+    made = [pod, run.queue] if run.queue else pod
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def worker_annotations(run: Run, failures: int) -> dict[str, str]:
@@ -69,6 +70,7 @@ def worker_job(run: Run, failures: int) -> Child:
         "parallelism": 1,
         "backoffLimit": run.spec.backoff_limit,
         "template": one_volume_per_claim(worker_pod(run)),
+        **run.unadmitted,
     }
     if run.pod_failure_policy:
         spec["podFailurePolicy"] = {"rules": [dict(rule) for rule in _NO_FAILURES]}
@@ -76,7 +78,7 @@ def worker_job(run: Run, failures: int) -> Child:
         {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": run.metadata(name, worker_annotations(run, failures)),
+            "metadata": run.job_metadata(name, worker_annotations(run, failures)),
             "spec": spec,
         }
     )

@@ -49,5 +49,5 @@ def results_part(run: Run, number: int) -> Child:
 def implied_child(run: Run, resource: Resource) -> Child:
     """A ProfilingJob or GPTranRun that belongs to the run's search."""
     body = to_dict(resource)
-    body["metadata"] = run.metadata(resource.name)
+    body["metadata"] = run.job_metadata(resource.name)
     return Child(body)

@@ -237,7 +237,7 @@ def _volumes(run: Run) -> list[dict[str, Any]]:
     if run.component != "profile":  # Ray's object store
         shared = {"medium": "Memory", "sizeLimit": scratch.shm}
         volumes.append({"name": "shm", "emptyDir": shared})
-    search = run.inputs.search
+    search = None if run.artifacts_from else run.inputs.search
     if search is not None and claim_name(search) is not None:
         volumes.append({"name": "search", **storage_volume(search, scratch, read_only=True)})
     data = data_source(run)
@@ -262,7 +262,7 @@ def _mounts(run: Run) -> list[dict[str, Any]]:
     ]
     if run.component != "profile":
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
-    search = run.inputs.search
+    search = None if run.artifacts_from else run.inputs.search
     if search is not None and claim_name(search) is not None:
         mounts.append(
             {"name": "search", "mountPath": SEARCH_PATH, "readOnly": True, **sub_path(search)}

@@ -72,7 +72,7 @@ def ray_job(run: Run, failures: int) -> Child:
         {
             "apiVersion": _API_VERSION,
             "kind": "RayJob",
-            "metadata": run.metadata(name, worker_annotations(run, failures)),
+            "metadata": run.job_metadata(name, worker_annotations(run, failures)),
             "spec": {
                 "entrypoint": shlex.join(worker_command(run)),
                 "submissionMode": "K8sJobMode",
@@ -80,6 +80,7 @@ def ray_job(run: Run, failures: int) -> Child:
                 "shutdownAfterJobFinishes": True,
                 "backoffLimit": run.spec.backoff_limit,
                 "rayClusterSpec": cluster,
+                **run.unadmitted,
             },
         }
     )

@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from edgetran import __version__
 from edgetran.api import API_VERSION, Resource
-from edgetran.api.wire import COMPONENT_LABEL, COMPONENTS, KIND_LABEL, NAME_LABEL
+from edgetran.api.wire import (
+    COMPONENT_LABEL,
+    COMPONENTS,
+    KIND_LABEL,
+    NAME_LABEL,
+    QUEUE_LABEL,
+)
 from edgetran_operator.settings import Settings
 
 DISRUPTION: Final = "DisruptionTarget"
@@ -45,6 +51,9 @@ class Run:
         inputs: results of other resources.
         node: the board that a measuring pod is pinned to; empty where it is free.
         architecture: the board's processor architecture; empty where it is not known.
+        queue: of Kueue, that admits what is made; empty where nothing has to be admitted.
+        artifacts_from: address of the pod that hands the finalists' artefacts over; empty where
+            their storage is mounted, or is an address itself.
         work_hash: of the files that the worker is given; empty where it is not made yet.
         namespaces_in_affinity: whether pod affinity can look into all namespaces.
         pod_failure_policy: whether a Job can be told which failures are none.
@@ -57,6 +66,8 @@ class Run:
     inputs: Inputs = field(default_factory=Inputs)
     node: str = ""
     architecture: str = ""
+    queue: str = ""
+    artifacts_from: str = ""
     work_hash: str = ""
     namespaces_in_affinity: bool = True
     pod_failure_policy: bool = False
@@ -106,6 +117,20 @@ class Run:
         if annotations:
             metadata["annotations"] = dict(annotations)
         return metadata
+
+    def job_metadata(
+        self, name: str, annotations: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Metadata of a child that Kueue admits, with its queue where there is one."""
+        metadata = self.metadata(name, annotations)
+        if self.queue:
+            metadata["labels"] |= {QUEUE_LABEL: self.queue}
+        return metadata
+
+    @property
+    def unadmitted(self) -> dict[str, bool]:
+        """What of a Job's spec keeps it from starting until Kueue admits it."""
+        return {"suspend": True} if self.queue else {}
 
 
 def run_folder(resource: Resource, namespace: str, uid: str) -> str:

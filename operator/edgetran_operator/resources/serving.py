@@ -74,7 +74,7 @@ def serving_children(run: Run, serve: ServeSpec, winner: ServedWinner) -> tuple[
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": run.metadata(name, {MADE_FROM_ANNOTATION: made_from}),
+        "metadata": run.job_metadata(name, {MADE_FROM_ANNOTATION: made_from}),
         "spec": {
             "replicas": serve.replicas,
             "selector": {"matchLabels": {MODEL_LABEL: name}},

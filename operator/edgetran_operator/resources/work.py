@@ -41,7 +41,7 @@ def new_work(run: Run) -> WorkFiles:
         kept = inputs.search.spec.storage
         search = SearchOrder(
             folder=run_folder(inputs.search, run.namespace, inputs.search_uid),
-            storage=CLAIM if kept is None or kept.uri is None else kept.uri,
+            storage=run.artifacts_from or (CLAIM if kept is None or kept.uri is None else kept.uri),
         )
     order = WorkOrder(
         results=child_name(run.resource, "results"),

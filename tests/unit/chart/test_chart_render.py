@@ -261,7 +261,8 @@ def test_rayjobs_are_only_granted_where_asked(renderings: dict[str, Rendered]) -
 
 
 def test_network_policies_open_what_is_needed(renderings: dict[str, Rendered]) -> None:
-    operator, workers = renderings["everything"].of("NetworkPolicy")
+    operator, workers, readers = renderings["everything"].of("NetworkPolicy")
+    assert readers["metadata"]["namespace"] == "team-a"
     assert workers["metadata"]["namespace"] == "team-a"
     assert workers["spec"]["policyTypes"] == ["Ingress"]
     ports = [port["port"] for rule in operator["spec"]["egress"] for port in rule["ports"]]
@@ -287,11 +288,29 @@ def test_network_policies_are_on_and_reach_the_api_server_of_k3s(
 def test_workers_accept_scrapes_alone_in_the_namespaces_that_are_known(
     renderings: dict[str, Rendered],
 ) -> None:
-    _, *workers = renderings["namespaced"].of("NetworkPolicy")
+    _, *others = renderings["namespaced"].of("NetworkPolicy")
+    workers = [each for each in others if each["metadata"]["name"].endswith("-workers")]
     assert [each["metadata"]["namespace"] for each in workers] == ["team-a", "team-b"]
     for each in workers:
         (scraped,) = each["spec"]["ingress"]
         assert scraped == {"ports": [{"port": "metrics", "protocol": "TCP"}]}
+
+
+def test_only_what_measures_reaches_what_hands_artefacts_over(
+    renderings: dict[str, Rendered],
+) -> None:
+    _, *others = renderings["namespaced"].of("NetworkPolicy")
+    readers = [each for each in others if each["metadata"]["name"].endswith("-readers")]
+    assert [each["metadata"]["namespace"] for each in readers] == ["team-a", "team-b"]
+    for each in readers:
+        selected = each["spec"]["podSelector"]["matchLabels"]
+        assert selected["app.kubernetes.io/component"] == "reader"
+        (rule,) = each["spec"]["ingress"]
+        (peer,) = rule["from"]
+        assert peer.keys() == {"podSelector"}, "pods of the same namespace alone"
+        assert peer["podSelector"]["matchLabels"]["edgetran.io/measuring"] == "true"
+        assert rule["ports"] == [{"port": "artifacts", "protocol": "TCP"}]
+        assert each["spec"]["egress"] == []
 
 
 def test_policies_of_ray_clusters_are_granted_and_told_to_the_operator(

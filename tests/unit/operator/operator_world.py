@@ -271,7 +271,8 @@ class World:
     def start_pods(self) -> None:
         """The Job controller and the scheduler: each unfinished Job has one pod, on its node."""
         for job in self.jobs():
-            if _finished(job) or job["spec"]["parallelism"] == 0 or self._live_pods(job):
+            held = job["spec"]["parallelism"] == 0 or job["spec"].get("suspend")
+            if _finished(job) or held or self._live_pods(job):
                 continue
             template = job["spec"]["template"]
             affinity = template["spec"].get("affinity", {}).get("nodeAffinity")
@@ -295,6 +296,8 @@ class World:
                     "spec": {"nodeName": node},
                     "status": {
                         "phase": "Running",
+                        "podIP": f"10.0.0.{next(self._numbers) % 250}",
+                        "conditions": [{"type": "Ready", "status": "True"}],
                         "containerStatuses": [{"name": "worker", "state": {"running": {}}}],
                     },
                 }

@@ -78,7 +78,7 @@ FORGED = {
         document(
             device={
                 "name": "pi",
-                "host": True,
+                "nodeSelector": {"edgetran.io/device": "pi"},
                 "energy": {"source": "external", "meter": "command:reboot"},
             }
         )

@@ -176,7 +176,8 @@ def test_a_board_is_not_given_away_while_its_jobs_spec_cannot_be_read(scene):
 def test_the_whole_operator_lives_with_a_template_that_is_1500_levels_deep(tmp_path, caplog):
     """Those that were there, and one that comes later."""
     server = Server()
-    host = {"device": {"name": "h", "host": True}, "designSpace": {"preset": "tiny"}}
+    board = {"name": "h", "nodeSelector": {"edgetran.io/device": "h"}}
+    host = {"device": board, "designSpace": {"preset": "tiny"}}
 
     def poison(name):
         server.put("profilingjobs", name, spec='{"podTemplate":' + deep() + "}")

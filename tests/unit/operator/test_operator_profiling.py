@@ -302,16 +302,18 @@ def test_a_simulated_device_has_nothing_to_measure(world):
     assert "calculated, not measured" in world.condition(key, "Stalled")["message"]
 
 
-def test_the_host_is_whatever_node_the_pod_runs_on(world):
+def test_the_host_is_no_device_in_a_cluster_and_the_way_to_name_one_is_said(world):
     spec = spec_of("ProfilingJob", device={"name": "here", "host": True})
     key = world.apply("ProfilingJob", "p", spec)
+    devices = [*spec_of("CoDesignSearch")["devices"], {"name": "here", "host": True}]
+    search = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", devices=devices))
     world.settle()
-    world.start_pods()
-    world.settle()
-    assert world.status(key)["node"] == "server"
-    pod = world.job_of(key)["spec"]["template"]["spec"]
-    assert "nodeSelector" not in pod
-    assert "nodeAffinity" not in pod["affinity"]
+    for each, place in ((key, "spec.device.host"), (search, "spec.devices[2].host")):
+        assert world.says(each, "Stalled") == ("True", "SpecInvalid")
+        message = world.condition(each, "Stalled")["message"]
+        assert message.startswith(f"{place}: Forbidden")
+        assert "kubectl label node NODE edgetran.io/device=NAME" in message
+    assert world.jobs() == []
 
 
 def test_results_grow_by_one_empty_part_with_the_right_to_write_it_first(world):

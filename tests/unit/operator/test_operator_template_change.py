@@ -161,7 +161,8 @@ def test_a_claim_of_the_settings_stays_the_runs_own(world):
     settings = replace(Settings(), default_storage=DefaultStorage("fast"))
     world = World(settings)
     spec = spec_of("GPTranRun", podTemplate=FIRST)
-    spec |= {"model": "m", "task": {"name": "movie-reviews"}, "device": {"name": "h", "host": True}}
+    device = {"name": "h", "simulation": "raspberry-pi-4-cpu"}
+    spec |= {"model": "m", "task": {"name": "movie-reviews"}, "device": device}
     for field in ("searchRef", "storage"):
         del spec[field]
     key = world.apply("GPTranRun", "g", spec)

@@ -14,7 +14,7 @@ VERIFY = Key("ProfilingJob", "ns", "s--verify")
 REFINE = Key("GPTranRun", "ns", "s-refine")
 REFINE_VERIFY = Key("ProfilingJob", "ns", "s-refine--verify")
 
-A, B, C = "a" * 64, "b" * 64, "c" * 64
+A, B, C, D = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 """Hashes of artefacts."""
 
 
@@ -49,6 +49,12 @@ def finalist(name, artifact, objective=0.65, latency=4.4, **more):
         **more,
     }
 
+
+CONFLICT = (
+    "0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 node(s) didn't match "
+    "node selector"
+)
+READER = "s--verify-pj-reader"
 
 FOUND = {"best": candidate(A), "baseline": candidate(B, 0.5)}
 MEASURED = {"finalists": [finalist("winner", A), finalist("baseline", B, 0.5, 9.0)]}
@@ -171,6 +177,51 @@ def test_a_winner_that_loses_to_its_baseline_once_measured_is_told_in_the_headli
     assert "WorseThanBaseline" in world.told(key)
 
 
+def test_a_next_best_that_holds_takes_the_place_of_a_winner_that_loses_once_measured(world):
+    key = searched(world)
+    next_best = {"trial": 5, "architecture": "cd", "accuracy": 0.88, "testAccuracy": 0.87}
+    next_best |= {"parameters": 900, "madeFor": "torch fp32"}
+    runners_up = [
+        finalist("runnerUp1", C, 0.45, 10.0, trial=4),
+        finalist("runnerUp2", D, 0.6, 5.0, **next_best),
+    ]
+    world.finish(VERIFY, status={"finalists": [*LOST["finalists"], *runners_up]})
+    best = world.status(key)["best"]
+    assert (best["id"], best["artifact"], best["objective"]) == (5, D, 0.6)
+    assert (best["architecture"], best["accuracy"], best["testAccuracy"]) == ("cd", 0.88, 0.87)
+    assert (best["parameters"], best["madeFor"], best["device"]) == (900, "torch fp32", "pi")
+    assert best["latencyMs"] == figure(5.0, "measured")
+    assert world.says(key, "WinnerVerified") == ("True", "NextBestMeasured")
+    for type_ in ("WinnerVerified", "Succeeded"):
+        message = world.condition(key, type_)["message"]
+        assert "the winner is worse than the baseline: objective 0.4 against 0.5" in message
+        assert "the best now is trial 5 with 0.6: latency 5 ms" in message
+    for each in (key, VERIFY):
+        check_status(world.status(each))
+
+
+def test_where_all_that_are_measured_lose_the_best_of_them_is_shown_and_the_headline_says_so(world):
+    key = searched(world)
+    runners_up = [
+        finalist("runnerUp1", C, 0.45, 10.0, trial=4),
+        finalist("runnerUp2", D, 0.3, 15.0, trial=5),
+    ]
+    world.finish(VERIFY, status={"finalists": [*LOST["finalists"], *runners_up]})
+    assert world.status(key)["best"]["artifact"] == C
+    assert world.says(key, "WinnerVerified") == ("False", "WorseThanBaseline")
+    message = world.condition(key, "Succeeded")["message"]
+    assert "and so are all 3 that were measured" in message
+    assert "the best of them is trial 4 with 0.45" in message
+
+
+def test_a_winner_that_loses_and_whose_next_best_are_worse_still_stays_the_best(world):
+    key = searched(world)
+    worse = [*LOST["finalists"], finalist("runnerUp1", C, 0.3, 15.0, trial=4)]
+    world.finish(VERIFY, status={"finalists": worse})
+    assert world.status(key)["best"]["artifact"] == A
+    assert "the best of them" not in world.condition(key, "Succeeded")["message"]
+
+
 def test_a_winner_that_was_predicted_to_lose_and_does_not_is_not_called_worse(world):
     key = searched(world, {"best": candidate(A, 0.4), "baseline": candidate(B, 0.5)})
     world.finish(VERIFY, status=MEASURED)
@@ -201,16 +252,22 @@ def test_a_measurement_of_other_artefacts_counts_for_nothing(world):
     assert world.says(key, "Succeeded")[0] == "True"
 
 
-def test_a_volume_that_cannot_be_had_on_the_board_ends_the_wait_at_once_and_is_told(world):
+def test_a_volume_that_no_node_has_ends_the_wait_and_is_told(world):
     key = searched(world)
-    said = (
-        "0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 node(s) didn't "
-        "match node selector"
-    )
-    pod_of(world, VERIFY, **unschedulable(said))
+    pod_of(world, VERIFY, **unschedulable(CONFLICT))
+    world.settle()
+    assert ("Job", "ns", READER) in world.objects
+    world.start_pods()
+    (pod,) = [
+        body
+        for place, body in world.objects.items()
+        if place[0] == "Pod" and place[2].startswith(READER)
+    ]
+    world._store({**pod, "status": {"phase": "Pending", **unschedulable(CONFLICT)}})
     world.settle()
     assert world.says(key, "WinnerVerified") == ("False", "StorageOutOfReach")
     assert "volume node affinity conflict" in world.condition(key, "WinnerVerified")["message"]
+    assert ("Job", "ns", READER) not in world.objects
     headline = world.condition(key, "Succeeded")
     assert headline["status"] == "True"
     assert "its winner was not measured" in headline["message"]
@@ -258,23 +315,23 @@ def test_a_measurement_that_fails_does_not_take_the_result_away(world):
 
 
 @pytest.mark.parametrize(
-    ("device", "words"), [("simulated", "is simulated"), ("here", "whatever node a pod gets")]
+    ("device", "words"), [("simulated", "is simulated"), ("gone", "what measured the device gone")]
 )
 def test_a_winner_on_no_board_is_not_measured_and_the_condition_says_so(world, device, words):
     devices = [
         {"name": "pi", "nodeSelector": {"edgetran.io/device": "pi"}},
         {"name": "simulated", "simulation": "raspberry-pi-4-cpu"},
-        {"name": "here", "host": True},
     ]
     key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", devices=devices))
     world.settle()
     world.finish(JOB)
-    world.finish(Key("ProfilingJob", "ns", "s-here"))
     world.finish(key, status={"best": candidate(A, device=device)})
-    assert world.says(key, "WinnerVerified") == ("False", "NotMeasurable")
+    reason = "NotMeasurable" if device == "simulated" else "DependencyMissing"
+    assert world.says(key, "WinnerVerified") == ("False", reason)
     assert words in world.condition(key, "WinnerVerified")["message"]
     assert world.says(key, "Succeeded")[0] == "True"
-    assert "not measured" not in world.condition(key, "Succeeded")["message"]
+    said = "not measured" in world.condition(key, "Succeeded")["message"]
+    assert said is (device == "gone")
     assert VERIFY not in world.objects
 
 
@@ -344,6 +401,23 @@ def test_a_refined_winner_that_loses_is_told_by_both(world):
         assert world.says(each, "WinnerVerified") == ("False", "WorseThanBaseline")
         message = world.condition(each, "Succeeded")["message"]
         assert "the winner is worse than the baseline" in message
+
+
+def test_the_searchs_best_takes_the_place_of_a_refined_model_that_loses(world):
+    key = searched(world, refine={})
+    world.finish(REFINE, status={"best": candidate(C, 0.8)})
+    three = [
+        finalist("winner", C, 0.4),
+        finalist("searchBest", A, 0.6, 4.4, architecture="ab", accuracy=0.9),
+        finalist("baseline", B, 0.5),
+    ]
+    world.finish(REFINE_VERIFY, status={"finalists": three})
+    best = world.status(REFINE)["best"]
+    assert (best["artifact"], best["latencyMs"]) == (A, figure(4.4, "measured"))
+    for each in (REFINE, key):
+        assert world.says(each, "WinnerVerified") == ("True", "NextBestMeasured")
+        message = world.condition(each, "Succeeded")["message"]
+        assert "the best now is the search's best with 0.6" in message
 
 
 def test_a_models_refinement_is_measured_as_the_job_that_measured_its_device(world):

@@ -164,9 +164,33 @@ def test_the_winner_is_the_best_feasible_pair_of_all(tmp_path):
     assert any(pair[1] == best for pair in result.front)
 
 
+def test_the_runners_up_are_the_next_best_other_architectures_on_the_winners_device(tmp_path):
+    result = search(tmp_path)
+    (trial, best), device = result.best, result.best[1].candidate.device
+    found = result.runners_up(3)
+    assert len(found) == 3
+    hashes = [each.candidate.architecture.graph_hash for each, _ in found]
+    assert len({*hashes, trial.candidate.architecture.graph_hash}) == 4
+    values = [evaluation.objective for _, evaluation in found]
+    assert values == sorted(values, reverse=True)
+    assert max(values) <= best.objective
+    beside = sorted(
+        (
+            e.objective
+            for t, e in result.evaluations
+            if e.candidate.device == device
+            and t.candidate.architecture.graph_hash != trial.candidate.architecture.graph_hash
+        ),
+        reverse=True,
+    )
+    assert values == beside[:3]
+    assert result.runners_up(0) == []
+
+
 def test_where_nothing_is_feasible_the_result_says_what_is_missed_least_and_by_how_much(tmp_path):
     result = search(tmp_path, constraints=Constraints(accuracy=Bound(0.999)))
     assert result.best is None
+    assert result.runners_up(3) == []
     trial, judged = result.nearest
     best = max(e.measures.accuracy.value for _, e in result.evaluations)
     assert judged.measures.accuracy.value == best

@@ -280,6 +280,19 @@ def test_an_artefact_that_is_another_than_the_result_is_of_is_not_served(tmp_pat
         find_model(tmp_path)
 
 
+def test_a_next_best_that_took_the_winners_place_is_found_by_its_hash(tmp_path, data):
+    write_run(tmp_path / "other", data, Form("torch", "fp32"))
+    write_run(tmp_path, data, Form("onnxruntime", "fp32"))
+    other = json.loads((tmp_path / "other/result.json").read_text())["winner"]
+    (tmp_path / "other/artifacts/winner").rename(tmp_path / "artifacts/runnerUp1")
+    other["artifact"]["path"] = other["artifact"]["path"].replace("winner", "runnerUp1")
+    change_result(tmp_path, lambda result: result.update(runnersUp=[{"trial": 4, **other}]))
+    sha256 = other["artifact"]["sha256"]
+    assert find_model(tmp_path, artifact=sha256).artifact.sha256 == sha256
+    assert find_model(tmp_path).artifact.engine == "onnxruntime"
+    assert find_model(tmp_path, artifact="0" * 64).artifact.engine == "onnxruntime"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
