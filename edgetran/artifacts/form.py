@@ -14,7 +14,7 @@ class Form:
     """An engine and a precision.
 
     Attributes:
-        engine: torch, onnxruntime or openvino.
+        engine: torch, onnxruntime, openvino, executorch or litert.
         precision: of the artefact.
         target: what the engine runs on.
         computed_in: the precision that the engine computes in; None for the artefact's own. It
@@ -29,6 +29,11 @@ class Form:
     computed_in: str | None = None
     method: str | None = None
     examples: int = 128
+
+    @property
+    def quantized_by(self) -> str | None:
+        """The method by which numbers are quantised; None where they are not."""
+        return "weight-only" if self.precision == "int4" else self.int8_method
 
     @property
     def int8_method(self) -> str | None:
@@ -66,7 +71,7 @@ class Form:
             precision=self.computed_in or self.precision,
             threads=threads,
             target=self.target,
-            method=self.int8_method or "dynamic",
+            method=self.quantized_by or "dynamic",
         )
 
     def to_dict(self) -> dict[str, Any]:

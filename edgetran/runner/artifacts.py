@@ -41,15 +41,21 @@ class ModelArtifacts:
             OSError: no space is left on the disk.
         """
         place, calibration = self._folder / form.name, calibration_for(form, self._data)
-        found = find_artifact(place, form, self._source, calibration)
+        length = self._data.max_length
+        found = find_artifact(place, form, self._source, calibration, length)
         if found is not None:
             return found
         before = self._checkpoint / ARTIFACTS / form.name
-        scored = find_artifact(before, form, self._source, calibration)
+        scored = find_artifact(before, form, self._source, calibration, length)
         if scored is not None:
             return scored.copied_to(place)
         return make_artifact(
-            self.model, form, place, source_sha256=self._source, calibration=calibration
+            self.model,
+            form,
+            place,
+            source_sha256=self._source,
+            calibration=calibration,
+            length=length,
         )
 
     def logits(self) -> Callable[[str], np.ndarray]:

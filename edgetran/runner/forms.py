@@ -82,7 +82,7 @@ def export_forms(targets: Iterable[ExportTarget] | None, devices: Iterable[Devic
 
 def _simulated(device: Device) -> DeviceForm:
     precision = device.precision
-    if precision in ("fp32", "int8"):
+    if precision in ("fp32", "int8", "int4"):
         form = with_quantization(Form("onnxruntime", precision), device.quantization)
     else:
         form = Form("torch", precision, computed_in="fp32" if precision == "fp16" else None)
