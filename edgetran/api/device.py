@@ -168,6 +168,12 @@ class Quantization(ApiModel):
     calibration_examples: Annotated[int, Field(ge=8, le=10_000)] = Field(
         128, description="Training examples by which static int8 chooses its ranges."
     )
+    aware_steps: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None,
+        description="Steps of quantisation-aware training of each finalist, which its fp32 form "
+        "teaches, before it is made int8; kept only where it scores better on the validation "
+        "part. None where omitted; 200 to 500 are usual.",
+    )
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = Field(
         0.005,
         description="What a finalist may lose of the selection metric, on the validation part and "

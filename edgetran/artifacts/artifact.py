@@ -55,7 +55,8 @@ class Artifact:
     def words(self) -> str:
         """Engine and precision, such as `openvino int8`, and a way to int8 that is not dynamic."""
         method = self.method
-        more = f" {method}" if self.precision == "int8" and method != "dynamic" else ""
+        special = self.precision == "int8" and method not in (None, "dynamic")
+        more = f" {method}" if special else ""
         return f"{self.engine} {self.precision}{more}"
 
     @property

@@ -21,6 +21,7 @@ class Form:
             differs where a board is simulated whose arithmetic this host does not have.
         method: by which int8 is made, dynamic where None; see `edgetran.devices.METHODS`.
         examples: by how many examples static int8 is calibrated.
+        aware_steps: of quantisation-aware training before int8 is made; 0 for none.
     """
 
     engine: str
@@ -29,6 +30,7 @@ class Form:
     computed_in: str | None = None
     method: str | None = None
     examples: int = 128
+    aware_steps: int = 0
 
     @property
     def quantized_by(self) -> str | None:
@@ -79,6 +81,8 @@ class Form:
         data = asdict(self)
         if self.method is None:
             del data["method"], data["examples"]
+        if not self.aware_steps:
+            del data["aware_steps"]
         return data
 
     @classmethod

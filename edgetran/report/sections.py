@@ -232,11 +232,8 @@ def exports(run: RunRecords) -> list[ExportRow]:
 def made_for_words(export: Mapping[str, Any]) -> list[str]:
     """Engine, precision, and a way to int8 that is not dynamic."""
     method = (export.get("quantization") or {}).get("method")
-    words = [str(export["engine"]), str(export["precision"])]
-    return [
-        *words,
-        *([str(method)] if export["precision"] == "int8" and method != "dynamic" else []),
-    ]
+    special = export["precision"] == "int8" and method not in (None, "dynamic")
+    return [str(export["engine"]), str(export["precision"]), *([str(method)] if special else [])]
 
 
 def _is_on_front(
