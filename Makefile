@@ -18,8 +18,10 @@ quickstart: ## Profile, search and refine on this machine (runs/quickstart)
 test: lint ## Lint and every test
 	.venv/bin/pytest -n 3 $(BESIDE) --durations=20 -m "not soak"
 
-soak: setup ## Long series, and a current Kubernetes' server of custom resources
+soak: setup ## Long series, properties with 20 times the examples, a current Kubernetes' server
 	.venv/bin/pytest -m "soak" tests
+	EDGETRAN_CHAOS_KILLS=50 .venv/bin/pytest tests/e2e/test_cluster_chaos.py -k killed_at_random
+	.venv/bin/pytest -n 2 $(BESIDE) -m "hypothesis and not soak" --hypothesis-profile=soak tests/unit
 	.venv/bin/pytest tests/integration/test_crds_current_api.py
 
 lint: setup ## Format, lint, types and the doors between the rooms

@@ -49,7 +49,7 @@ def prepare(environ: MutableMapping[str, str] | None = None) -> None:
         environ.setdefault(name, value)
     for name in SILENCED:
         # A None in sys.modules is how Python is told that a module cannot be imported.
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # as above
     here = cores()
     if here.bound == "quota":
         for name in THREADS:

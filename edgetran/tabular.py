@@ -141,7 +141,7 @@ def read_bytes(path: str | Path) -> bytes:
     except (OSError, *_NOT_COMPRESSED_SO) as error:
         if ending not in COMPRESSED:
             raise TableError(f"{path}: cannot be read ({_reason(error)})") from None
-        raise TableError(f"{path}: is no whole {ending} file ({_reason(error)})") from None
+        raise TableError(f"{path}: is not a whole {ending} file ({_reason(error)})") from None
 
 
 def _open(path: Path, ending: str) -> bytes:
@@ -202,7 +202,7 @@ def _json_lines(path: str, content: bytes) -> Table:
         except ValueError as error:
             reason = str(error).replace(" at line 1 column", " at column")
             half = b"\\ud" in line.lower() and "hex escape" in reason
-            reason += "; half of a character pair such as \\ud83d is no text" if half else ""
+            reason += "; half of a character pair such as \\ud83d is not text" if half else ""
             raise TableError(f"{path}:{number}: is not a line of JSON ({reason})") from None
         if not isinstance(values, dict):
             raise TableError(f"{path}:{number}: is not a JSON object with columns as keys")

@@ -428,7 +428,7 @@ def _artifacts(result: dict[str, Any]) -> Iterator[str]:
     yield f"{targets['latencyRatioToOwnFp32']:g} of the same engine's fp32\n"
 
     def median(form: str, key: str) -> float:
-        return statistics.median(run["forms"][form][key] for run in result["runs"])
+        return float(statistics.median(run["forms"][form][key] for run in result["runs"]))
 
     def spread(form: str) -> str:
         quartiles = [run["forms"][form]["latencyQuartilesMs"] for run in result["runs"]]

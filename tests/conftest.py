@@ -2,9 +2,11 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 pytest_plugins = ("cluster_fixtures", "crd_judge")
 
@@ -34,6 +36,18 @@ _SHARED = ("cluster", "finished")
 """Fixtures so costly that all who ask for one share it, whatever their files."""
 
 
+SOAK = "soak"
+TIMES = 20
+"""How many times as many examples a property is tried with in the profile `soak`."""
+
+settings.register_profile(
+    SOAK,
+    max_examples=TIMES * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
 @pytest.fixture(autouse=True)
 def _log_level_as_it_was() -> Iterator[None]:
     """A command that runs within the tests' process silences logs for itself alone."""
@@ -43,13 +57,25 @@ def _log_level_as_it_was() -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep tests together that share what is costly to make, and begin with the longest."""
+    if config.getoption("--hypothesis-profile") == SOAK:
+        _lengthen({item.obj for item in items if isinstance(item, pytest.Function)})
     for item in items:
         asked = getattr(item, "fixturenames", ())
         shared = next((name for name in _SHARED if name in asked), None)
         item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
     items.sort(key=_rank)
+
+
+def _lengthen(tests: Iterable[Any]) -> None:
+    """Let properties that say how many examples they take have as many times more, too."""
+    for test in filter(is_hypothesis_test, tests):
+        own = getattr(test, "_hypothesis_internal_use_settings", settings.default)
+        if own.max_examples != settings.default.max_examples:
+            test._hypothesis_internal_use_settings = settings(
+                own, max_examples=TIMES * own.max_examples
+            )
 
 
 def _rank(item: pytest.Item) -> int:

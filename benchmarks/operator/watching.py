@@ -43,7 +43,7 @@ from server import NAMESPACE, PARALLEL_CREATIONS, QUEUED, RESULTS, ROOT, api_ser
 import edgetran_operator.kube.client
 from edgetran.api import GROUP, KINDS, VERSION
 from edgetran.devices.host import host_info
-from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.controller import Controller
 from edgetran_operator.controller.loop_lag import LoopLag
 from edgetran_operator.controller.sources import resource_sources, sources
 from edgetran_operator.kube.client import Client, path_of
@@ -141,17 +141,17 @@ def kopf_settings() -> kopf.OperatorSettings:
 
 async def mixed(kubeconfig: Path, handed: Handed) -> AsyncIterator[None]:
     """Kopf's events for the three kinds, informers for all others."""
-    async with engine_of(kubeconfig, handed) as engine, asyncio.TaskGroup() as group:
+    async with controller_of(kubeconfig, handed) as controller, asyncio.TaskGroup() as group:
         for kind in KINDS:
-            async for body in engine.client.list(path_of(kind)):
-                engine.observe_resource(kind, body)
+            async for body in controller.client.list(path_of(kind)):
+                controller.observe_resource(kind, body)
                 await asyncio.sleep(0)
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(kopf.login_with_kubeconfig)
         for kind, model in KINDS.items():
             place = (GROUP, VERSION, model.PLURAL)
             kopf.on.event(*place, registry=registry, id=f"event-{model.PLURAL}")(
-                _note(engine, kind)
+                _note(controller, kind)
             )
         settings = kopf_settings()
         settings.queueing.worker_limit = 20
@@ -159,35 +159,37 @@ async def mixed(kubeconfig: Path, handed: Handed) -> AsyncIterator[None]:
         tasks = [
             group.create_task(kopf.operator(registry=registry, settings=settings, clusterwide=True))
         ]
-        tasks += await watched(engine, sources(engine), group)
+        tasks += await watched(controller, sources(controller), group)
         yield
         for task in tasks:
             task.cancel()
 
 
-def _note(engine: Engine, kind: str) -> Any:
+def _note(controller: Controller, kind: str) -> Any:
     async def note(event: Mapping[str, Any], **_: Any) -> None:
-        engine.observe_resource(kind, event["object"], gone=event["type"] == "DELETED")
+        controller.observe_resource(kind, event["object"], gone=event["type"] == "DELETED")
 
     return note
 
 
 async def informers(kubeconfig: Path, handed: Handed) -> AsyncIterator[None]:
     """Informers for everything."""
-    async with engine_of(kubeconfig, handed) as engine, asyncio.TaskGroup() as group:
-        tasks = await watched(engine, resource_sources(engine), group)
-        tasks += await watched(engine, sources(engine), group)
+    async with controller_of(kubeconfig, handed) as controller, asyncio.TaskGroup() as group:
+        tasks = await watched(controller, resource_sources(controller), group)
+        tasks += await watched(controller, sources(controller), group)
         yield
         for task in tasks:
             task.cancel()
 
 
-async def watched(engine: Engine, found: Iterable[Any], group: asyncio.TaskGroup) -> list[Any]:
+async def watched(
+    controller: Controller, found: Iterable[Any], group: asyncio.TaskGroup
+) -> list[Any]:
     """Tasks of informers, once all is known."""
-    made = [Informer(engine.client, each, watch_seconds=240) for each in found]
+    made = [Informer(controller.client, each, watch_seconds=240) for each in found]
     for each in made:
         if each.source.whole_kind:
-            engine.read_whole = each.whole.want
+            controller.read_whole = each.whole.want
     tasks = [group.create_task(each.run()) for each in made]
     for each in made:
         await each.synced.wait()
@@ -195,28 +197,28 @@ async def watched(engine: Engine, found: Iterable[Any], group: asyncio.TaskGroup
 
 
 @contextlib.asynccontextmanager
-async def engine_of(kubeconfig: Path, handed: Handed) -> AsyncIterator[Engine]:
-    """The operator's engine, which hands on what it would reconcile."""
+async def controller_of(kubeconfig: Path, handed: Handed) -> AsyncIterator[Controller]:
+    """The operator's controller, which hands on what it would reconcile."""
     client = await Client.connect(kubeconfig)
-    engine = Engine(client, Settings(), Measures())
+    controller = Controller(client, Settings(), Measures())
     labels: dict[str, Mapping[str, str]] = {}
-    taken = engine.observe_resource
+    taken = controller.observe_resource
 
     def observe(kind: str, body: Mapping[str, Any], *, gone: bool = False) -> None:
         labels[body["metadata"]["name"]] = body["metadata"].get("labels", {})
         taken(kind, body, gone=gone)
 
-    engine.observe_resource = observe  # type: ignore[method-assign]
+    controller.observe_resource = observe  # type: ignore[method-assign]
 
     async def hand_on() -> None:
         while True:
-            key = await engine.queue.get()
+            key = await controller.queue.get()
             handed.note(key.name, labels.get(key.name, {}))
-            engine.queue.done(key)
+            controller.queue.done(key)
 
     task = asyncio.create_task(hand_on())
     try:
-        yield engine
+        yield controller
     finally:
         task.cancel()
         await client.close()

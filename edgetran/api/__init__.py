@@ -64,7 +64,7 @@ from edgetran.api.gptran_run import (
     MinimumSizes,
     Refinement,
     StepSizesSpec,
-    Targets,
+    TargetsSpec,
 )
 from edgetran.api.implied import (
     implied_profiling_jobs,
@@ -176,7 +176,7 @@ __all__ = [
     "SpecProblem",
     "StepSizesSpec",
     "Storage",
-    "Targets",
+    "TargetsSpec",
     "TaskFiles",
     "TaskSource",
     "TokenizerSource",

@@ -55,7 +55,7 @@ RunningStage = Literal["schedule", Stage]
 Factor = Annotated[float, Field(gt=1, le=1000)]
 
 
-class Targets(ApiModel):
+class TargetsSpec(ApiModel):
     """How small or fast models are to become; each value gives one model of a family."""
 
     speedup: Annotated[tuple[Factor, ...], Field(strict=False, min_length=1, max_length=16)] | (
@@ -167,7 +167,7 @@ class Distillation(ApiModel):
 class Refinement(ApiModel):
     """How a model is grown and pruned."""
 
-    targets: Targets | None = Field(
+    targets: TargetsSpec | None = Field(
         None,
         description="What big cuts over the whole model solve for before the cycles; the budgets, "
         "where the model breaks them, if omitted.",

@@ -89,11 +89,12 @@ def read_torch_folder(folder: Path) -> torch.nn.Module:
     absent = {n for n in outcome.missing_keys if n.rpartition(".")[0] not in packed}
     if absent or outcome.unexpected_keys:
         wrong = sorted(absent) or outcome.unexpected_keys
-        raise ArtifactError(f"{folder}: {wrong[0]} is not as its config.json wants it")
+        raise ArtifactError(f"{folder}: {wrong[0]} does not fit its config.json")
     for layer, parts in packed.items():
         parent, _, name = layer.rpartition(".")
         setattr(model.get_submodule(parent), name, _int8_layer(parts))
-    return model.eval()
+    model.eval()  # type: ignore[no-untyped-call]  # transformers' own
+    return model
 
 
 def _int8_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -106,7 +107,7 @@ def _int8_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         if not isinstance(module, Linear):
             continue
         layers.append(f"{name}.")
-        weight, bias = module.weight(), module.bias()  # type: ignore[no-untyped-call]
+        weight, bias = module.weight(), module.bias()
         tensors[name + _VALUES] = weight.int_repr()
         tensors[name + _SCALE] = torch.tensor(weight.q_scale(), dtype=torch.float64)
         tensors[name + _ZERO] = torch.tensor(weight.q_zero_point(), dtype=torch.int64)
@@ -128,11 +129,11 @@ def _int8_layer(parts: dict[str, Any]) -> torch.nn.Module:
 
     choose_int8_kernels()
     values = parts[_VALUES]
-    layer = Linear(  # type: ignore[no-untyped-call]
+    layer = Linear(
         values.shape[1], values.shape[0], bias_=parts[_BIAS] is not None, dtype=torch.qint8
     )
     weight = torch._make_per_tensor_quantized_tensor(
         values, float(parts[_SCALE]), int(parts[_ZERO])
     )
-    layer.set_weight_bias(weight, parts[_BIAS])  # type: ignore[no-untyped-call]
+    layer.set_weight_bias(weight, parts[_BIAS])
     return layer

@@ -137,8 +137,8 @@ def _send(folder: RunFolder, console: Console, *, asked: bool = False) -> bool:
     if tracker is None:
         if asked:
             fail(
-                f"{folder.spec}: spec.tracking: none was given; allowed is to run the same "
-                "resources with it in the same folder",
+                f"{folder.spec}: spec.tracking: Required value: set it, and run the same resources "
+                "in the same folder",
                 BAD_INPUT,
             )
         return True

@@ -116,7 +116,7 @@ def _openvino(root: Path) -> Accelerator:
     if importlib.util.find_spec("openvino") is None:
         reason = 'openvino is not installed; pip install "edgetran[openvino]"'
         return Accelerator("openvino", (), reason)
-    alone = Accelerator("openvino", (), "openvino finds the CPU alone")
+    alone = Accelerator("openvino", (), "openvino finds no device but the CPU")
     if platform.system() == "Linux" and not _any(root, _OPENVINO_NODES):
         return alone
     try:

@@ -240,10 +240,11 @@ def _deviations(jacobian: Floats, residuals: Floats) -> Floats:
         variances = np.where(blind, np.inf, spread**2 / np.where(blind, 1.0, values))
     shares = vectors**2
     shares[shares < 1e-6] = 0.0  # so that 0 · inf does not spread over parameters that are known
-    return np.sqrt(np.array([
+    deviations: Floats = np.sqrt(np.array([
         sum(share * variance for share, variance in zip(row, variances, strict=True) if share)
         for row in shares
     ]))  # fmt: skip
+    return deviations
 
 
 def _with_timing(device: SimulatedDevice, parameters: Floats) -> SimulatedDevice:

@@ -6,14 +6,14 @@ once for each batch of texts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from edgetran.models.elastic import ElasticFlexiBert, Part
+from edgetran.models.elastic import ElasticFlexiBert, LayerPart
 from edgetran.space import Architecture
 from edgetran.training.encoding import EncodedTask
 from edgetran.training.evaluation import evaluate_predictions
@@ -49,10 +49,10 @@ def evaluate_parts(
             known[name] = predict_parts(elastic, data, architectures, name)
         return known[name]
 
-    return [
-        evaluate_predictions(lambda name, i=i: logits(name)[i], data, split)  # type: ignore[misc]
-        for i in range(len(architectures))
-    ]
+    def of(index: int) -> Callable[[str], np.ndarray]:
+        return lambda name: logits(name)[index]
+
+    return [evaluate_predictions(of(index), data, split) for index in range(len(architectures))]
 
 
 @torch.no_grad()
@@ -82,11 +82,11 @@ def predict_parts(
     return logits
 
 
-_Tree = dict[Part | None, Any]
+_Tree = dict[LayerPart | None, Any]
 """By the next layer the tree behind it; under None the parts that end here."""
 
 
-def _tree(chains: Mapping[int, Sequence[Part]]) -> _Tree:
+def _tree(chains: Mapping[int, Sequence[LayerPart]]) -> _Tree:
     root: _Tree = {}
     for i, chain in chains.items():
         node = root
@@ -101,7 +101,7 @@ def _walk(
     tree: _Tree,
     hidden: Tensor,
     context: tuple[Any, ...],
-    weights: Mapping[Part, Mapping[str, Tensor]],
+    weights: Mapping[LayerPart, Mapping[str, Tensor]],
 ) -> list[tuple[int, Tensor]]:
     """Logits (B, num_labels) of each part in a tree."""
     found: list[tuple[int, Tensor]] = []
@@ -115,6 +115,6 @@ def _walk(
     return found
 
 
-def _key(chain: Sequence[Part]) -> list[tuple[Any, ...]]:
+def _key(chain: Sequence[LayerPart]) -> list[tuple[Any, ...]]:
     """By which parts of equal first layers come beside each other."""
     return [(part.index, part.shape.feed_forward, part.shape.head_types) for part in chain]

@@ -58,5 +58,5 @@ def load_elastic(folder: str | os.PathLike[str]) -> ElasticFlexiBert:
         elastic = ElasticFlexiBert(FlexiBertForSequenceClassification(config), record["head_types"])
         restore_tensors(elastic, load_file(Path(folder, WEIGHTS_NAME)))
     except (OSError, KeyError, RuntimeError, SafetensorError, ModelConfigError) as error:
-        raise ElasticError(f"{folder}: the elastic network is not whole ({error})") from None
+        raise ElasticError(f"{folder}: the elastic network is incomplete ({error})") from None
     return elastic.train(False)

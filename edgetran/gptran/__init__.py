@@ -5,7 +5,7 @@ from edgetran.gptran.drawing import draw_tree
 from edgetran.gptran.judge import Judge
 from edgetran.gptran.loop import FamilyMember, GPTranResult, run_gptran
 from edgetran.gptran.milestones import BudgetError
-from edgetran.gptran.model_trainer import Evaluation, ModelTrainer
+from edgetran.gptran.model_trainer import ModelTrainer, ValidationScore
 from edgetran.gptran.plan import GPTranPlan, Targets
 from edgetran.gptran.steps import GROW_STAGES, PRUNE_STAGES, STAGES, Step, StepSizes
 from edgetran.gptran.task_trainer import TaskTrainer
@@ -16,7 +16,6 @@ __all__ = [
     "PRUNE_STAGES",
     "STAGES",
     "BudgetError",
-    "Evaluation",
     "FamilyMember",
     "GPTranError",
     "GPTranPlan",
@@ -32,6 +31,7 @@ __all__ = [
     "Targets",
     "TaskTrainer",
     "Tree",
+    "ValidationScore",
     "draw_tree",
     "read_tree",
     "run_gptran",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgetran.api.field_errors import invalid
+from edgetran.api.measures import COSTS
+from edgetran.api.rules import camel
 from edgetran.gptran.blocks import GPTranError
 from edgetran.gptran.plan import GPTranPlan
 from edgetran.gptran.tree import Node
@@ -17,10 +19,7 @@ ENCODER: Final = "encoder_parameters"
 """The one limited figure that is no measure of the search."""
 
 _WORDS: Final = {
-    "latency_ms": ("latency", " ms"),
-    "energy_mj": ("energy", " mJ"),
-    "peak_power_w": ("peak power", " W"),
-    "parameters": ("parameters", ""),
+    **{each.name: (each.words, f" {each.unit}".rstrip()) for each in COSTS},
     ENCODER: ("encoder parameters", ""),
 }
 
@@ -72,11 +71,11 @@ class Milestone:
                 f"one has a {title} of {nearest:,.4g}{unit} on {device}"
             )
             return f"{self.field}: {invalid(self.asked, what)}"
-        field = self.field if own else f"budgets.{_camel(name)}"
+        field = self.field if own else f"budgets.{camel(name)}"
         exact = f"{nearest:,.0f}" if nearest.is_integer() else f"{nearest:,.6g}"
         what = (
-            f"must be at least {exact}{unit}, which the smallest model that pruning can "
-            f"make of this one has on {device}"
+            f"must be at least {exact}{unit}: the smallest model that pruning can make of this "
+            f"one takes as much on {device}"
         )
         return f"{field}: {invalid(self.limits[name], what)}"
 
@@ -88,19 +87,13 @@ class Milestone:
         }
 
 
-def _camel(name: str) -> str:
-    """As a resource spells it."""
-    first, *others = name.split("_")
-    return first + "".join(other.capitalize() for other in others)
-
-
 def known_figures(root: Node) -> dict[str, float]:
     """Every figure of a node that can be limited and is known."""
     figures = {ENCODER: float(encoder_parameters(root.architecture))}
-    for name in ("latency_ms", "energy_mj", "peak_power_w", "parameters"):
-        value = root.measures.value(name)
+    for measure in COSTS:
+        value = root.measures.value(measure.name)
         if value is not None:
-            figures[name] = value
+            figures[measure.name] = value
     return figures
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ValidationScore:
     """How a model does on the validation split.
 
     Attributes:
@@ -51,7 +51,7 @@ class ModelTrainer(Protocol):
     def parameters(self, architecture: Architecture) -> int:
         """Number of parameters of a model of the task."""
 
-    def evaluate(self, checkpoint: Path) -> Evaluation:
+    def evaluate(self, checkpoint: Path) -> ValidationScore:
         """A saved model's quality on the validation split."""
 
     def importance(self, checkpoint: Path) -> Importance:
@@ -82,5 +82,5 @@ class ModelTrainer(Protocol):
         It is as long as so many `trainings` of children.
         """
 
-    def judge(self, outcome: TrialOutcome) -> Evaluation:
+    def judge(self, outcome: TrialOutcome) -> ValidationScore:
         """The quality of a child whose training has ended well."""

@@ -90,7 +90,7 @@ def best_cut(
 
 def floor_costs(architecture: Architecture, costs: Costs, sizes: StepSizes) -> Values:
     """The least of each cost that pruning can reach, shape (m,): one small layer is left."""
-    return costs(
+    found = costs(
         [
             Architecture((Layer(hidden, (head,), layer.head_dim, widths),))
             for layer in architecture.layers
@@ -98,7 +98,9 @@ def floor_costs(architecture: Architecture, costs: Costs, sizes: StepSizes) -> V
             for hidden in {layer.hidden_size, min(layer.hidden_size, sizes.minimum_hidden_size)}
             for head in sorted(set(layer.head_types))
         ]
-    ).min(axis=0)
+    )
+    least: Values = found.min(axis=0)
+    return least
 
 
 class _Menu:

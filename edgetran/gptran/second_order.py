@@ -220,10 +220,12 @@ def _costs(weighted: Tensor, inverse: Tensor, place: Tensor) -> Tensor:
     """2·loss of taking each block away alone, shape (n,)."""
     if place.shape[1] == 1:
         columns = place[:, 0]
-        return (weighted[:, columns] ** 2).sum(0) / inverse[columns, columns]
+        lost: Tensor = (weighted[:, columns] ** 2).sum(0) / inverse[columns, columns]
+        return lost
     inner = torch.stack([inverse[block][:, block] for block in place])  # (n, d, d)
     taken = torch.stack([weighted[:, block] for block in place])  # (n, h, d)
-    return (taken * torch.linalg.solve(inner, taken.transpose(1, 2)).transpose(1, 2)).sum((1, 2))
+    solved: Tensor = torch.linalg.solve(inner, taken.transpose(1, 2))
+    return (taken * solved.transpose(1, 2)).sum((1, 2))
 
 
 def _damped(matrix: Tensor, share: float) -> Tensor:
@@ -233,4 +235,5 @@ def _damped(matrix: Tensor, share: float) -> Tensor:
 
 def _square_root(matrix: Tensor) -> Tensor:
     """R with RᵀR = matrix."""
-    return torch.linalg.cholesky(matrix).T
+    lower: Tensor = torch.linalg.cholesky(matrix)
+    return lower.T

@@ -17,7 +17,7 @@ from edgetran.models import (
     prune,
     transfer_weights,
 )
-from edgetran.models.correction import Source, correct
+from edgetran.models.correction import LayerOrigin, correct
 from edgetran.space import Architecture
 from edgetran.training.encoding import Batch
 
@@ -69,7 +69,7 @@ def cut(
         return child, transfer_weights(parent, child, seed=seed).ratio
     child.train(False)
     if calibration:
-        sources = [Source(layer, keep.kept_hidden[layer]) for layer in keep.kept_layers]
+        sources = [LayerOrigin(layer, keep.kept_hidden[layer]) for layer in keep.kept_layers]
         device = parent.device
         correct(child, parent, sources, (batch.inputs(device) for batch in calibration))
     return cast(FlexiBertForSequenceClassification, child), 1.0

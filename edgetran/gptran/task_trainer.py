@@ -21,7 +21,7 @@ import numpy as np
 from edgetran.api.field_errors import invalid, unsupported
 from edgetran.gptran.blocks import GPTranError, Importance
 from edgetran.gptran.cuts import Cuts
-from edgetran.gptran.model_trainer import Evaluation
+from edgetran.gptran.model_trainer import ValidationScore
 from edgetran.gptran.paired import Outcomes
 from edgetran.gptran.steps import Step
 from edgetran.space import Architecture, parameter_count
@@ -162,7 +162,7 @@ class TaskTrainer:
             num_labels=num_labels,
         )
 
-    def evaluate(self, checkpoint: Path) -> Evaluation:
+    def evaluate(self, checkpoint: Path) -> ValidationScore:
         """A saved model's quality on the validation split.
 
         Raises:
@@ -190,7 +190,7 @@ class TaskTrainer:
                 )
             metrics = self._metrics(score.to_dict())
         seconds = time.monotonic() - started
-        return Evaluation(
+        return ValidationScore(
             metrics[self.data.task.selection_metric],
             metrics.get("loss"),
             seconds,
@@ -298,7 +298,7 @@ class TaskTrainer:
         teacher_of(spec, self.data, device)
         self._taught.append(True)
 
-    def judge(self, outcome: TrialOutcome) -> Evaluation:
+    def judge(self, outcome: TrialOutcome) -> ValidationScore:
         """The quality of a child whose training has ended well.
 
         Raises:
@@ -310,7 +310,7 @@ class TaskTrainer:
         if self.scored_as is not None:
             metrics = self._metrics(outcome.scores[self.scored_as.form.name])
         logits = predict(_load(Path(outcome.folder or "")), self.data, "validation")
-        return Evaluation(
+        return ValidationScore(
             metrics[outcome.selection_metric],
             metrics.get("loss"),
             outcome.seconds,

@@ -288,10 +288,11 @@ class Cluster:
     def _custom(self) -> Any:
         return self._client.CustomObjectsApi(self._api)
 
-    def _json(self, call: Any, *arguments: Any, **options: Any) -> Any:
+    def _json(self, call: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
         """What the server sent, and not the client's models, which drop what they do not know."""
         answer = call(*arguments, _preload_content=False, _request_timeout=_TIMEOUT_S, **options)
-        return json.loads(answer.data)
+        found: dict[str, Any] = json.loads(answer.data)
+        return found
 
     @contextmanager
     def _answers(self, kind: str | None = None) -> Iterator[None]:

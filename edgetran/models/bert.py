@@ -82,7 +82,7 @@ def from_bert(model: PreTrainedModel) -> FlexiBertPreTrainedModel:
         ('sa_sdp_16', 'sa_sdp_16')
     """
     config = model.config
-    target = _COUNTERPARTS.get(type(model))  # type: ignore[arg-type]
+    target = next((flexi for bert, flexi in _COUNTERPARTS.items() if type(model) is bert), None)
     if target is None or not isinstance(config, BertConfig):
         raise BertConversionError(
             f"model: {type(model).__name__} of the family {config.model_type!r} given, allowed are "
@@ -106,7 +106,8 @@ def from_bert(model: PreTrainedModel) -> FlexiBertPreTrainedModel:
     result = target(FlexiBertConfig.from_architecture(architecture, **settings), **pooled)
     torch.nn.Module.to(result, device=model.device, dtype=model.dtype)
     _copy_all(model, result, to_bert=False)
-    return result.train(model.training)
+    result.train(model.training)
+    return result
 
 
 def to_bert(model: FlexiBertPreTrainedModel) -> BertPreTrainedModel:
@@ -143,7 +144,8 @@ def to_bert(model: FlexiBertPreTrainedModel) -> BertPreTrainedModel:
     result = source(bert_config, **pooled)
     torch.nn.Module.to(result, device=model.device, dtype=model.dtype)
     _copy_all(result, model, to_bert=True)
-    return result.train(model.training)
+    result.train(model.training)
+    return result
 
 
 def _homogeneous_layer(architecture: Architecture) -> Layer:

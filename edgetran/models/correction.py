@@ -28,7 +28,7 @@ _ROUNDING: Final = 1e-6
 
 
 @dataclass(frozen=True)
-class Source:
+class LayerOrigin:
     """Where a child's layer comes from.
 
     Attributes:
@@ -61,7 +61,7 @@ class Refit:
 def correct(
     child: FlexiBertPreTrainedModel,
     parent: FlexiBertPreTrainedModel,
-    sources: Sequence[Source],
+    sources: Sequence[LayerOrigin],
     batches: Iterable[Mapping[str, Tensor]],
     *,
     ridge: float = RIDGE,
@@ -185,7 +185,8 @@ def ridge_solution(inner: Tensor, outer: Tensor, old: Tensor, ridge: float = RID
     """
     pull = max(ridge * float(inner.diagonal().mean()), 1e-12)
     damped = inner + pull * torch.eye(len(inner), dtype=inner.dtype)
-    return torch.linalg.solve(damped, (outer + pull * old).T).T
+    solved: Tensor = torch.linalg.solve(damped, (outer + pull * old).T)
+    return solved.T
 
 
 def _layer(model: FlexiBertModel, index: int) -> FlexiBertLayer:

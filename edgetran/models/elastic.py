@@ -46,7 +46,7 @@ class ElasticError(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class LayerPart:
     """A layer of a view.
 
     Attributes:
@@ -156,7 +156,7 @@ class ElasticFlexiBert(nn.Module):
         # Layers in the order in which they go; the last one stays.
         self.register_buffer("removal", torch.arange(self.num_layers - 1).flip(0))
         self._skeletons: dict[Layer, FlexiBertLayer] = {}
-        self._assignments: dict[Part, tuple[int, ...]] = {}
+        self._assignments: dict[LayerPart, tuple[int, ...]] = {}
 
     @property
     def encoder(self) -> FlexiBertModel:
@@ -178,7 +178,7 @@ class ElasticFlexiBert(nn.Module):
                 return f"layer {i}: {reason}"
         return None
 
-    def parts(self, architecture: Architecture) -> tuple[Part, ...]:
+    def parts(self, architecture: Architecture) -> tuple[LayerPart, ...]:
         """The layers of a view, each with the parent's layer that it is a part of.
 
         Raises:
@@ -190,7 +190,7 @@ class ElasticFlexiBert(nn.Module):
         gone = self.removal[: self.num_layers - architecture.num_layers].tolist()
         kept = (index for index in range(self.num_layers) if index not in gone)
         layers = architecture.canonical().layers
-        return tuple(Part(index, layer) for index, layer in zip(kept, layers, strict=True))
+        return tuple(LayerPart(index, layer) for index, layer in zip(kept, layers, strict=True))
 
     def view(self, architecture: Architecture) -> ElasticView:
         """The sub-architecture as a model that has no weights of its own.
@@ -217,9 +217,10 @@ class ElasticFlexiBert(nn.Module):
             prefix = f"flexibert.layers.{position}"
             weights |= {f"{prefix}.{name}": t for name, t in self.layer_weights(part).items()}
         result.load_state_dict(weights)
-        return result.train(self.training)
+        result.train(self.training)
+        return result
 
-    def layer_weights(self, part: Part) -> dict[str, Tensor]:
+    def layer_weights(self, part: LayerPart) -> dict[str, Tensor]:
         """The weights of a view's layer, by their names in `FlexiBertLayer`; gradients flow on."""
         source = cast(FlexiBertLayer, self.encoder.layers[part.index])
         attention, feed_forward = source.attention, source.feed_forward
@@ -240,7 +241,7 @@ class ElasticFlexiBert(nn.Module):
             weights |= {f"{name}.weight": norm.weight, f"{name}.bias": norm.bias}
         return weights
 
-    def assigned(self, part: Part) -> tuple[int, ...]:
+    def assigned(self, part: LayerPart) -> tuple[int, ...]:
         """The parent's head of each head of a view's layer, in slot order.
 
         The first n heads are kept; each of the wanted types goes where it does the least harm.
@@ -259,7 +260,7 @@ class ElasticFlexiBert(nn.Module):
             known = self._assignments[part] = tuple(chosen)
         return known
 
-    def _projections(self, part: Part, heads: tuple[int, ...]) -> dict[str, Tensor]:
+    def _projections(self, part: LayerPart, heads: tuple[int, ...]) -> dict[str, Tensor]:
         """Weights of a view's attention but its LayerNorm."""
         attention = cast(FlexiBertLayer, self.encoder.layers[part.index]).attention
         slots = cast(nn.ModuleDict, self.slots[part.index])
@@ -306,7 +307,7 @@ class ElasticFlexiBert(nn.Module):
 
     def run_layer(
         self,
-        part: Part,
+        part: LayerPart,
         hidden: Tensor,
         context: tuple[Any, ...],
         weights: Mapping[str, Tensor] | None = None,

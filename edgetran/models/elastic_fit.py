@@ -21,7 +21,7 @@ from edgetran.models.elastic import (
     ATTENTION,
     ElasticFlexiBert,
     HeadSlots,
-    Part,
+    LayerPart,
     fill_constants,
 )
 from edgetran.models.layout import family, span
@@ -112,7 +112,7 @@ def _fit_type(
 def _attention_of(elastic: ElasticFlexiBert, index: int, name: str) -> FlexiBertAttention:
     """The layer's attention with every head of one type, at the present weights."""
     shape = replace(elastic.shape, head_types=(name,) * elastic.shape.num_heads)
-    weights = elastic.layer_weights(Part(index, shape))
+    weights = elastic.layer_weights(LayerPart(index, shape))
     attention = FlexiBertAttention(cast(FlexiBertConfig, elastic.parent.config), shape)
     for module in attention.modules():
         fill_constants(module)

@@ -72,7 +72,8 @@ def align_growth(
 
     def may_be_new(index: int) -> bool:
         """Only a layer of the width of what it receives can pass it on unchanged."""
-        return widths[index] == widths[index + 1]
+        same: bool = widths[index] == widths[index + 1]
+        return same
 
     alignment = best_alignment(parent, child, score, may_be_new)
     continued = {layer.parent for layer in alignment.layers}
@@ -118,7 +119,7 @@ def _check_models(
                 f"{name} differs: {getattr(parent, name)!r} and {getattr(child, name)!r}"
             )
     if child.hidden_act not in GELUS and parent.architecture["f"] != child.architecture["f"]:
-        raise GrowthError(f"hidden_act {child.hidden_act!r} is no GELU ({', '.join(GELUS)})")
+        raise GrowthError(f"hidden_act {child.hidden_act!r} is not a GELU ({', '.join(GELUS)})")
     for name in ("max_position_embeddings", "type_vocab_size"):
         if getattr(parent, name) > getattr(child, name):
             raise GrowthError(f"{name} shrinks to {getattr(child, name)}")

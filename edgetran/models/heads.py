@@ -126,12 +126,13 @@ class ScoreHeads(nn.Module):
         table = self.distance_embeddings[
             self.distances - length : self.distances + length - 1
         ]  # (2S−1, d)
-        scores = functional.pad(query @ table.T, (0, 1)).flatten(
+        scores: Tensor = functional.pad(query @ table.T, (0, 1)).flatten(
             2
         )  # row i: distances S−1 … −S+1, then 0
         # Row i starts one column earlier than row i − 1: read with a row length shorter by one.
         scores = scores[..., length - 1 : length - 1 + length * (2 * length - 1)]
-        scores = scores.unflatten(2, (length, 2 * length - 1))[..., :length] * self.head_dim**-0.5
+        rows: Tensor = scores.unflatten(2, (length, 2 * length - 1))
+        scores = rows[..., :length] * self.head_dim**-0.5
         return scores if mask is None else scores.masked_fill(~mask, -math.inf)
 
 
@@ -288,7 +289,7 @@ class ConvolutionHeads(nn.Module):
         """Depth-wise weights (n, K, d), kernel weights (n, K, d) and kernel biases (n, K)."""
         rows = self.depthwise, self.kernel, self.kernel_bias
         if self.of_one_span:
-            depthwise, kernel, bias = (x.unflatten(0, (-1, self.longest)) for x in rows)
+            depthwise, kernel, bias = (x.view(-1, self.longest, *x.shape[1:]) for x in rows)
             return depthwise, kernel, bias
         shape = len(self.spans), self.longest
         depthwise, kernel, bias = (

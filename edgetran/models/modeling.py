@@ -77,7 +77,8 @@ class FlexiBertEmbeddings(nn.Module):
                 added = added + self.position_embeddings.weight[: words.shape[1]]
             else:
                 added = added + self.position_embeddings(position_ids)
-        return self.dropout(self.LayerNorm(words + added))
+        states: Tensor = self.dropout(self.LayerNorm(words + added))
+        return states
 
 
 class FlexiBertAttention(nn.Module):
@@ -180,14 +181,17 @@ class FlexiBertFeedForward(nn.Module):
         mixed = hidden
         for dense in self.dense[:-1]:
             mixed = self._activate(dense(mixed))
-        return self.LayerNorm(self.dropout(self.dense[-1](mixed)) + hidden)
+        states: Tensor = self.LayerNorm(self.dropout(self.dense[-1](mixed)) + hidden)
+        return states
 
     def _activate(self, mixed: Tensor) -> Tensor:
         # The widest tensor of the model: without gradients nobody needs it a second time, and a
         # CPU spends longer on getting fresh memory for it than on the GELU.
         if self.is_gelu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return torch.ops.aten.gelu_(mixed)
-        return self.activation(mixed)
+            activated: Tensor = torch.ops.aten.gelu_(mixed)
+        else:
+            activated = self.activation(mixed)
+        return activated
 
 
 class FlexiBertLayer(GradientCheckpointingLayer):
@@ -236,7 +240,7 @@ class FlexiBertPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
+        super()._init_weights(module)  # type: ignore[no-untyped-call]  # transformers' own
         std = self.config.initializer_range
         if isinstance(module, ScoreHeads):
             if hasattr(module, "weighting"):
@@ -335,7 +339,7 @@ class FlexiBertModel(FlexiBertPreTrainedModel):
             )
         )
         self.pooler = nn.Linear(widths[-1], widths[-1]) if add_pooling_layer else None
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers' own
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings."""
@@ -343,7 +347,7 @@ class FlexiBertModel(FlexiBertPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the word embeddings."""
-        self.embeddings.word_embeddings = value  # type: ignore[assignment]
+        self.embeddings.word_embeddings = value  # type: ignore[assignment]  # any embedding
 
     def forward(
         self,
@@ -438,7 +442,7 @@ class FlexiBertForSequenceClassification(FlexiBertPreTrainedModel):
         dropout = config.classifier_dropout
         self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
         self.classifier = nn.Linear(config.hidden_size, self.num_labels)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers' own
 
     def forward(
         self,
@@ -515,7 +519,8 @@ class FlexiBertMaskedLMHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, S, h) → (B, S, vocab_size)."""
-        return self.decoder(self.LayerNorm(self.activation(self.dense(hidden))))
+        scores: Tensor = self.decoder(self.LayerNorm(self.activation(self.dense(hidden))))
+        return scores
 
 
 class FlexiBertForMaskedLM(FlexiBertPreTrainedModel):
@@ -527,7 +532,7 @@ class FlexiBertForMaskedLM(FlexiBertPreTrainedModel):
         super().__init__(config)
         self.flexibert = FlexiBertModel(config, add_pooling_layer=False)
         self.head = FlexiBertMaskedLMHead(config)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers' own
 
     def get_output_embeddings(self) -> nn.Module:
         """The decoder."""

@@ -198,7 +198,8 @@ def prune(model: FlexiBertPreTrainedModel, keep: PruneMap) -> FlexiBertPreTraine
     result = type(model)(FlexiBertConfig.from_dict(settings), **pooled)
     nn.Module.to(result, device=model.device, dtype=model.dtype)
     result.load_state_dict(weights)
-    return result.train(model.training)
+    result.train(model.training)
+    return result
 
 
 def _named(name: str, linear: Affine) -> dict[str, Tensor]:

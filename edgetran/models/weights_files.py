@@ -179,8 +179,8 @@ def _heads(path: Path, folder: Path) -> dict[str, TensorHead]:
             length = int.from_bytes(start, "little")
             if len(start) < 8 or length > min(size - 8, _MOST_HEAD_BYTES):
                 raise CheckpointError(
-                    f"{folder}: {path.name}, of {size:,} bytes, is no safetensors file, or is cut "
-                    "off; allowed is the whole file"
+                    f"{folder}: {path.name}, of {size:,} bytes, is not a safetensors file, or is "
+                    "cut off; allowed is the whole file"
                 )
             file.seek(8)
             text = file.read(length)
@@ -192,7 +192,9 @@ def _heads(path: Path, folder: Path) -> dict[str, TensorHead]:
         spans = [_span(entry) for entry in entries.values()]
         heads = {name: TensorHead(e["dtype"], tuple(e["shape"])) for name, e in entries.items()}
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
-        raise CheckpointError(f"{folder}: {path.name} is no safetensors file; {_WHOLE}") from None
+        raise CheckpointError(
+            f"{folder}: {path.name} is not a safetensors file; {_WHOLE}"
+        ) from None
     _refuse_wrong_size(spans, size - 8 - length, path, folder)
     return heads
 
@@ -213,7 +215,7 @@ def _refuse_wrong_size(spans: list[tuple[int, int]], size: int, path: Path, fold
     end = 0
     for start, after in sorted(spans):
         if start != end:
-            raise CheckpointError(f"{folder}: {path.name} is no safetensors file; {_WHOLE}")
+            raise CheckpointError(f"{folder}: {path.name} is not a safetensors file; {_WHOLE}")
         end = after
     if size < end:
         raise CheckpointError(

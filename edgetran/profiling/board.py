@@ -69,7 +69,7 @@ class Board:
 
 def applies(x: Array) -> bool:
     """Whether the columns of x (n, k) are the features of architectures."""
-    return x.shape[1] == len(FEATURE_NAMES)
+    return bool(x.shape[1] == len(FEATURE_NAMES))
 
 
 def place(x: Array, z: Array, *, start: Board | None = None) -> Board:

@@ -61,14 +61,14 @@ def import_profile(path: str | os.PathLike[str], *, seed: int = 0) -> Profile:
     """
     path = Path(path)
     if path.stat().st_size > MOST_BYTES:
-        raise ProfilingError(f"{path}: is no profile: it has more than {MOST_BYTES >> 20} MiB")
+        raise ProfilingError(f"{path}: is not a profile: it has more than {MOST_BYTES >> 20} MiB")
     try:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ProfilingError(
-            f"{path}: is no exported profile; allowed is a file of `edgetran profile export`"
+            f"{path}: is not an exported profile; allowed is a file of `edgetran profile export`"
         )
     if data.get("schemaVersion") != SCHEMA_VERSION:
         raise ProfilingError(

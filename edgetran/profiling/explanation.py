@@ -134,7 +134,7 @@ def explain(
         quality = surrogate.quality[j]
         shares, additive_value = (
             _shares(rows, values, float(mean[0, j]))
-            if quality.predictable and name != "peak_power_w"
+            if quality.predictable and BY_NAME[name].summable
             else ((), None)
         )
         order = [i for i in np.argsort(distances, kind="stable") if np.isfinite(values[i])]

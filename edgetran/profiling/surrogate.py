@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -296,7 +296,7 @@ class Surrogate:
         if isinstance(x, Sequence) and len(x) > 0 and isinstance(x[0], Architecture):
             return np.asarray(
                 feature_matrix(
-                    list(x),  # type: ignore[arg-type]
+                    cast(Sequence[Architecture], x),
                     self.sequence_length,
                     self.batch_size,
                     vocab_size=self.vocab_size,

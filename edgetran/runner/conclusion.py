@@ -21,8 +21,7 @@ from edgetran.runner.devices import (
     describe_device,
     unpredictable_measures,
 )
-from edgetran.runner.finalist import Finalist
-from edgetran.runner.finals import STAGE, WINNER, Finals
+from edgetran.runner.finals import STAGE, WINNER, Finalist, Finals
 from edgetran.runner.folder import RESULT_SCHEMA_VERSION, RunFolder
 from edgetran.runner.phases import first_time, phase_seconds
 from edgetran.runner.uninformative_scores import uninformative_scores

@@ -50,8 +50,8 @@ def architecture_named(text: str, profile: Profile) -> Architecture:
             f"--explain: {len(found)} measured architectures begin with {text}; give more of it"
         )
     raise ProfilingError(
-        f"--explain: {text!r} is no file and no architecture measured on {profile.device}; allowed "
-        "is a JSON or YAML file of {l, h, f, o}, a model's folder, or a measured graph hash"
+        f"--explain: {text!r} is neither a file nor an architecture measured on {profile.device}; "
+        "allowed is a JSON or YAML file of {l, h, f, o}, a model's folder, or a measured graph hash"
     )
 
 

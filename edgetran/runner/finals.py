@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetran import api
@@ -17,10 +18,10 @@ from edgetran.runner.chain import Chain
 from edgetran.runner.choice import Chooser
 from edgetran.runner.devices import device_kind
 from edgetran.runner.export import Agreement, export_winner
-from edgetran.runner.finalist import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import device_form, export_forms
 from edgetran.runner.judged_artifact import JudgedArtifact, of_hardware
+from edgetran.runner.training_history import TrainingHistory
 from edgetran.space import Architecture, macs, parameter_count
 
 if TYPE_CHECKING:
@@ -28,6 +29,23 @@ if TYPE_CHECKING:
 
 STAGE = "Test, measure, export"
 WINNER = "winner"
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A trained model on a device that takes part in the final comparison.
+
+    Attributes:
+        title: its name in the table.
+        device: the device it stands for.
+        checkpoint: folder of its weights.
+        history: how long it was trained.
+    """
+
+    title: str
+    device: str
+    checkpoint: Path
+    history: TrainingHistory
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class RefusedError(TrackerError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class TrackedRun:
     """An entry as the server has it: its id there, its beginning in ms, whether it has ended."""
 
     id: str
@@ -61,7 +61,7 @@ class MlflowServer:
         self._client: MlflowClient | None = None
         self._id = ""
 
-    def open(self, run: str) -> dict[str, Entry]:
+    def open(self, run: str) -> dict[str, TrackedRun]:
         """Find the experiment or make it; the entries that it has of the run, by key.
 
         Raises:
@@ -73,7 +73,7 @@ class MlflowServer:
             self._id = self._experiment(self._client)
             return dict(self._entries(self._client, run))
 
-    def create(self, run: str, tracked: Tracked) -> Entry:
+    def create(self, run: str, tracked: Tracked) -> TrackedRun:
         """Make the entry, empty.
 
         Raises:
@@ -87,7 +87,7 @@ class MlflowServer:
             )
             return _entry(made)
 
-    def fill(self, entry: Entry, tracked: Tracked) -> None:
+    def fill(self, entry: TrackedRun, tracked: Tracked) -> None:
         """Write what there is to tell and end the entry; done twice, it is the same.
 
         Raises:
@@ -127,7 +127,7 @@ class MlflowServer:
             )
         return str(found.experiment_id)
 
-    def _entries(self, client: MlflowClient, run: str) -> Iterator[tuple[str, Entry]]:
+    def _entries(self, client: MlflowClient, run: str) -> Iterator[tuple[str, TrackedRun]]:
         token: str | None = None
         while True:
             page = client.search_runs(
@@ -173,5 +173,5 @@ def _prepare() -> None:
     os.environ.setdefault(_TIMEOUT, _TIMEOUT_S)
 
 
-def _entry(run: Run) -> Entry:
-    return Entry(run.info.run_id, int(run.info.start_time or 0), run.info.status in _ENDED)
+def _entry(run: Run) -> TrackedRun:
+    return TrackedRun(run.info.run_id, int(run.info.start_time or 0), run.info.status in _ENDED)

@@ -137,7 +137,8 @@ def _relative(architecture: Architecture, share: float, rng: np.random.Generator
 
     def kept(size: int, least: int) -> int:
         exponent = float(np.clip(share + rng.normal(0, 0.25), 0, 1.1))
-        return max(least, min(round(least * (size / least) ** exponent), 2 * size))
+        scaled = round(least * float((size / least) ** exponent))
+        return max(least, min(scaled, 2 * size))
 
     layers = architecture.layers
     depth = min(len(layers), kept(len(layers), 1) if rng.random() < 0.5 else len(layers))

@@ -28,7 +28,7 @@ from edgetran.runner.chain import Chain
 from edgetran.runner.conclusion import conclude
 from edgetran.runner.devices import predictors, unpredictable_measures
 from edgetran.runner.elastic import AT_A_TIME, ElasticRun, elastic_run
-from edgetran.runner.finalist import Finalist
+from edgetran.runner.finals import Finalist
 from edgetran.runner.folder import RunFolder
 from edgetran.runner.forms import scored_as
 from edgetran.runner.inputs import InputSource, RunInputs, task_place

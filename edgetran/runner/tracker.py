@@ -22,7 +22,7 @@ from edgetran.progress import Progress
 from edgetran.records import JsonLog, read_records
 from edgetran.runner.chain import Chain
 from edgetran.runner.folder import RunFolder
-from edgetran.runner.mlflow_server import Entry, MlflowServer, RefusedError, TrackerError
+from edgetran.runner.mlflow_server import MlflowServer, RefusedError, TrackedRun, TrackerError
 from edgetran.runner.tracked import Tracked, run_id, tracked
 
 PERIOD_S: Final = 5.0
@@ -100,7 +100,7 @@ class Tracker:
         where = hashlib.sha256(f"{given.uri} {self._server.experiment}".encode()).hexdigest()[:12]
         self._state = JsonLog(folder.tracking / f"{where}.jsonl")
         self._sent: dict[str, str] = {}
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, TrackedRun] = {}
         for record in read_records(self._state.path):
             if "sent" in record:
                 self._sent[record["key"]] = record["sent"]

@@ -203,12 +203,12 @@ class PlainSearch:
         Raises:
             SearchError: no row of the table, or fewer than three told of.
         """
-        from edgetran.search.methods.surrogate import Surrogate
+        from edgetran.search.methods.surrogate import MeasureSurrogate
 
         points, values = self._method.knowledge().accuracies()
         if len(values) < 3:
             raise SearchError(f"predict: {len(values)} rows reported; at least 3 are needed")
-        surrogate = Surrogate(points, values)
+        surrogate = MeasureSurrogate(points, values)
         mean, std = surrogate.predict(self._space.encode([self._candidate(each) for each in ids]))
         return mean, np.hypot(std, surrogate.noise)
 
@@ -345,6 +345,8 @@ class PlainWeights:
 class PlainConstraints(Constraints):
     """Bounds on measures of any name."""
 
+    _learned: tuple[str, ...]
+
     def __init__(self, bounds: Mapping[str, Bound], learned: Sequence[str]) -> None:
         super().__init__()
         object.__setattr__(self, "_bounds", dict(bounds))
@@ -353,7 +355,7 @@ class PlainConstraints(Constraints):
     @property
     def learned(self) -> tuple[str, ...]:
         """The measures that are told, not looked up."""
-        return self._learned  # type: ignore[attr-defined, no-any-return]
+        return self._learned
 
 
 @dataclass(frozen=True)

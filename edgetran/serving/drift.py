@@ -48,7 +48,7 @@ class Tolerances:
 
 
 @dataclass(frozen=True)
-class Check:
+class DriftCheck:
     """One comparison.
 
     Attributes:
@@ -70,7 +70,7 @@ class Check:
 class Verdict:
     """All comparisons together: False where one is, True where any is and none is False."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[DriftCheck, ...]
 
     @property
     def status(self) -> Status:
@@ -115,14 +115,14 @@ def judge(
     names = ("prediction",) if model.is_regression else ("classShares", "confidence")
     if expected is None:
         checks += [
-            Check(name, "Unknown", f"{_WORDS[name]} on the test part is not known")
+            DriftCheck(name, "Unknown", f"{_WORDS[name]} on the test part is not known")
             for name in names
         ]
         return Verdict(tuple(checks))
     if served is None or served.examples < LEAST_PREDICTIONS:
         count = 0 if served is None else served.examples
         checks += [
-            Check(
+            DriftCheck(
                 name,
                 "Unknown",
                 f"{_WORDS[name]}: {count} predictions, compared from {LEAST_PREDICTIONS} on",
@@ -161,12 +161,12 @@ _WORDS: Final = {
 
 def _latency(
     model: ServedModel, window: Window, start_latency_ms: float, tolerances: Tolerances
-) -> Check:
+) -> DriftCheck:
     expected = model.expected
     found = latency_ms(window, start_latency_ms)
     if expected.latency_ms is None:
         message = f"latency: {found:.3g} ms; {expected.latency_note}"
-        return Check("latency", "Unknown", message)
+        return DriftCheck("latency", "Unknown", message)
     ratio = found / expected.latency_ms - 1
     return _check(
         "latency",
@@ -181,7 +181,7 @@ def _class_shares(
     expected: PredictionSummary,
     served: PredictionSummary,
     tolerances: Tolerances,
-) -> Check:
+) -> DriftCheck:
     """Total variation distance, ½ Σ |p − q|."""
     pairs = list(zip(served.class_shares, expected.class_shares, strict=True))
     distance = 0.5 * sum(abs(ours - theirs) for ours, theirs in pairs)
@@ -205,7 +205,7 @@ def _by_chance(shares: Iterable[float], *sizes: int) -> float:
 
 def _confidence(
     expected: PredictionSummary, served: PredictionSummary, tolerances: Tolerances
-) -> Check:
+) -> DriftCheck:
     difference = abs(served.mean - expected.mean)
     return _check(
         "confidence",
@@ -217,7 +217,7 @@ def _confidence(
 
 def _prediction(
     expected: PredictionSummary, served: PredictionSummary, tolerances: Tolerances
-) -> Check:
+) -> DriftCheck:
     deviation = expected.deviation or 1.0
     return _check(
         "prediction",
@@ -232,6 +232,6 @@ def _of_means(*samples: PredictionSummary) -> float:
     return math.sqrt(2 / math.pi * sum(s.deviation**2 / s.examples for s in samples))
 
 
-def _check(name: str, value: float, allowed: float, words: str) -> Check:
+def _check(name: str, value: float, allowed: float, words: str) -> DriftCheck:
     message = f"{words} (allowed {allowed:.2f}, found {value:.2f})"
-    return Check(name, "True" if value <= allowed else "False", message, value, allowed)
+    return DriftCheck(name, "True" if value <= allowed else "False", message, value, allowed)

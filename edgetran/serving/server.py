@@ -17,7 +17,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from aiohttp import web
@@ -48,6 +48,7 @@ JUDGE_SECONDS: Final = 15.0
 """Time between two looks at whether the model is served as measured."""
 _STOP_SECONDS: Final = 10.0
 
+Answer = TypeVar("Answer")
 VerdictListener = Callable[[Verdict], Awaitable[None]]
 
 
@@ -176,7 +177,7 @@ class ModelServer:
             tokens = self._text_model.tokens(asked.texts or (), asked.pairs)
         return tokens, *self._text_model.logits(tokens)
 
-    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+    async def _in_thread(self, call: Callable[[], Answer]) -> Answer:
         self._waiting += 1
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -17,7 +17,7 @@ _NOT_PREDICTED = -100
 
 def masked_lm_model(model: PreTrainedModel) -> PreTrainedModel:
     """A masked-LM model around the very encoder of `model`: training one trains the other."""
-    top: PreTrainedModel = AutoModelForMaskedLM.from_config(model.config)  # type: ignore[no-untyped-call]
+    top: PreTrainedModel = AutoModelForMaskedLM.from_config(model.config)
     setattr(top, top.base_model_prefix, model.base_model)
     top.tie_weights()
     nn.Module.to(top, next(model.parameters()).device)

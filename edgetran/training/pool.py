@@ -189,11 +189,11 @@ class TrialPool:
             outcome = TrialOutcome.from_dict(ray.get(done[0]))
         except ray.exceptions.RayError as error:
             # The worker may have died after its trial was whole.
-            outcome = finished_trial(job.spec)  # type: ignore[assignment]
-            if outcome is None and job.attempts < MAX_ATTEMPTS:
+            kept = finished_trial(job.spec)
+            if kept is None and job.attempts < MAX_ATTEMPTS:
                 self._waiting.appendleft(job)
                 return None
-            outcome = outcome or _death(error, ray)
+            outcome = kept or _death(error, ray)
         else:
             self._idle.append(worker)
         if outcome.error_kind == UNSEEN:

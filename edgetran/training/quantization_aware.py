@@ -99,7 +99,7 @@ class _RoundedLinear(nn.Linear):
 
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.weight, self.bias = layer.weight, layer.bias
-        self.weight_rounding = FakeQuantize(  # type: ignore[no-untyped-call]
+        self.weight_rounding = FakeQuantize(
             PerChannelMinMaxObserver,
             quant_min=-127,
             quant_max=127,
@@ -107,7 +107,7 @@ class _RoundedLinear(nn.Linear):
             qscheme=torch.per_channel_symmetric,
             ch_axis=0,
         )
-        self.input_rounding = FakeQuantize(  # type: ignore[no-untyped-call]
+        self.input_rounding = FakeQuantize(
             MovingAverageMinMaxObserver,
             quant_min=0,
             quant_max=255,

@@ -41,7 +41,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitRows:
     """The rows of one part.
 
     Attributes:
@@ -76,7 +76,7 @@ def load_table_task(reference: TaskReference) -> Task:
     )
 
 
-def read_part(table: Table, reference: TaskReference) -> Part:
+def read_part(table: Table, reference: TaskReference) -> SplitRows:
     """The rows of one table.
 
     Raises:
@@ -91,11 +91,11 @@ def read_part(table: Table, reference: TaskReference) -> Part:
             rows.append(_row(values, reference, text2))
         except (_CellError, LabelError) as error:
             raise TaskError(f"{table.place(index)}: {error}") from None
-    return Part(rows, table.place, table.head)
+    return SplitRows(rows, table.place, table.head)
 
 
 def task_from_parts(
-    parts: Mapping[str, Part], reference: TaskReference, *, name: str, source: str
+    parts: Mapping[str, SplitRows], reference: TaskReference, *, name: str, source: str
 ) -> Task:
     """Decide what the labels are, and make a task of the parts.
 
@@ -168,7 +168,7 @@ def _text(values: Mapping[str, Any], column: str) -> str:
     return text
 
 
-def _refuse_single_among_pairs(parts: Mapping[str, Part], reference: TaskReference) -> None:
+def _refuse_single_among_pairs(parts: Mapping[str, SplitRows], reference: TaskReference) -> None:
     paired = {name: part.rows[0].text2 is not None for name, part in parts.items()}
     if len(set(paired.values())) > 1:
         lacking = next(name for name, is_paired in paired.items() if not is_paired)
@@ -179,7 +179,7 @@ def _refuse_single_among_pairs(parts: Mapping[str, Part], reference: TaskReferen
         )
 
 
-def _is_regression(parts: Mapping[str, Part], kind: str) -> bool:
+def _is_regression(parts: Mapping[str, SplitRows], kind: str) -> bool:
     """Whether labels are numbers to predict.
 
     In `auto` the training labels decide, and those with zeros before them are names.
@@ -202,7 +202,7 @@ def _is_regression(parts: Mapping[str, Part], kind: str) -> bool:
     return True
 
 
-def _class_names(parts: Mapping[str, Part]) -> tuple[str, ...]:
+def _class_names(parts: Mapping[str, SplitRows]) -> tuple[str, ...]:
     """Names of the classes: numbers by size, then names by alphabet."""
     labels = {row.label for part in parts.values() for row in part.rows}
 

@@ -192,7 +192,7 @@ def _fast(path: Path) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     pad, unk, cls, sep, mask = SPECIAL_TOKENS
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_file=str(path),
         pad_token=pad,
         unk_token=unk,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from edgetran_operator.settings import Allowances, DefaultStorage, DnsName
+from edgetran_operator.settings import Allowances, DefaultStorage, DnsName, Scratch
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 OptionalLabel = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)]
@@ -51,13 +51,13 @@ KubernetesObject = dict[str, Any]
 KubernetesObjects = list[KubernetesObject]
 
 
-class Part(BaseModel):
+class ValuesSection(BaseModel):
     """A part of the values: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
-class Watch(Part):
+class Watch(ValuesSection):
     """What the operator looks at."""
 
     namespaces: list[DnsLabel] = Field(
@@ -65,7 +65,7 @@ class Watch(Part):
     )
 
 
-class Image(Part):
+class Image(ValuesSection):
     """The operator's image."""
 
     repository: Repository = Field("edgetran-operator", description="Name of the image.")
@@ -74,7 +74,7 @@ class Image(Part):
     pull_policy: PullPolicy = Field("IfNotPresent", description="When nodes pull the image.")
 
 
-class WorkerImage(Part):
+class WorkerImage(ValuesSection):
     """One of the workers' images."""
 
     repository: Repository = Field("edgetran-worker", description="Name of the image.")
@@ -82,7 +82,7 @@ class WorkerImage(Part):
     digest: Digest = Field("", description="Digest; takes precedence over the tag.")
 
 
-class WorkerImages(Part):
+class WorkerImages(ValuesSection):
     """The workers' images by what they run on."""
 
     cpu: WorkerImage = Field(WorkerImage(), description="CPUs, amd64 and arm64.")
@@ -91,49 +91,35 @@ class WorkerImages(Part):
     openvino: WorkerImage = Field(WorkerImage(), description="Engine openvino.")
 
 
-class Resources(Part):
+class ContainerResources(ValuesSection):
     """Container resources."""
 
     requests: dict[str, Quantity] = Field({}, description="What a node must have free.")
     limits: dict[str, Quantity] = Field({}, description="What the container may use at most.")
 
 
-class WorkerResources(Part):
+class WorkerResources(ValuesSection):
     """Container resources of workers by what they do."""
 
-    profile: Resources = Field(
-        Resources(requests={"cpu": "500m", "memory": "512Mi"}, limits={"memory": "2Gi"}),
+    profile: ContainerResources = Field(
+        ContainerResources(requests={"cpu": "500m", "memory": "512Mi"}, limits={"memory": "2Gi"}),
         description="Measuring pods.",
     )
-    search: Resources = Field(
-        Resources(requests={"memory": "2Gi"}, limits={"memory": "8Gi"}),
+    search: ContainerResources = Field(
+        ContainerResources(requests={"memory": "2Gi"}, limits={"memory": "8Gi"}),
         description="Searches; CPUs and GPUs are what `spec.ray` asks for.",
     )
-    gptran: Resources = Field(
-        Resources(requests={"memory": "2Gi"}, limits={"memory": "8Gi"}),
+    gptran: ContainerResources = Field(
+        ContainerResources(requests={"memory": "2Gi"}, limits={"memory": "8Gi"}),
         description="Refinements; CPUs and GPUs are what `spec.ray` asks for.",
     )
-    serve: Resources = Field(
-        Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "2Gi"}),
+    serve: ContainerResources = Field(
+        ContainerResources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "2Gi"}),
         description="Pods that serve a winner.",
     )
 
 
-class Scratch(Part):
-    """How large the folders of a worker may grow that go away with its pod."""
-
-    storage: Quantity = Field(
-        "20Gi", description="Checkpoints, models and reports where no claim keeps them."
-    )
-    home: Quantity = Field("10Gi", description="Caches, such as those of models.")
-    tmp: Quantity = Field("10Gi", description="Temporary files.")
-    shm: Quantity = Field(
-        "4Gi", description="Shared memory, where Ray keeps its objects; it counts as memory."
-    )
-    other: Quantity = Field("10Gi", description="An emptyDir that `spec.podTemplate` adds, each.")
-
-
-class Workers(Part):
+class Workers(ValuesSection):
     """The pods that measure, search and refine, which run in the resources' namespaces."""
 
     images: WorkerImages = Field(WorkerImages(), description="Images by what they run on.")
@@ -161,7 +147,7 @@ class Workers(Part):
     )
 
 
-class Operator(Part):
+class Operator(ValuesSection):
     """How the operator runs."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -199,7 +185,7 @@ class Operator(Part):
     )
 
 
-class Crds(Part):
+class Crds(ValuesSection):
     """The three kinds' definitions."""
 
     enabled: bool = Field(True, description="Install and upgrade them with the release.")
@@ -208,7 +194,7 @@ class Crds(Part):
     )
 
 
-class ServiceAccount(Part):
+class ServiceAccount(ValuesSection):
     """The ServiceAccount of the operator."""
 
     create: bool = Field(True, description="Create it; false uses an existing one.")
@@ -216,7 +202,7 @@ class ServiceAccount(Part):
     annotations: Annotations = Field({}, description="Annotations of it.")
 
 
-class Rbac(Part):
+class Rbac(ValuesSection):
     """What the operator and users may do."""
 
     create: bool = Field(True, description="Create the roles that the operator needs.")
@@ -231,7 +217,7 @@ class Rbac(Part):
     )
 
 
-class Probe(Part):
+class Probe(ValuesSection):
     """How the kubelet asks."""
 
     initial_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
@@ -248,7 +234,7 @@ class Probe(Part):
     )
 
 
-class Probes(Part):
+class Probes(ValuesSection):
     """The operator's probes."""
 
     port: Port = Field(8080, description="Port of /healthz and /readyz.")
@@ -262,14 +248,14 @@ class Probes(Part):
     readiness: Probe = Field(Probe(), description="Ready once every watch has its first list.")
 
 
-class Service(Part):
+class Service(ValuesSection):
     """The Service of the operator's metrics."""
 
     annotations: Annotations = Field({}, description="Annotations, such as prometheus.io/scrape.")
     labels: Labels = Field({}, description="Further labels.")
 
 
-class Monitor(Part):
+class Monitor(ValuesSection):
     """How Prometheus' own operator is told to scrape."""
 
     enabled: bool = Field(False, description="Create it; needs the API monitoring.coreos.com/v1.")
@@ -287,7 +273,7 @@ class Monitor(Part):
     )
 
 
-class Metrics(Part):
+class Metrics(ValuesSection):
     """Metrics of the operator and of the workers."""
 
     enabled: bool = Field(True, description="Serve /metrics, with a Service.")
@@ -299,7 +285,7 @@ class Metrics(Part):
     )
 
 
-class AlertThresholds(Part):
+class AlertThresholds(ValuesSection):
     """Where alerts begin."""
 
     loop_lag_seconds: Annotated[float, Field(gt=0)] = Field(
@@ -323,7 +309,7 @@ class AlertThresholds(Part):
     )
 
 
-class PrometheusRule(Part):
+class PrometheusRule(ValuesSection):
     """Alerts."""
 
     enabled: bool = Field(False, description="Create it; needs the API monitoring.coreos.com/v1.")
@@ -340,7 +326,7 @@ class PrometheusRule(Part):
     thresholds: AlertThresholds = Field(AlertThresholds(), description="Where alerts begin.")
 
 
-class Dashboards(Part):
+class Dashboards(ValuesSection):
     """Grafana dashboards."""
 
     enabled: bool = Field(True, description="Make a ConfigMap for each dashboard.")
@@ -353,7 +339,7 @@ class Dashboards(Part):
     namespace: OptionalLabel = Field("", description="Their namespace; the release's where empty.")
 
 
-class PodDisruptionBudget(Part):
+class PodDisruptionBudget(ValuesSection):
     """How many operators a drain may evict."""
 
     enabled: bool = Field(False, description="Make it.")
@@ -362,7 +348,7 @@ class PodDisruptionBudget(Part):
     )
 
 
-class NetworkPolicy(Part):
+class NetworkPolicy(ValuesSection):
     """Who may talk to whom."""
 
     enabled: bool = Field(
@@ -402,7 +388,7 @@ class NetworkPolicy(Part):
     )
 
 
-class HelmTest(Part):
+class HelmTest(ValuesSection):
     """What `helm test` runs: it reads the operator's metrics through the Service."""
 
     enabled: bool = Field(True, description="Create the test's pod for `helm test`.")
@@ -411,7 +397,7 @@ class HelmTest(Part):
     )
 
 
-class EnvironmentVariable(Part):
+class EnvironmentVariable(ValuesSection):
     """A corev1.EnvVar."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(description="Name.")
@@ -419,7 +405,7 @@ class EnvironmentVariable(Part):
     value_from: KubernetesObject = Field({}, description="Where the value comes from.")
 
 
-class Toleration(Part):
+class PodToleration(ValuesSection):
     """A corev1.Toleration."""
 
     key: str = Field("", description="Key of the taint.")
@@ -431,7 +417,7 @@ class Toleration(Part):
     toleration_seconds: int = Field(0, description="How long NoExecute is tolerated.")
 
 
-class VolumeMount(Part):
+class VolumeMount(ValuesSection):
     """A corev1.VolumeMount."""
 
     name: DnsLabel = Field(description="Name of the volume.")
@@ -443,7 +429,7 @@ class VolumeMount(Part):
     )
 
 
-class Values(Part):
+class Values(ValuesSection):
     """All values."""
 
     name_override: OptionalLabel = Field("", description="Replaces the chart's name in names.")
@@ -492,8 +478,8 @@ class Values(Part):
         },
         description="Security context of the operator's container.",
     )
-    resources: Resources = Field(
-        Resources(
+    resources: ContainerResources = Field(
+        ContainerResources(
             requests={"cpu": "50m", "memory": "128Mi"}, limits={"cpu": "1", "memory": "384Mi"}
         ),
         description="Resources of the operator; 5,000 resources need less than 256 MiB.",
@@ -504,7 +490,7 @@ class Values(Part):
     )
     priority_class_name: OptionalName = Field("", description="PriorityClass of its pod.")
     node_selector: Labels = Field({}, description="Labels of nodes that it may run on.")
-    tolerations: list[Toleration] = Field([], description="Taints that it tolerates.")
+    tolerations: list[PodToleration] = Field([], description="Taints that it tolerates.")
     affinity: KubernetesObject = Field(
         {
             "nodeAffinity": {

@@ -55,9 +55,9 @@ def _yaml_lines(model: type, defaults: Any, depth: int) -> Iterator[str]:
 
 def _flat(value: Any) -> type | tuple[()]:
     """The model's own type where it is written as plain data, without descriptions within."""
-    from helm.values import Resources
+    from helm.values import ContainerResources
 
-    return Resources if isinstance(value, Resources) else ()
+    return ContainerResources if isinstance(value, ContainerResources) else ()
 
 
 def _entry(key: str, value: Any) -> str:

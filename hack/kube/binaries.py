@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from kube.errors import ClusterError
+from kube.errors import LocalClusterError
 
 _HACK: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = _HACK / "build-kube"
@@ -32,11 +32,11 @@ def kubernetes() -> Path:
     """The folder of Kubernetes' own programs, built where they are missing.
 
     Raises:
-        ClusterError: they cannot be built here.
+        LocalClusterError: they cannot be built here.
     """
     built = subprocess.run([BUILD], stdout=subprocess.PIPE, text=True, check=False)
     if built.returncode:
-        raise ClusterError("Kubernetes could not be built; the lines above say why")
+        raise LocalClusterError("Kubernetes could not be built; the lines above say why")
     return Path(built.stdout.strip().splitlines()[-1])
 
 
@@ -44,11 +44,11 @@ def crd_server() -> Path:
     """The folder of the server of custom resources of a current Kubernetes, built where missing.
 
     Raises:
-        ClusterError: it cannot be built here.
+        LocalClusterError: it cannot be built here.
     """
     built = subprocess.run([BUILD_CRD_SERVER], stdout=subprocess.PIPE, text=True, check=False)
     if built.returncode:
-        raise ClusterError("the server could not be built; the lines above say why")
+        raise LocalClusterError("the server could not be built; the lines above say why")
     return Path(built.stdout.strip().splitlines()[-1]) / "bin"
 
 
@@ -56,14 +56,14 @@ def require(*groups: dict[str, str]) -> None:
     """Install the Debian packages of programs that are missing.
 
     Raises:
-        ClusterError: some are missing and this user may not install them.
+        LocalClusterError: some are missing and this user may not install them.
     """
     wanted = {program: package for group in groups for program, package in group.items()}
     missing = sorted({package for program, package in wanted.items() if not _found(program)})
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise ClusterError(f"missing here: run as root: apt-get install {' '.join(missing)}")
+        raise LocalClusterError(f"missing here: run as root: apt-get install {' '.join(missing)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
         done = subprocess.run(
@@ -74,7 +74,7 @@ def require(*groups: dict[str, str]) -> None:
             check=False,
         )
         if done.returncode:
-            raise ClusterError(f"apt-get {' '.join(command)} failed: {done.stderr.strip()}")
+            raise LocalClusterError(f"apt-get {' '.join(command)} failed: {done.stderr.strip()}")
 
 
 def _found(program: str) -> bool:

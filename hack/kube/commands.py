@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kube import binaries, control_plane, network, nodes
-from kube.errors import ClusterError
+from kube.errors import LocalClusterError
 from kube.images import host_image, pause_image
 from kube.nodes import NodeSpec
 from kube.state import State
@@ -90,11 +90,11 @@ def stop(state: State, component: str) -> None:
     """Kill a component, as an outage does.
 
     Raises:
-        ClusterError: there is no such component, or it does not end.
+        LocalClusterError: there is no such component, or it does not end.
     """
     state.processes.stop(component, kill=True)
     if state.processes.pid(component) is not None:
-        raise ClusterError(f"{component} was killed and has not ended yet")
+        raise LocalClusterError(f"{component} was killed and has not ended yet")
 
 
 def start(state: State, component: str | None = None) -> None:
@@ -103,7 +103,7 @@ def start(state: State, component: str | None = None) -> None:
     For etcd and the API server, wait until requests are answered.
 
     Raises:
-        ClusterError: there is no such component, or it does not come back.
+        LocalClusterError: there is no such component, or it does not come back.
     """
     if component is None:
         for each in state.processes.names():
@@ -126,13 +126,17 @@ def load(state: State, image: Path) -> None:
     """Import a docker archive on every node.
 
     Raises:
-        ClusterError: there is no such file, or no node.
+        LocalClusterError: there is no such file, or no node.
     """
     if not image.is_file():
-        raise ClusterError(f"{image} is no file; allowed is an archive as `docker save` writes it")
+        raise LocalClusterError(
+            f"{image} is not a file; allowed is an archive as `docker save` writes it"
+        )
     names = nodes.names(state)
     if not names:
-        raise ClusterError(f"no cluster with nodes is up in {state.root}; start one: cluster up")
+        raise LocalClusterError(
+            f"no cluster with nodes is up in {state.root}; start one: cluster up"
+        )
     for name in names:
         nodes.import_image(name, image)
 
@@ -141,7 +145,7 @@ def label(state: State, node: str, words: Sequence[str]) -> None:
     """Set the labels `LABEL=VALUE` of a node and remove those written `LABEL-`.
 
     Raises:
-        ClusterError: a word is neither, or the API server refuses.
+        LocalClusterError: a word is neither, or the API server refuses.
     """
     labels: dict[str, str | None] = {}
     for word in words:
@@ -151,7 +155,7 @@ def label(state: State, node: str, words: Sequence[str]) -> None:
         elif word.endswith("-"):
             labels[word[:-1]] = None
         else:
-            raise ClusterError(f"{word} was given; allowed is LABEL=VALUE or LABEL-")
+            raise LocalClusterError(f"{word} was given; allowed is LABEL=VALUE or LABEL-")
     state.ask(f"/api/v1/nodes/{node}", method="PATCH", body={"metadata": {"labels": labels}})
 
 

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class ClusterError(Exception):
+class LocalClusterError(Exception):
     """Something a person can put right; the message says what and how."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kube.control_plane import POD_CIDR
-from kube.errors import ClusterError
+from kube.errors import LocalClusterError
 from kube.processes import run
 from kube.state import State
 
@@ -38,13 +38,13 @@ def create(root: Path) -> None:
     """Make the address that kubelets and the API server of the cluster in `root` have.
 
     Raises:
-        ClusterError: another cluster is up.
+        LocalClusterError: another cluster is up.
     """
     if _OWNER.is_symlink():
         other = State(_OWNER.readlink())
         if other.root != root and any(map(other.processes.pid, other.processes.names())):
             words = f"a cluster is up in {other.root}; take it down first"
-            raise ClusterError(f"{words}: cluster --folder {other.root} down")
+            raise LocalClusterError(f"{words}: cluster --folder {other.root} down")
         remove(other.root)
     _OWNER.symlink_to(root)
     run("ip", "link", "add", _HOST_LINK, "type", "bridge")

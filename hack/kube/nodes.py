@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from kube import images, mounts, network
-from kube.errors import ClusterError
+from kube.errors import LocalClusterError
 from kube.processes import free_ports, run
 from kube.state import State
 
@@ -47,12 +47,12 @@ class NodeSpec:
         """The node `NAME[:LABEL=VALUE,...]`.
 
         Raises:
-            ClusterError: the text is something else.
+            LocalClusterError: the text is something else.
         """
         name, _, labels = text.partition(":")
         letters = name.replace("-", "")
         if not (letters.isascii() and letters.isalnum() and name == name.lower()):
-            raise ClusterError(f"{text} was given; allowed is NAME[:LABEL=VALUE,...]")
+            raise LocalClusterError(f"{text} was given; allowed is NAME[:LABEL=VALUE,...]")
         return cls(name, labels)
 
 
@@ -60,13 +60,15 @@ def require_root_and_cgroups() -> None:
     """Check that containers can be started.
 
     Raises:
-        ClusterError: this user or this kernel cannot.
+        LocalClusterError: this user or this kernel cannot.
     """
     instead = "api-only needs neither, and EDGETRAN_KUBECONFIG may name a cluster that exists"
     if os.geteuid() != 0:
-        raise ClusterError(f"nodes need root: containers, cgroups, iptables; {instead}")
+        raise LocalClusterError(f"nodes need root: containers, cgroups, iptables; {instead}")
     if not (_CGROUPS / "cpuset" / "cgroup.procs").exists():
-        raise ClusterError(f"this Kubernetes needs cgroups of version 1 in {_CGROUPS}; {instead}")
+        raise LocalClusterError(
+            f"this Kubernetes needs cgroups of version 1 in {_CGROUPS}; {instead}"
+        )
 
 
 def start(
@@ -75,7 +77,7 @@ def start(
     """Start one node with the images in `archives`.
 
     Raises:
-        ClusterError: it does not start.
+        LocalClusterError: it does not start.
     """
     folder = state.nodes / spec.name
     (folder / "cni").mkdir(parents=True)
@@ -112,13 +114,13 @@ def wait_until_ready(state: State, specs: Sequence[NodeSpec]) -> None:
     """Wait until every node can run pods.
 
     Raises:
-        ClusterError: a kubelet ended, or it took more than a minute.
+        LocalClusterError: a kubelet ended, or it took more than a minute.
     """
 
     def ready(name: str) -> bool:
         try:
             return is_ready(json.loads(state.ask(f"/api/v1/nodes/{name}")))
-        except ClusterError:
+        except LocalClusterError:
             return False
 
     for spec in specs:
@@ -142,7 +144,7 @@ def import_image(name: str, archive: Path) -> None:
     """Import a docker archive on one node.
 
     Raises:
-        ClusterError: containerd refuses it.
+        LocalClusterError: containerd refuses it.
     """
     _ctr(name, "images", "import", str(archive))
 
@@ -155,7 +157,9 @@ def stop_all(state: State) -> None:
             state.processes.stop(_kubelet(name))
     for name in running:
         if _containerd(name) in known:
-            with suppress(ClusterError):  # whatever is wrong with one node, all the rest must go
+            with suppress(
+                LocalClusterError
+            ):  # whatever is wrong with one node, all the rest must go
                 state.processes.start(_containerd(name))  # a stopped one has containers still
                 _wait_for_containerd(state, name)
                 _remove_containers(name)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kube.errors import ClusterError
+from kube.errors import LocalClusterError
 
 _STOP_SECONDS = 15.0
 _PORTS = range(12_000, 30_000)
@@ -28,14 +28,14 @@ def run(*command: str | Path, check: bool = True, text: str | None = None) -> st
     """What a command prints when it reads `text`.
 
     Raises:
-        ClusterError: it failed and `check` is true.
+        LocalClusterError: it failed and `check` is true.
     """
     done = subprocess.run(
         [str(word) for word in command], input=text, capture_output=True, text=True, check=False
     )
     if check and done.returncode:
         words = " ".join(str(word) for word in command[:4])
-        raise ClusterError(f"{words} … failed: {(done.stderr or done.stdout).strip()[-400:]}")
+        raise LocalClusterError(f"{words} … failed: {(done.stderr or done.stdout).strip()[-400:]}")
     return done.stdout
 
 
@@ -46,7 +46,7 @@ def free_ports(count: int) -> list[int]:
     the end of a process and its next start no connection takes the port that it listened on.
 
     Raises:
-        ClusterError: there are not so many.
+        LocalClusterError: there are not so many.
     """
     found: list[int] = []
     candidates = random.sample(_PORTS, len(_PORTS))
@@ -58,7 +58,7 @@ def free_ports(count: int) -> list[int]:
             with suppress(OSError):
                 each.bind(("127.0.0.1", port))
                 found.append(port)
-    raise ClusterError(f"{count} free TCP ports are needed; {_PORTS} holds {len(found)}")
+    raise LocalClusterError(f"{count} free TCP ports are needed; {_PORTS} holds {len(found)}")
 
 
 def _start_time(pid: int) -> str | None:
@@ -91,7 +91,7 @@ class Processes:
         """Start `command`, or what was started under that name before; nothing where it runs.
 
         Raises:
-            ClusterError: without a command, for a name that was never started.
+            LocalClusterError: without a command, for a name that was never started.
         """
         if command is None:
             self._command(name)
@@ -133,7 +133,7 @@ class Processes:
         """End it: with SIGTERM, and with SIGKILL where that does not help or `kill` asks for it.
 
         Raises:
-            ClusterError: for a name that was never started.
+            LocalClusterError: for a name that was never started.
         """
         self._command(name)
         with self._alone():
@@ -161,16 +161,16 @@ class Processes:
         """Wait until `ready`, at most so many `seconds` and only while the process `of` runs.
 
         Raises:
-            ClusterError: it ended or took too long; the message has the end of its log.
+            LocalClusterError: it ended or took too long; the message has the end of its log.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if ready():
                 return
             if self.pid(of) is None:
-                raise ClusterError(f"{of} ended before {what}; {self._last_words(of)}")
+                raise LocalClusterError(f"{of} ended before {what}; {self._last_words(of)}")
             time.sleep(0.1)
-        raise ClusterError(f"{what}: not after {seconds:.0f} s; {self._last_words(of)}")
+        raise LocalClusterError(f"{what}: not after {seconds:.0f} s; {self._last_words(of)}")
 
     def _last_words(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
@@ -203,5 +203,5 @@ class Processes:
         command = self._record(name).get("command")
         if command is None:
             known = ", ".join(self.names()) or "nothing, since no cluster is up"
-            raise ClusterError(f"no component {name}; allowed is {known}")
+            raise LocalClusterError(f"no component {name}; allowed is {known}")
         return list(command)

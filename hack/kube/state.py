@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 
-from kube.errors import ClusterError
+from kube.errors import LocalClusterError
 from kube.pki import Pki
 from kube.processes import Processes
 
@@ -61,12 +61,14 @@ class State:
         """The ports that were chosen for it.
 
         Raises:
-            ClusterError: no cluster is up.
+            LocalClusterError: no cluster is up.
         """
         try:
             return Ports(**json.loads((self.root / "ports.json").read_text()))
         except FileNotFoundError:
-            raise ClusterError(f"no cluster is up in {self.root}; start one: cluster up") from None
+            raise LocalClusterError(
+                f"no cluster is up in {self.root}; start one: cluster up"
+            ) from None
 
     @property
     def server(self) -> str:
@@ -89,7 +91,7 @@ class State:
         """What the API server answers its administrator.
 
         Raises:
-            ClusterError: it cannot be reached or refuses.
+            LocalClusterError: it cannot be reached or refuses.
         """
         server = self.server
         context = ssl.create_default_context(cafile=str(self.pki.authority))
@@ -105,9 +107,9 @@ class State:
                 text: str = answer.read().decode()
                 return text
         except HTTPError as error:
-            raise ClusterError(f"{method} {path}: {_message(error)}") from None
+            raise LocalClusterError(f"{method} {path}: {_message(error)}") from None
         except (URLError, OSError) as error:
-            raise ClusterError(f"{server} cannot be reached: {error}") from None
+            raise LocalClusterError(f"{server} cannot be reached: {error}") from None
 
     def ready(self) -> bool:
         """Whether the API server says that it is ready."""
@@ -117,7 +119,7 @@ class State:
         """Whether the API server has what is asked for."""
         try:
             self.ask(path)
-        except ClusterError:
+        except LocalClusterError:
             return False
         return True
 

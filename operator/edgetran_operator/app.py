@@ -1,4 +1,4 @@
-"""The whole operator in one event loop: kopf's process, watches, engine, probes, metrics."""
+"""The whole operator in one event loop: kopf's process, watches, controller, probes, metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, cast
 import kopf
 
 from edgetran.api.wire import NAMESPACE_VARIABLE, POD_VARIABLE
-from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.controller import Controller
 from edgetran_operator.controller.loop_lag import LoopLag
 from edgetran_operator.controller.probes import Health, serve_probes
 from edgetran_operator.controller.sources import ray_job_sources, resource_sources, sources
@@ -54,20 +54,20 @@ async def run_operator(
 
 async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -> None:
     measures = LoopMeasures()
-    engine = Engine(client, settings, measures)
+    controller = Controller(client, settings, measures)
     version = await _server_version(client)
-    engine.gatherer.namespaces_in_affinity = version >= _NAMESPACES_IN_AFFINITY
-    engine.gatherer.pod_failure_policy = version >= _POD_FAILURE_POLICY
+    controller.gatherer.namespaces_in_affinity = version >= _NAMESPACES_IN_AFFINITY
+    controller.gatherer.pod_failure_policy = version >= _POD_FAILURE_POLICY
     seconds = settings.watch_timeout_seconds
-    own = [Informer(client, each, watch_seconds=seconds) for each in resource_sources(engine)]
-    informers = [Informer(client, each, watch_seconds=seconds) for each in sources(engine)]
+    own = [Informer(client, each, watch_seconds=seconds) for each in resource_sources(controller)]
+    informers = [Informer(client, each, watch_seconds=seconds) for each in sources(controller)]
     readers = {each.source.path: each.whole for each in informers if each.source.whole_kind}
     everywhere = readers.get(path_of("ConfigMap"))
 
     def read_whole(place: tuple[str, str]) -> None:
         (everywhere or readers[path_of("ConfigMap", place[0])]).want(place)
 
-    engine.read_whole = read_whole
+    controller.read_whole = read_whole
     lag = LoopLag(measures.lag)
     health = Health(settings, lag)
     health.informers = [*own, *informers]
@@ -76,9 +76,13 @@ async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -
             runner = await serve_probes(health, settings.probe_port)
             stack.push_async_callback(runner.cleanup)
         if settings.metrics_port >= 0:
-            stack.callback(measures.serve(settings.metrics_port, engine))
+            stack.callback(measures.serve(settings.metrics_port, controller))
         _log.info("the operator runs against Kubernetes %d.%d", *version)
-        background = [lag.run(), _watch(engine, own, informers), _watch_ray_jobs(client, engine)]
+        background = [
+            lag.run(),
+            _watch(controller, own, informers),
+            _watch_ray_jobs(client, controller),
+        ]
         operator = kopf.operator(
             registry=process_registry(),
             settings=process_settings(),
@@ -91,7 +95,9 @@ async def _run(client: Client, settings: Settings, stop: asyncio.Event | None) -
         await _until_first(operator, background)
 
 
-async def _watch(engine: Engine, own: Sequence[Informer], others: Sequence[Informer]) -> None:
+async def _watch(
+    controller: Controller, own: Sequence[Informer], others: Sequence[Informer]
+) -> None:
     """Watch, and reconcile once all that existed before is known.
 
     The three kinds come first: what is a child, and who gets a board, is told by all of them. Where
@@ -103,28 +109,28 @@ async def _watch(engine: Engine, own: Sequence[Informer], others: Sequence[Infor
                 group.create_task(informer.run())
             for informer in informers:
                 await informer.synced.wait()
-        if engine.settings.leader_election.enabled:
-            leadership = _leadership(engine)
+        if controller.settings.leader_election.enabled:
+            leadership = _leadership(controller)
             group.create_task(leadership.keep())
             await leadership.held.wait()
-            engine.acts = True
-        group.create_task(engine.run())
+            controller.acts = True
+        group.create_task(controller.run())
 
 
-def _leadership(engine: Engine) -> Leadership:
+def _leadership(controller: Controller) -> Leadership:
     """A pod's name is its identity: a container that starts again in it goes on at once."""
-    election = engine.settings.leader_election
+    election = controller.settings.leader_election
     namespace = election.namespace or os.environ.get(NAMESPACE_VARIABLE) or "default"
     identity = os.environ.get(POD_VARIABLE) or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    return Leadership(engine.client, namespace, election.lease, identity)
+    return Leadership(controller.client, namespace, election.lease, identity)
 
 
-async def _watch_ray_jobs(client: Client, engine: Engine) -> None:
+async def _watch_ray_jobs(client: Client, controller: Controller) -> None:
     """Watch RayJobs from the first resource on that asks for one."""
-    await engine.ray_jobs_wanted.wait()
-    seconds = engine.settings.watch_timeout_seconds
+    await controller.ray_jobs_wanted.wait()
+    seconds = controller.settings.watch_timeout_seconds
     async with asyncio.TaskGroup() as group:
-        for source in ray_job_sources(engine):
+        for source in ray_job_sources(controller):
             group.create_task(Informer(client, source, watch_seconds=seconds).run())
 
 

@@ -23,7 +23,7 @@ from edgetran.api.codesign_search import CoDesignSearchStatus
 from edgetran.api.common import CommonStatus
 from edgetran.api.gptran_run import GPTranRunStatus
 from edgetran.api.profiling_job import ProfilingJobStatus
-from edgetran_operator.observation import Observation
+from edgetran_operator.snapshot import Snapshot
 
 STATUS_LIMIT_BYTES: Final = 10_000
 MESSAGE_LIMIT: Final = 600
@@ -165,7 +165,7 @@ class StatusBuilder:
     """Collects what one reconciliation decides; `plan` closes it.
 
     Attributes:
-        seen: the observation.
+        seen: the snapshot.
         before: the status as it is, read.
         fields: fields of the status that change, by their Python names.
         apply: children to apply.
@@ -175,7 +175,7 @@ class StatusBuilder:
         waits: whether a worker is wanted and does not run.
     """
 
-    def __init__(self, seen: Observation) -> None:
+    def __init__(self, seen: Snapshot) -> None:
         self.seen = seen
         self.before = read_status(seen.kind, seen.status)
         self.conditions: tuple[Condition, ...] = self.before.conditions
@@ -190,7 +190,7 @@ class StatusBuilder:
 
     @property
     def now(self) -> datetime:
-        """The time of the observation."""
+        """The time of the snapshot."""
         return self.seen.now
 
     @property

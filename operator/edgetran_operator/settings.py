@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_origin, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
@@ -32,6 +32,13 @@ Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 
+_SIZE: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+Size = Annotated[
+    str,
+    Field(pattern=_SIZE),
+    WithJsonSchema({"type": ["string", "number"], "pattern": _SIZE, "minimum": 0}),
+]
+"""A quantity of bytes. The chart's values may have a number, which the chart quotes."""
 DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 AllowedAnnotation = Annotated[
     str,
@@ -197,15 +204,15 @@ class DefaultStorage:
 class Scratch:
     """How large the folders of a worker may grow that go away with its pod."""
 
-    storage: str = "20Gi"
+    storage: Size = "20Gi"
     """Checkpoints, models and reports where no claim keeps them."""
-    home: str = "10Gi"
+    home: Size = "10Gi"
     """Caches, such as those of models."""
-    tmp: str = "10Gi"
+    tmp: Size = "10Gi"
     """Temporary files."""
-    shm: str = "4Gi"
+    shm: Size = "4Gi"
     """Shared memory, in which Ray keeps its objects; it counts as memory."""
-    other: str = "10Gi"
+    other: Size = "10Gi"
     """An emptyDir that `spec.podTemplate` adds, each."""
 
     def has(self, volume: str) -> bool:

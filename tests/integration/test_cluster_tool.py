@@ -113,7 +113,7 @@ def test_the_audit_log_has_a_line_per_request(up):
         (["restart", "kubelet-a"], "no component kubelet-a; allowed is apiserver, "),
         (["label", "server", "a"], "a was given; allowed is LABEL=VALUE or LABEL-"),
         (["label", "server", "a=b"], 'nodes "server" not found'),
-        (["load", "nothing.tar"], "nothing.tar is no file"),
+        (["load", "nothing.tar"], "nothing.tar is not a file"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(up, words, message):

@@ -37,14 +37,17 @@ def test_what_exists_when_it_starts_is_reconciled(played, kubeconfig, tmp_path):
         played.wait_for("ProfilingJob", "p", "Succeeded", "True")
 
 
+@pytest.mark.parametrize(
+    "jobs", [pytest.param(4, id="short"), pytest.param(200, id="soak", marks=pytest.mark.soak)]
+)
 def test_two_operators_that_are_killed_at_any_moment_come_to_the_same_end(
-    api_server, played, kubeconfig, tmp_path
+    api_server, played, kubeconfig, tmp_path, jobs
 ):
     """Two at once, each killed again and again; one job at a time measures on the board."""
     seed = time.time_ns()
     chance = random.Random(seed)  # noqa: S311 - moments, not secrets
     board = played.node()
-    names = [f"p{number}" for number in range(4)]
+    names = [f"p{number:03}" for number in range(jobs)]
     settings = {"namespaces": [played.namespace]}
     with (
         operator(kubeconfig, tmp_path / "one", settings) as one,
@@ -53,7 +56,7 @@ def test_two_operators_that_are_killed_at_any_moment_come_to_the_same_end(
         for name in names:
             played.profile(name)
         done = []
-        for _ in range(40):
+        for _ in range(10 * jobs):
             if len(done) == len(names):
                 break
             time.sleep(chance.uniform(0.05, 0.8))

@@ -389,7 +389,7 @@ def test_sigterm_saves_the_state_within_ten_seconds_at_an_address_for_the_next_p
 def test_without_an_api_server_a_worker_says_so_and_is_tried_again(tmp_path: Path) -> None:
     pod = make_pod(tmp_path / "profile", "profile", JOB, extra=("--kubeconfig", "/nowhere"))
     assert pod.run() == 1, pod.output
-    assert "no API server is known" in pod.termination["message"]
+    assert "no API server found" in pod.termination["message"]
 
 
 def test_storage_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:

@@ -120,10 +120,13 @@ class Pod:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the worker; `end_all` ends it where a test did not."""
-        (self.root / "home").mkdir(exist_ok=True)
+        for own in ("home", "tmp"):  # a pod has both for itself
+            (self.root / own).mkdir(exist_ok=True)
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
+            "RAY_TMPDIR": "/tmp",  # noqa: S108 - paths of its sockets have to be short
             "EDGETRAN_LOG": "json",
             "POD_NAME": f"pod-{self.root.name}",
             "OMP_NUM_THREADS": "1",

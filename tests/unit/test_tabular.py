@@ -85,9 +85,9 @@ def test_compressed_files_are_read_whatever_the_case_of_their_endings(tmp_path, 
 def test_a_compressed_file_that_is_cut_off_is_refused(tmp_path, ending):
     path = packed(tmp_path, f"a.csv{ending}", CSV, ending)
     path.write_bytes(path.read_bytes()[:-6])
-    assert refusal(path).startswith(f"a.csv{ending}: is no whole {ending} file")
+    assert refusal(path).startswith(f"a.csv{ending}: is not a whole {ending} file")
     path.write_bytes(b"hello")
-    assert refusal(path).startswith(f"a.csv{ending}: is no whole {ending} file")
+    assert refusal(path).startswith(f"a.csv{ending}: is not a whole {ending} file")
 
 
 def test_an_archive_of_two_files_is_refused(tmp_path):
@@ -115,7 +115,7 @@ def test_an_archive_of_two_files_is_refused(tmp_path):
         ("a.csv", b"a,b,a\n1,2,3\n", "a.csv:1: two columns are called 'a'"),
         ("a.jsonl", b'{"a": 1}\n\n{"a"\n', "a.jsonl:3: is not a line of JSON"),
         ("a.jsonl", b'{"a": 1}\n[1]\n', "a.jsonl:2: is not a JSON object with columns as keys"),
-        ("a.jsonl", b'{"a": "\\ud83d"}\n', "half of a character pair such as \\ud83d is no text"),
+        ("a.jsonl", b'{"a": "\\ud83d"}\n', "half of a character pair such as \\ud83d is not text"),
         ("a.jsonl", b"[" * 100_000, "a.jsonl:1: is not a line of JSON (recursion limit exceeded"),
         ("a.jsonl", b'{"a": ' + b"9" * 8000 + b"}", "a.jsonl:1: is not a line of JSON (number out"),
         ("a.parquet", b"PAR1", "a.parquet: is not Parquet"),

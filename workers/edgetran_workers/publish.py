@@ -21,13 +21,13 @@ from typing import Any, Final, Protocol
 from edgetran.api.wire import PART_INFO_KEY, SUMMARY_KEY, PartInfo, WorkerSummary
 from edgetran.records import write_atomically
 from edgetran.runner.published import (
+    GrowingPart,
+    LogReader,
     PublishedRecord,
     encode,
     file_record,
 )
 from edgetran_workers.log import Log
-from edgetran_workers.log_reader import LogReader
-from edgetran_workers.parts import GrowingPart
 from edgetran_workers.restore import read_published, restore_logs
 from edgetran_workers.results import ConflictError, MissingPartError, ResultsError, ResultsStore
 

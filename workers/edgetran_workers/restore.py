@@ -13,9 +13,9 @@ from edgetran.runner.published import (
     PublishedError,
     PublishedRecord,
     file_content,
+    log_names,
     read_part,
 )
-from edgetran_workers.log_reader import log_names
 from edgetran_workers.results import ResultsPart, ResultsStore
 
 _SPEC: Final = "spec.yaml"

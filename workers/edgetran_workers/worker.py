@@ -301,7 +301,7 @@ def _require_packages(*, trains: bool) -> None:
     missing = _missing(_WORKING + (_TRAINING if trains else ()))
     if missing is not None:
         raise MissingPackageError(
-            f"{missing} is not installed; allowed is an image that has it for this kind of work"
+            f"{missing} is not installed; use an image that has it for this kind of work"
         )
 
 

@@ -221,5 +221,5 @@ def onnx_file(engine: str, model: Any) -> Path:
         )
     path = Path(model)
     if not path.is_file():
-        raise EngineError(f"{engine}: {path} is no file")
+        raise EngineError(f"{engine}: {path} is not a file")
     return path

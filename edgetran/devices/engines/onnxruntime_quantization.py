@@ -151,7 +151,7 @@ def _reader(model: Any, calibration: Calibration) -> Any:
 
     inputs = {declared.name for declared in model.graph.input}
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # the package ships no types
         def __init__(self) -> None:
             self._left: Iterator[Mapping[str, np.ndarray]] = iter(calibration.batches)
 

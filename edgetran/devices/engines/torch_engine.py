@@ -116,7 +116,7 @@ def quantized_linear_layers(model: torch.nn.Module) -> torch.nn.Module:
     with warnings.catch_warnings():
         # torch announces that torchao replaces this; its eager int8 is the fast one on processors.
         warnings.simplefilter("ignore")
-        quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+        quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(
             copy.deepcopy(model).eval(), {torch.nn.Linear}, dtype=torch.qint8
         )
     return quantized

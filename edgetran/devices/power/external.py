@@ -70,7 +70,7 @@ def external_source(address: str, allowed: MeterAllowance = NO_COMMANDS) -> Powe
                 f"power source: command: {error}; allowed are words as a shell takes them"
             ) from None
     raise DeviceError(
-        "power source: the address given is none of a meter; allowed are http://…, https://…, "
+        "power source: the address given is not a meter's; allowed are http://…, https://…, "
         "serial:/dev/PORT[?baud=N] and command:PROGRAM ARGUMENTS"
     )
 
@@ -103,8 +103,8 @@ class HttpMeter(PowerSource):
             fits = False
         if not fits:
             raise DeviceError(
-                "power source: the address given is no page; allowed is http://… or https://…, "
-                "without a name or password"
+                "power source: the address given is not one of the web; allowed is http://… or "
+                "https://…, without a name or password"
             )
         self._url, self._json_path, self._timeout_s = url, json_path, timeout_s
         self._place = f"{parts.scheme}://{parts.netloc}{parts.path}"
@@ -270,7 +270,7 @@ class SerialMeter(PowerSource):
             raise SensorError(f"serial: {self._path}: {said}") from None
         try:
             if not os.isatty(file):
-                raise SensorError(f"serial: {self._path} is no serial line")
+                raise SensorError(f"serial: {self._path} is not a serial line")
             _set_raw(file, self._baud)
         except SensorError:
             os.close(file)

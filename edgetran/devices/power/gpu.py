@@ -200,7 +200,7 @@ def _by_uuid(nvml: Any, entry: str) -> Any:
     handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
     fitting = [h for h in handles if as_text(nvml.nvmlDeviceGetUUID(h)).startswith(entry)]
     if len(fitting) != 1:
-        raise SensorError(f"cuda: {len(fitting)} GPUs begin with {entry}, which is to be one")
+        raise SensorError(f"cuda: the UUIDs of {len(fitting)} GPUs begin with {entry}, not of one")
     return fitting[0]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 from edgetran.devices.power.gpu import Gpu, as_text, computing_gpu, optional
 from edgetran.devices.power.source import (
@@ -12,6 +13,8 @@ from edgetran.devices.power.source import (
     checked_watts,
     reason_of,
 )
+
+Answer = TypeVar("Answer")
 
 PARTIAL_SENSORS = ("A100", "H100", "A30", "GH200")
 """GPUs whose power reading observes 25 of every 100 ms (Yang, Adamek and Armour, "Part-time Power
@@ -32,7 +35,7 @@ class _Nvml:
             SensorError: no binding, no driver, no such GPU, or a library that does not work.
         """
         self._gpu = None
-        return self._guarded(lambda nvml: self._found(nvml))
+        return self._guarded(self._found)
 
     def number(self, function: str) -> float:
         """What a function of NVML says about the GPU.
@@ -53,7 +56,7 @@ class _Nvml:
             self._gpu = computing_gpu(nvml, self._ordinal)
         return self._gpu
 
-    def _guarded(self, ask: Any) -> Any:
+    def _guarded(self, ask: Callable[[Any], Answer]) -> Answer:
         try:
             import pynvml
         except ImportError:

@@ -135,7 +135,8 @@ def _factory(name: str) -> Callable[..., Strategy]:
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             try:
-                return entry.load()  # type: ignore[no-any-return]
+                found: Callable[..., Strategy] = entry.load()
+                return found
             except (ImportError, AttributeError) as error:
                 raise SearchError(f"method {name}: {entry.value} cannot be used: {error}") from None
     raise SearchError(f"method: {unsupported(name, installed_methods())}")

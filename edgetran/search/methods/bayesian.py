@@ -18,7 +18,7 @@ from edgetran.search.methods.acquisition import (
 )
 from edgetran.search.methods.options import at_least
 from edgetran.search.methods.pool import PoolChoice, candidate_pool, feasible_on_best_device
-from edgetran.search.methods.surrogate import Surrogate
+from edgetran.search.methods.surrogate import MeasureSurrogate
 from edgetran.search.pareto import costs, pareto_front
 
 _LOG_HALF: Final = float(np.log(0.5))
@@ -105,7 +105,7 @@ class _Judge:
         self._problem, self._seed = problem, seed
         self._bounds = problem.learned_bounds
         self._surrogates = {
-            name: Surrogate(*known)
+            name: MeasureSurrogate(*known)
             for name in dict.fromkeys(("accuracy", *self._bounds))
             if len((known := knowledge.learned(name))[1])
         }

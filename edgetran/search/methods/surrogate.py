@@ -43,7 +43,7 @@ _ROWS: Final = 144
 """Rows that length scales are fitted to: a suggestion has to come in a fraction of a second."""
 
 
-class Surrogate:
+class MeasureSurrogate:
     """Mean and deviation of a measure at new points.
 
     Args:

@@ -1,1 +1,1 @@
-"""The loop: news into the cache, keys into the queue, observation, decision, action."""
+"""The loop: news into the cache, keys into the queue, snapshot, decision, action."""

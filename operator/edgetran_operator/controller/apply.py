@@ -13,8 +13,8 @@ from edgetran_operator.kube.border import UnreadableError
 from edgetran_operator.kube.cache import CHILD_KINDS, Cache, Key
 from edgetran_operator.kube.client import UNREACHABLE, ApiError, Client
 from edgetran_operator.kube.views import controller_uid
-from edgetran_operator.observation import Observation, Refusal
 from edgetran_operator.plan import Change, Child, Deletion, Event, Plan
+from edgetran_operator.snapshot import Refusal, Snapshot
 
 COMPONENT: Final = "edgetran-operator"
 _FORBIDDEN: Final = 403
@@ -40,7 +40,7 @@ class Carrier:
         self._cache = cache
         self.refusals: dict[Key, dict[str, Refusal]] = {}
 
-    async def apply(self, key: Key, seen: Observation, plan: Plan) -> set[Key]:
+    async def apply(self, key: Key, seen: Snapshot, plan: Plan) -> set[Key]:
         """Do what was decided; the resources that the answers may matter to.
 
         Raises:
@@ -61,7 +61,7 @@ class Carrier:
             touched.add(key)
         return touched
 
-    async def _store(self, key: Key, seen: Observation, status: Any) -> set[Key]:
+    async def _store(self, key: Key, seen: Snapshot, status: Any) -> set[Key]:
         entry = self._cache.resources.get(key)
         if entry is None or entry.uid != seen.uid:
             raise OutdatedError(f"{key.kind} {key.namespace}/{key.name} is gone")
@@ -78,7 +78,7 @@ class Carrier:
             raise
         return self._cache.resource(body)
 
-    async def _apply(self, key: Key, seen: Observation, plan: Plan, touched: set[Key]) -> bool:
+    async def _apply(self, key: Key, seen: Snapshot, plan: Plan, touched: set[Key]) -> bool:
         """Apply children in order, up to one that the API server refuses."""
         known = self.refusals.get(key, {})
         for child in plan.apply:
@@ -99,7 +99,7 @@ class Carrier:
             self.refusals.pop(key, None)
         return False
 
-    async def _foreign(self, key: Key, seen: Observation, child: Child) -> Refusal | None:
+    async def _foreign(self, key: Key, seen: Snapshot, child: Child) -> Refusal | None:
         """Whether a claim is there that nobody made for a run, and would be deleted with it."""
         if child.kind != "PersistentVolumeClaim":
             return None
@@ -156,7 +156,7 @@ class Carrier:
             self._cache.mark_deleting(*place, deletion.uid)
         return set()
 
-    async def _tell(self, key: Key, seen: Observation, event: Event) -> None:
+    async def _tell(self, key: Key, seen: Snapshot, event: Event) -> None:
         """Post an event; that one is lost now and then is not worth doing anything again."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {

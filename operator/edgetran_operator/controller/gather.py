@@ -1,4 +1,4 @@
-"""From the cache to the observation of one resource."""
+"""From the cache to the snapshot of one resource."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from edgetran.api.names import SPEC
 from edgetran.api.wire import RESOURCE_FILE
 from edgetran_operator.kube.border import UnreadableError, read_json
 from edgetran_operator.kube.cache import Cache, Entry, Family, Key
-from edgetran_operator.observation import (
-    Dependency,
-    DeploymentView,
-    Observation,
-    PartView,
-    PodView,
-    Refusal,
-    VerdictsView,
-    WorkerView,
-    WorkFiles,
-)
 from edgetran_operator.reconcile.spec import sentences, status_tells_of_work, with_storage
 from edgetran_operator.resources.pod import claims_of
 from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
+from edgetran_operator.snapshot import (
+    Dependency,
+    DeploymentView,
+    PartView,
+    PodView,
+    Refusal,
+    Snapshot,
+    VerdictsView,
+    WorkerView,
+    WorkFiles,
+)
 
 _REMEMBERED: Final = 500
 """Parsed specs that are kept: parsing is most of what a reconciliation costs."""
 
 
 class Gatherer:
-    """Builds observations.
+    """Builds snapshots.
 
     Attributes:
         rayjobs_served: whether the RayJob API is there; None while nobody asked.
@@ -50,10 +50,10 @@ class Gatherer:
         self.namespaces_in_affinity = True
         self.pod_failure_policy = False
 
-    def observe(
+    def snapshot(
         self, key: Key, refusals: Mapping[str, Refusal], now: datetime | None = None
-    ) -> Observation | None:
-        """The observation of a resource; None where there is none."""
+    ) -> Snapshot | None:
+        """The snapshot of a resource; None where there is none."""
         entry = self._cache.resources.get(key)
         if entry is None:
             return None
@@ -82,7 +82,7 @@ class Gatherer:
         begun = _begun(entry, views, dependencies)
         first, copy_problem = self._first(key, entry, work, begun=begun)
         copy_problem = copy_problem or _changed_beside(key, work, worker)
-        return Observation(
+        return Snapshot(
             now=(now or datetime.now(UTC)).replace(microsecond=0),
             settings=self._settings,
             kind=key.kind,
@@ -162,7 +162,7 @@ class Gatherer:
                 return first, ""  # it was written anew, and the status was not yet
         return None, (
             f"{name} is not what the operator made of the spec that the work began with, so it is "
-            "not used; delete it, and the operator makes it again from the spec"
+            "ignored; delete it, and the operator recreates it from the spec"
         )
 
     def _read(self, key: Key, work: WorkFiles) -> Resource | None:
@@ -233,8 +233,8 @@ def _changed_beside(key: Key, work: WorkFiles | None, worker: WorkerView | None)
         return ""
     name = f"ConfigMap/{key.name}-{KINDS[key.kind].SHORT_NAME}-{SPEC}"
     return (
-        f"{name} was changed: what it holds beside {RESOURCE_FILE} is not what "
-        f"{worker.kind}/{worker.name} was made for; delete it, and the operator makes it again"
+        f"{name} was changed: its files beside {RESOURCE_FILE} are not those that "
+        f"{worker.kind}/{worker.name} was made for; delete it, and the operator recreates it"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from edgetran.api import KINDS
-from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.controller import Controller
 from edgetran_operator.kube.border import refuse_if_marked
 from edgetran_operator.kube.cache import CHILD_KINDS, Key
 from edgetran_operator.kube.client import path_of
@@ -18,59 +18,61 @@ OURS: Final = "app.kubernetes.io/name=edgetran,app.kubernetes.io/managed-by=edge
 JOB_TROUBLE: Final = "reason=FailedCreate,involvedObject.kind=Job"
 
 
-def resource_sources(engine: Engine) -> list[Source]:
+def resource_sources(controller: Controller) -> list[Source]:
     """The collections of the three kinds."""
-    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
-    return [_resources(engine, kind, namespace) for kind in KINDS for namespace in spaces]
+    spaces: list[str | None] = list(controller.settings.namespaces) or [None]
+    return [_resources(controller, kind, namespace) for kind in KINDS for namespace in spaces]
 
 
-def sources(engine: Engine) -> list[Source]:
+def sources(controller: Controller) -> list[Source]:
     """All others but RayJobs, which are watched once a resource asks for one."""
-    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
-    found = [_nodes(engine)]
+    spaces: list[str | None] = list(controller.settings.namespaces) or [None]
+    found = [_nodes(controller)]
     for namespace in spaces:
-        without = {"RayJob", *(() if engine.settings.serving else ("Deployment",))}
-        found += (_children(engine, kind, namespace) for kind in CHILD_KINDS if kind not in without)
-        found.append(_events(engine, namespace))
-        found += (_troubles(engine, namespace, selector) for selector in SELECTORS)
+        without = {"RayJob", *(() if controller.settings.serving else ("Deployment",))}
+        found += (
+            _children(controller, kind, namespace) for kind in CHILD_KINDS if kind not in without
+        )
+        found.append(_events(controller, namespace))
+        found += (_troubles(controller, namespace, selector) for selector in SELECTORS)
     return found
 
 
-def ray_job_sources(engine: Engine) -> list[Source]:
+def ray_job_sources(controller: Controller) -> list[Source]:
     """The collections of RayJobs."""
-    spaces: list[str | None] = list(engine.settings.namespaces) or [None]
-    return [_children(engine, "RayJob", namespace) for namespace in spaces]
+    spaces: list[str | None] = list(controller.settings.namespaces) or [None]
+    return [_children(controller, "RayJob", namespace) for namespace in spaces]
 
 
-def _resources(engine: Engine, kind: str, namespace: str | None) -> Source:
+def _resources(controller: Controller, kind: str, namespace: str | None) -> Source:
     collection = KINDS[kind].PLURAL
     return Source(
         name=collection,
         path=path_of(kind, namespace),
         query={},
-        changed=lambda body: engine.observe_resource(kind, body),
-        gone=lambda body: engine.observe_resource(kind, body, gone=True),
-        known=lambda: engine.cache.resources_of_kind(kind, namespace),
-        forget=lambda space, name: engine.forget_resource(Key(kind, space, name)),
-        skipped=lambda body, error: engine.skipped.say(collection, body, error),
+        changed=lambda body: controller.observe_resource(kind, body),
+        gone=lambda body: controller.observe_resource(kind, body, gone=True),
+        known=lambda: controller.cache.resources_of_kind(kind, namespace),
+        forget=lambda space, name: controller.forget_resource(Key(kind, space, name)),
+        skipped=lambda body, error: controller.skipped.say(collection, body, error),
     )
 
 
-def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
-    cache, collection = engine.cache, f"{kind}s"
+def _children(controller: Controller, kind: str, namespace: str | None) -> Source:
+    cache, collection = controller.cache, f"{kind}s"
 
     def changed(body: Mapping[str, Any]) -> None:
-        engine.enqueue(cache.child(kind, body))
+        controller.enqueue(cache.child(kind, body))
         problem = cache.problem(kind, body)
         if problem is None:
-            engine.skipped.readable(collection, body)
+            controller.skipped.readable(collection, body)
         else:
-            engine.skipped.say(collection, body, problem)
+            controller.skipped.say(collection, body, problem)
 
     def gone(body: Mapping[str, Any]) -> None:
         metadata = body["metadata"]
-        engine.skipped.readable(collection, body)
-        engine.enqueue(
+        controller.skipped.readable(collection, body)
+        controller.enqueue(
             cache.forget_child(kind, metadata["namespace"], metadata["name"], metadata["uid"])
         )
 
@@ -81,26 +83,26 @@ def _children(engine: Engine, kind: str, namespace: str | None) -> Source:
         changed=changed,
         gone=gone,
         known=lambda: cache.children_of_kind(kind, namespace),
-        forget=lambda space, name: engine.enqueue(cache.forget_child(kind, space, name)),
-        served=engine.rayjobs_served if kind == "RayJob" else None,
-        skipped=_skipped(engine, collection),
+        forget=lambda space, name: controller.enqueue(cache.forget_child(kind, space, name)),
+        served=controller.rayjobs_served if kind == "RayJob" else None,
+        skipped=_skipped(controller, collection),
         whole_kind=kind if kind == "ConfigMap" else "",
         wanted=lambda body: cache.wants_whole(body["metadata"]),
     )
 
 
-def _nodes(engine: Engine) -> Source:
-    cache = engine.cache
+def _nodes(controller: Controller) -> Source:
+    cache = controller.cache
 
     def changed(body: Mapping[str, Any]) -> None:
         refuse_if_marked(body)
         if cache.node(body):
-            engine.nodes_changed()
-        engine.skipped.readable("Nodes", body)
+            controller.nodes_changed()
+        controller.skipped.readable("Nodes", body)
 
     def forget(_: str, name: str) -> None:
         if cache.forget_node(name):
-            engine.nodes_changed()
+            controller.nodes_changed()
 
     return Source(
         name="Nodes",
@@ -110,34 +112,34 @@ def _nodes(engine: Engine) -> Source:
         gone=lambda body: forget("", body["metadata"]["name"]),
         known=_without_namespace(lambda: cache.nodes),
         forget=forget,
-        skipped=_skipped(engine, "Nodes"),
+        skipped=_skipped(controller, "Nodes"),
     )
 
 
-def _events(engine: Engine, namespace: str | None) -> Source:
-    cache = engine.cache
+def _events(controller: Controller, namespace: str | None) -> Source:
+    cache = controller.cache
 
     def changed(body: Mapping[str, Any]) -> None:
-        engine.enqueue(cache.event(body))
-        engine.skipped.readable("Events", body)
+        controller.enqueue(cache.event(body))
+        controller.skipped.readable("Events", body)
 
     return Source(
         name="Events",
         path=path_of("Event", namespace),
         query={"fieldSelector": JOB_TROUBLE},
         changed=changed,
-        gone=lambda body: engine.enqueue(
+        gone=lambda body: controller.enqueue(
             cache.forget_event(body["metadata"]["namespace"], body["metadata"]["name"])
         ),
         known=lambda: cache.events(namespace),
-        forget=lambda space, name: engine.enqueue(cache.forget_event(space, name)),
-        skipped=_skipped(engine, "Events"),
+        forget=lambda space, name: controller.enqueue(cache.forget_event(space, name)),
+        skipped=_skipped(controller, "Events"),
     )
 
 
-def _troubles(engine: Engine, namespace: str | None, selector: str) -> Source:
+def _troubles(controller: Controller, namespace: str | None, selector: str) -> Source:
     """Events about pods whose volumes do not come, or about claims that get none."""
-    cache, troubles = engine.cache, engine.cache.troubles
+    cache, troubles = controller.cache, controller.cache.troubles
 
     def changed(body: Mapping[str, Any]) -> None:
         refuse_if_marked(body)
@@ -146,7 +148,7 @@ def _troubles(engine: Engine, namespace: str | None, selector: str) -> Source:
         found = child_of(pod_of(str(about.get("name"))))
         if about.get("kind") == "Pod" and found is not None:
             key = Key(found[0], body["metadata"]["namespace"], found[1])
-            engine.enqueue({key} & cache.resources.keys())
+            controller.enqueue({key} & cache.resources.keys())
 
     return Source(
         name=f"Events: {selector}",
@@ -156,12 +158,14 @@ def _troubles(engine: Engine, namespace: str | None, selector: str) -> Source:
         gone=lambda body: troubles.forget(body["metadata"]["namespace"], body["metadata"]["name"]),
         known=lambda: troubles.known(namespace, selector),
         forget=troubles.forget,
-        skipped=_skipped(engine, "Events"),
+        skipped=_skipped(controller, "Events"),
     )
 
 
-def _skipped(engine: Engine, collection: str) -> Callable[[Mapping[str, Any], Exception], None]:
-    return lambda body, error: engine.skipped.say(collection, body, error)
+def _skipped(
+    controller: Controller, collection: str
+) -> Callable[[Mapping[str, Any], Exception], None]:
+    return lambda body, error: controller.skipped.say(collection, body, error)
 
 
 def _without_namespace(

@@ -124,7 +124,7 @@ def read_object(data: bytes) -> dict[str, Any]:
             raise
         return saved
     if not isinstance(value, dict):
-        raise UnreadableError("NotUnderstood", "is no object")
+        raise UnreadableError("NotUnderstood", "is not an object")
     return value
 
 
@@ -144,7 +144,7 @@ def read_event(line: bytes) -> dict[str, Any]:
             raise
         return {"type": kind.decode(), "object": saved}
     if not isinstance(value, dict) or not isinstance(value.get("object"), dict):
-        raise UnreadableError("NotUnderstood", "is no event of a watch")
+        raise UnreadableError("NotUnderstood", "is not a watch event")
     return value
 
 
@@ -299,7 +299,7 @@ def _finite(text: str) -> float:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise UnreadableError("BadNumber", f"has {text}, which is no number")
+    raise UnreadableError("BadNumber", f"has {text}, which is not a number")
 
 
 _DECODER: Final = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=_no_number)

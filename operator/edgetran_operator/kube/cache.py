@@ -28,7 +28,7 @@ from edgetran_operator.kube.views import (
     verdicts_view,
     work_files,
 )
-from edgetran_operator.observation import (
+from edgetran_operator.snapshot import (
     DeploymentView,
     NodeView,
     PartView,

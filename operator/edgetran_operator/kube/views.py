@@ -27,7 +27,9 @@ from edgetran.api.wire import (
     WorkerSummary,
 )
 from edgetran_operator.kube.border import UnreadableError, read_json
-from edgetran_operator.observation import (
+from edgetran_operator.resources.run import DISRUPTION
+from edgetran_operator.resources.work import beside_spec
+from edgetran_operator.snapshot import (
     DeploymentView,
     NodeView,
     PartView,
@@ -37,8 +39,6 @@ from edgetran_operator.observation import (
     WorkerView,
     WorkFiles,
 )
-from edgetran_operator.resources.run import DISRUPTION
-from edgetran_operator.resources.work import beside_spec
 
 _SHORT_NAMES: Final = {model.SHORT_NAME: kind for kind, model in KINDS.items()}
 _CHILD: Final = re.compile(

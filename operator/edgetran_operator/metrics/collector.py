@@ -66,7 +66,7 @@ class Calls(Protocol):
         """Requests by verb and kind."""
 
 
-class State(Protocol):
+class OperatorState(Protocol):
     """What the operator knows at the moment, as far as metrics tell of it."""
 
     @property
@@ -155,7 +155,7 @@ class LoopMeasures:
         """Count one measurement of the event loop's lag."""
         self._lag.observe(seconds)
 
-    def serve(self, port: int, state: State) -> Callable[[], None]:
+    def serve(self, port: int, state: OperatorState) -> Callable[[], None]:
         """Serve /metrics in a thread of its own; what ends that.
 
         Raises:
@@ -175,10 +175,10 @@ class LoopMeasures:
 class StateCollector(Collector):
     """How the resources stand, worked out when Prometheus asks.
 
-    It runs in another thread than the engine: so it looks at copies of what may change.
+    It runs in another thread than the controller: so it looks at copies of what may change.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: OperatorState) -> None:
         self._state = state
 
     def describe(self) -> list[Metric]:

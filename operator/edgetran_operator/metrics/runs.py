@@ -13,7 +13,7 @@ from edgetran.api import ConditionType, Reason
 from edgetran.api.measures import HARDWARE, OBSERVED, Measure
 from edgetran.api.wire import DEVICE_LABEL, Steps
 from edgetran_operator.kube.cache import Entry, Family, Key
-from edgetran_operator.observation import NodeView, PartView
+from edgetran_operator.snapshot import NodeView, PartView
 
 _RUN: Final = ("kind", "namespace", "name")
 

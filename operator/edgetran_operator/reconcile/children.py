@@ -8,15 +8,15 @@ from typing import Any
 from edgetran.api import Reason, Resource
 from edgetran.api.common import PLACEMENT
 from edgetran.api.field_errors import invalid
-from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import StatusBuilder
 from edgetran_operator.reconcile.dependencies import Obstacle
 from edgetran_operator.reconcile.spec import spec_of, status_tells_of_work
 from edgetran_operator.reconcile.worker import refusal_of
 from edgetran_operator.resources import Run, implied_child
+from edgetran_operator.snapshot import Dependency, Snapshot
 
 
-def foreign(seen: Observation, wanted: Iterable[Resource]) -> Obstacle | None:
+def foreign(seen: Snapshot, wanted: Iterable[Resource]) -> Obstacle | None:
     """A resource that someone else made where one of the work's own has to be."""
     for resource in wanted:
         found = seen.dependencies.get((resource.kind, resource.name))

@@ -13,7 +13,6 @@ from edgetran.api import (
     find_condition,
     spec_hash,
 )
-from edgetran_operator.observation import Observation
 from edgetran_operator.plan import Deletion, Plan, StatusBuilder
 from edgetran_operator.reconcile.dependencies import Obstacle
 from edgetran_operator.reconcile.serving import serve_winner
@@ -29,6 +28,7 @@ from edgetran_operator.reconcile.worker import (
     take_over,
 )
 from edgetran_operator.resources import Inputs, Run
+from edgetran_operator.snapshot import Snapshot
 
 CLAIM_SECONDS: Final = 15
 """How often it is looked why a claim is pending: its events name no resource that waits for it."""
@@ -39,14 +39,14 @@ Work = Callable[[StatusBuilder, Run], None]
 
 
 def reconcile_work(
-    seen: Observation,
+    seen: Snapshot,
     work: Work,
     rest: Work | None = None,
 ) -> Plan:
     """The plan for a resource of any kind.
 
     Args:
-        seen: the observation.
+        seen: the snapshot.
         work: what is done while the work goes on.
         rest: what is done for the kind's own children while it is suspended or after it failed.
     """
@@ -79,7 +79,7 @@ def reconcile_work(
         _suspend(builder, run, rest)
     elif _late(builder, resource):
         seconds = spec.active_deadline_seconds
-        message = f"the work took {seconds} s, which spec.activeDeadlineSeconds allows at most"
+        message = f"the work took {seconds} s, all that spec.activeDeadlineSeconds allows"
         fail(builder, run, Reason.DEADLINE_EXCEEDED, message, rest)
     elif seen.worker is None and seen.copy_problem:
         give_board_back(builder)
@@ -87,8 +87,8 @@ def reconcile_work(
     elif seen.worker is None and seen.foreign:
         give_board_back(builder)
         message = (
-            f"{seen.foreign} has the name and the labels of a child of this {seen.kind} and "
-            "belongs to nobody; delete it"
+            f"{seen.foreign} has the name and labels of a child of this {seen.kind}, but no owner; "
+            "delete it"
         )
         builder.held_up(Reason.FOREIGN_CHILD, message)
     else:
@@ -101,7 +101,7 @@ def reconcile_work(
     return builder.plan()
 
 
-def make_run(seen: Observation, resource: Resource, inputs: Inputs | None = None) -> Run:
+def make_run(seen: Snapshot, resource: Resource, inputs: Inputs | None = None) -> Run:
     """What the builders of children are given."""
     board = seen.board
     return Run(

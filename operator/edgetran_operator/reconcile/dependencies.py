@@ -9,8 +9,8 @@ from typing import Any, Final
 from edgetran.api import ConditionType, Reason, Resource, SpecError, references, resolve
 from edgetran.api.errors import path_text
 from edgetran.api.field_errors import not_found
-from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.reconcile.spec import sentences
+from edgetran_operator.snapshot import Dependency, Snapshot
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def works(dependency: Dependency) -> bool:
     return dependency.status.get("activeSince") is not None
 
 
-def missing(seen: Observation, resource: Resource) -> Obstacle | None:
+def missing(seen: Snapshot, resource: Resource) -> Obstacle | None:
     """The first reference that leads to nothing."""
     for reference in references(resource):
         if (reference.kind, reference.name) not in seen.dependencies:
@@ -89,7 +89,7 @@ def resources(jobs: Mapping[str, Dependency]) -> tuple[Resource, ...]:
     return tuple(job.resource for job in jobs.values() if job.resource is not None)
 
 
-def disagreement(seen: Observation, resource: Resource, others: Iterable[Resource]) -> str | None:
+def disagreement(seen: Snapshot, resource: Resource, others: Iterable[Resource]) -> str | None:
     """Where a resource and those that it refers to cannot belong together."""
     documents = [
         each.model_copy(

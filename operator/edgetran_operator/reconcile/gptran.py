@@ -11,7 +11,6 @@ from edgetran.api import (
     verification_name,
 )
 from edgetran.api.field_errors import invalid, required
-from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.children import hold
 from edgetran_operator.reconcile.common import (
@@ -41,9 +40,10 @@ from edgetran_operator.reconcile.verdicts import worth_of_winner
 from edgetran_operator.reconcile.verifying import verified
 from edgetran_operator.reconcile.worker import Stage, advance
 from edgetran_operator.resources import Inputs, Run
+from edgetran_operator.snapshot import Dependency, Snapshot
 
 
-def reconcile_gptran(seen: Observation) -> Plan:
+def reconcile_gptran(seen: Snapshot) -> Plan:
     """What is to be done for a GPTranRun."""
     return reconcile_work(seen, _work, _hold_child)
 
@@ -88,7 +88,7 @@ def _hold_child(builder: StatusBuilder, run: Run) -> None:
     hold(builder, run, [("ProfilingJob", verification_name(run.resource.name))])
 
 
-def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, Inputs]:
+def _inputs(seen: Snapshot, refinement: GPTranRun) -> tuple[Obstacle | None, Inputs]:
     """What the refinement builds on, and why it is not there."""
     obstacle = missing(seen, refinement)
     if obstacle is not None:
@@ -116,7 +116,7 @@ def _inputs(seen: Observation, refinement: GPTranRun) -> tuple[Obstacle | None, 
     return obstacle or lost_results(jobs), _with_profiles(jobs)
 
 
-def _from_search(seen: Observation, name: str) -> tuple[Obstacle | None, Inputs]:
+def _from_search(seen: Snapshot, name: str) -> tuple[Obstacle | None, Inputs]:
     found = seen.dependencies["CoDesignSearch", name]
     search = found.resource
     if not isinstance(search, CoDesignSearch):

@@ -13,7 +13,6 @@ from edgetran.api import (
     Reason,
 )
 from edgetran.api.field_errors import invalid
-from edgetran_operator.observation import Observation
 from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.common import (
     fail,
@@ -46,9 +45,10 @@ from edgetran_operator.reconcile.worker import (
     refused_for_good,
 )
 from edgetran_operator.resources import Inputs, Run
+from edgetran_operator.snapshot import Snapshot
 
 
-def reconcile_profiling(seen: Observation) -> Plan:
+def reconcile_profiling(seen: Snapshot) -> Plan:
     """What is to be done for a ProfilingJob."""
     return reconcile_work(seen, _work, _release)
 
@@ -95,7 +95,7 @@ def _work(builder: StatusBuilder, run: Run) -> None:
             _make_room(builder, progress)
 
 
-def _warm_starts(seen: Observation, job: ProfilingJob) -> tuple[Obstacle | None, Inputs]:
+def _warm_starts(seen: Snapshot, job: ProfilingJob) -> tuple[Obstacle | None, Inputs]:
     """The profiles that the job starts from, and why one of them is not there."""
     names = [reference.name for reference in job.spec.warm_start_from or ()]
     if not names:
@@ -113,7 +113,7 @@ def _warm_starts(seen: Observation, job: ProfilingJob) -> tuple[Obstacle | None,
 
 
 def _finalists(
-    seen: Observation, job: ProfilingJob, source: FinalistsSource
+    seen: Snapshot, job: ProfilingJob, source: FinalistsSource
 ) -> tuple[Obstacle | None, Inputs]:
     """The run whose artefacts are measured, and why they are not there yet."""
     obstacle = missing(seen, job)
@@ -168,7 +168,7 @@ def _has_board(builder: StatusBuilder, run: Run) -> bool:
         builder.held_up(Reason.NO_MATCHING_NODE, board.problem)
         return False
     device = run.spec.device.name
-    message = f"a node is the device {device}"
+    message = f"there is a node for the device {device}"
     builder.set(ConditionType.DEVICES_AVAILABLE, "True", Reason.NODES_MATCHED, message)
     if board.behind is not None:
         message = f"the device {device} is busy: ProfilingJob {board.behind} comes first"
@@ -176,7 +176,7 @@ def _has_board(builder: StatusBuilder, run: Run) -> bool:
             message += "; this one had the device, and its worker did not start there"
         builder.going_on(Reason.DEVICE_BUSY, message)
     else:
-        builder.going_on(Reason.PENDING, "the earlier worker ends")
+        builder.going_on(Reason.PENDING, "waits for the earlier worker to end")
     return False
 
 
@@ -202,7 +202,7 @@ def _make_room(builder: StatusBuilder, progress: WorkerProgress) -> None:
     _give_up_board(builder)
     builder.fields["board_returned"] = builder.now
     builder.waits = False
-    message = f"the worker did not start for {patience} s, and another job gets the device"
+    message = f"the worker did not start within {patience} s, so another job gets the device"
     builder.tell(progress.reason, f"{message}: {progress.message}")
     builder.going_on(Reason.DEVICE_BUSY, f"{message}: {progress.message}")
 

@@ -15,7 +15,6 @@ from edgetran.api import (
     implied_refinement,
     verification_name,
 )
-from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import Plan, StatusBuilder
 from edgetran_operator.reconcile.children import foreign, hold, keep
 from edgetran_operator.reconcile.common import (
@@ -44,9 +43,10 @@ from edgetran_operator.reconcile.verdicts import worth_of_winner
 from edgetran_operator.reconcile.verifying import take_from_refinement, verified
 from edgetran_operator.reconcile.worker import Stage, advance, give_work
 from edgetran_operator.resources import Inputs, Run, new_work
+from edgetran_operator.snapshot import Dependency, Snapshot
 
 
-def reconcile_search(seen: Observation) -> Plan:
+def reconcile_search(seen: Snapshot) -> Plan:
     """What is to be done for a CoDesignSearch."""
     return reconcile_work(seen, _work, _hold_children)
 
@@ -69,7 +69,7 @@ def _work(builder: StatusBuilder, run: Run) -> None:
     _refine(builder, run, search)
 
 
-def profiling_jobs(seen: Observation, search: CoDesignSearch) -> dict[str, Dependency]:
+def profiling_jobs(seen: Snapshot, search: CoDesignSearch) -> dict[str, Dependency]:
     """The ProfilingJobs of a search's devices that exist, by name."""
     names = [job.name for job in implied_profiling_jobs(search).values()]
     names += [device.profile_ref.name for device in search.spec.devices if device.profile_ref]

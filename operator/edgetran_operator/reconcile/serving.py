@@ -7,15 +7,16 @@ from typing import Any
 
 from edgetran.api import CoDesignSearch, ConditionType, Device, GPTranRun, Reason, child_name
 from edgetran.api.common import CandidateSummary, ServeSpec
+from edgetran.api.field_errors import forbidden
 from edgetran.api.implied import implied_profiling_jobs, implied_refinement
 from edgetran.api.names import SERVED
 from edgetran.api.wire import VERDICT_MINUTES, ServedVerdict
-from edgetran_operator.observation import DeploymentView, Observation
 from edgetran_operator.plan import Deletion, StatusBuilder, cut, read_status
 from edgetran_operator.reconcile.dependencies import succeeded
 from edgetran_operator.reconcile.spec import with_storage
 from edgetran_operator.reconcile.worker import refusal_of
 from edgetran_operator.resources import Run, ServedWinner, made_from_of, serving_children
+from edgetran_operator.snapshot import DeploymentView, Snapshot
 
 _TYPE = ConditionType.SERVED_AS_MEASURED
 
@@ -30,7 +31,7 @@ def serve_winner(builder: StatusBuilder, run: Run) -> None:
         _take_away(builder, resource)
         return
     if not builder.seen.settings.serving:
-        message = "spec.serve: given, and nothing is served here; allowed where rbac.serving is set"
+        message = f"spec.serve: {forbidden('the administrator has not set rbac.serving')}"
         builder.set(_TYPE, "Unknown", Reason.NOT_COMPARED, message)
         return
     winner = _winner(builder, resource)
@@ -97,7 +98,7 @@ def _winner(builder: StatusBuilder, resource: CoDesignSearch | GPTranRun) -> Ser
 
 
 def _served(
-    seen: Observation,
+    seen: Snapshot,
     resource: CoDesignSearch | GPTranRun,
     source: CoDesignSearch | GPTranRun,
     uid: str,
@@ -109,7 +110,7 @@ def _served(
     return ServedWinner(source, uid, best.artifact, engine, _device(seen, resource, best.device))
 
 
-def _device(seen: Observation, resource: CoDesignSearch | GPTranRun, name: str) -> Device | None:
+def _device(seen: Snapshot, resource: CoDesignSearch | GPTranRun, name: str) -> Device | None:
     """The board of that name; None where it is simulated, or no longer known."""
     search: Any = resource
     if isinstance(resource, GPTranRun):
@@ -124,7 +125,7 @@ def _device(seen: Observation, resource: CoDesignSearch | GPTranRun, name: str) 
     return _measured(seen, device, None if job is None else job.name)
 
 
-def _measured(seen: Observation, device: Any, job: str | None) -> Device | None:
+def _measured(seen: Snapshot, device: Any, job: str | None) -> Device | None:
     """The device as the ProfilingJob has it that measured it, where there is one."""
     if device is None or device.simulation is not None:
         return None

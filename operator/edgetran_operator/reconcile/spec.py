@@ -29,7 +29,6 @@ from edgetran.api.base import BEGUN, ApiModel, immutable_fields
 from edgetran.api.common import NewClaim, Storage
 from edgetran.api.errors import path_text
 from edgetran.api.rules import listed
-from edgetran_operator.observation import Observation
 from edgetran_operator.resources import (
     Run,
     device_problems,
@@ -38,12 +37,13 @@ from edgetran_operator.resources import (
     worker_pod,
 )
 from edgetran_operator.settings import Allowances, Settings
+from edgetran_operator.snapshot import Snapshot
 
 Model = TypeVar("Model", bound=ApiModel)
 ResourceT = TypeVar("ResourceT", bound=Resource)
 
 
-def effective(seen: Observation) -> tuple[Resource | None, str | None]:
+def effective(seen: Snapshot) -> tuple[Resource | None, str | None]:
     """The resource that counts, and what is wrong with the newest one.
 
     None and a sentence where there is no valid spec; a resource and a sentence where the newest

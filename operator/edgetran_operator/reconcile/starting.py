@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from edgetran.api import Reason
-from edgetran_operator.observation import Observation, PodView
+from edgetran_operator.snapshot import PodView, Snapshot
 
 _IMAGE: Final = frozenset(
     {
@@ -24,7 +24,7 @@ _AFFINITY: Final = re.compile(r"didn't match (Pod's )?node (affinity|selector)")
 _NO_GPU: Final = "Insufficient nvidia.com/gpu"
 
 
-def cause(seen: Observation, pod: PodView) -> tuple[Reason, str] | None:
+def cause(seen: Snapshot, pod: PodView) -> tuple[Reason, str] | None:
     """What keeps a pod from starting; None where nothing is known to."""
     if pod.unschedulable:
         return _unscheduled(seen, pod)
@@ -39,7 +39,7 @@ def cause(seen: Observation, pod: PodView) -> tuple[Reason, str] | None:
     return None
 
 
-def _unscheduled(seen: Observation, pod: PodView) -> tuple[Reason, str]:
+def _unscheduled(seen: Snapshot, pod: PodView) -> tuple[Reason, str]:
     text = pod.unschedulable
     if _CLAIM in text.lower():
         _, said = seen.claim_trouble
@@ -50,12 +50,12 @@ def _unscheduled(seen: Observation, pod: PodView) -> tuple[Reason, str]:
     said = f"no node has room for pod {pod.name}: {text}"
     if _AFFINITY.search(text) and _keeps_off_boards(seen):
         said += (
-            "; trainers keep off boards, the nodes with the label edgetran.io/device: allowed is "
-            "another node, or spec.trainOnBoards: true"
+            "; training stays off boards, which are nodes with the label edgetran.io/device; add "
+            "another node, or set spec.trainOnBoards: true"
         )
     return Reason.UNSCHEDULABLE, said
 
 
-def _keeps_off_boards(seen: Observation) -> bool:
+def _keeps_off_boards(seen: Snapshot) -> bool:
     resource: Any = seen.resource or seen.first
     return resource is not None and not getattr(resource.spec, "train_on_boards", True)

@@ -8,8 +8,8 @@ from edgetran.api.profiling_job import ProfilingJobStatus
 from edgetran_operator.plan import StatusBuilder
 
 _WHAT_TO_DO = (
-    "more measurements (sampling.maxMeasurements), longer ones (measurement.mode), or a board that "
-    "nothing else disturbs and that does not throttle help"
+    "take more measurements (sampling.maxMeasurements) or longer ones (measurement.mode), or keep "
+    "the board idle and cool"
 )
 
 
@@ -30,7 +30,7 @@ def unusable_profile(builder: StatusBuilder) -> str:
     ]
     if not bad:
         return ""
-    return f"{' and '.join(bad)}, and up to {most:.0%} is of use; {_WHAT_TO_DO}"
+    return f"{' and '.join(bad)}, and at most {most:.0%} is usable; {_WHAT_TO_DO}"
 
 
 def worth_of_winner(builder: StatusBuilder) -> list[str]:

@@ -26,7 +26,6 @@ from edgetran.api import (
     verification_name,
 )
 from edgetran.api.measures import HARDWARE
-from edgetran_operator.observation import Dependency, Observation
 from edgetran_operator.plan import Deletion, StatusBuilder, read_status
 from edgetran_operator.reconcile.children import foreign, keep
 from edgetran_operator.reconcile.dependencies import (
@@ -37,6 +36,7 @@ from edgetran_operator.reconcile.dependencies import (
     succeeded,
 )
 from edgetran_operator.resources import Run
+from edgetran_operator.snapshot import Dependency, Snapshot
 
 VERIFIED: Final = ConditionType.WINNER_VERIFIED
 _OUT_OF_REACH: Final = ("volume node affinity conflict", "no available volume zone")
@@ -100,7 +100,7 @@ def _best(builder: StatusBuilder) -> CandidateSummary | None:
 
 
 def _profile(
-    seen: Observation, owner: CoDesignSearch | GPTranRun, name: str
+    seen: Snapshot, owner: CoDesignSearch | GPTranRun, name: str
 ) -> ProfilingJob | Obstacle:
     """The job that measured the winner's device, or why that is no board."""
     search: Any = owner

@@ -23,13 +23,6 @@ from edgetran.api.common import COMMON_MUTABLE, CommonStatus
 from edgetran.api.field_errors import invalid
 from edgetran.api.names import results
 from edgetran.api.wire import Steps, WorkerSummary
-from edgetran_operator.observation import (
-    Observation,
-    PodView,
-    Refusal,
-    WorkerView,
-    WorkFiles,
-)
 from edgetran_operator.plan import Change, Child, Deletion, StatusBuilder, cut
 from edgetran_operator.reconcile.spec import pod_problem, spec_of
 from edgetran_operator.reconcile.starting import cause
@@ -44,6 +37,13 @@ from edgetran_operator.resources import (
     results_part,
     work_child,
     worker_job,
+)
+from edgetran_operator.snapshot import (
+    PodView,
+    Refusal,
+    Snapshot,
+    WorkerView,
+    WorkFiles,
 )
 
 UNREPORTED_SECONDS: Final = 60
@@ -81,7 +81,7 @@ class WorkerProgress:
     message: str
 
 
-def summary_of(seen: Observation) -> WorkerSummary:
+def summary_of(seen: Snapshot) -> WorkerSummary:
     """What the worker last said of its work; empty where it said nothing yet."""
     for part in seen.parts:
         if part.number == 0 and part.summary is not None:
@@ -140,7 +140,7 @@ def count_failures(builder: StatusBuilder) -> None:
         builder.tell(Reason.WORKER_RETRIED, f"{_ending(newest[-1], said)}; it is started again")
 
 
-def _failed_pods(seen: Observation, worker: WorkerView) -> list[PodView]:
+def _failed_pods(seen: Snapshot, worker: WorkerView) -> list[PodView]:
     """Pods of the worker that ended badly, in the order in which they were made."""
     return sorted(
         (
@@ -197,7 +197,7 @@ def stop_worker(builder: StatusBuilder) -> None:
         builder.change.append(_change(worker, {"spec": {"parallelism": 0}}))
 
 
-def live_pods(seen: Observation) -> list[PodView]:
+def live_pods(seen: Snapshot) -> list[PodView]:
     """Pods that run or may run yet."""
     return [pod for pod in seen.pods if pod.live]
 
@@ -265,7 +265,7 @@ def begin_anew(builder: StatusBuilder, run: Run) -> None:
     builder.going_on(Reason.PENDING, "the worker is recreated, since spec.podTemplate changed")
 
 
-def _refused(seen: Observation, children: list[Child]) -> WorkerProgress | None:
+def _refused(seen: Snapshot, children: list[Child]) -> WorkerProgress | None:
     """What the API server said to the same children before."""
     for child in children:
         refusal = refusal_of(seen, child)
@@ -274,7 +274,7 @@ def _refused(seen: Observation, children: list[Child]) -> WorkerProgress | None:
     return None
 
 
-def refused_for_good(seen: Observation) -> WorkerProgress | None:
+def refused_for_good(seen: Snapshot) -> WorkerProgress | None:
     """The worker's child that the API server refuses however often it is asked for."""
     for label, refusal in seen.refusals.items():
         if not refusal.passes and refusal.generation == seen.generation:
@@ -287,7 +287,7 @@ def _refusal_told(label: str, refusal: Refusal) -> WorkerProgress:
     return WorkerProgress(Stage.HELD_UP, refusal.reason, message)
 
 
-def refusal_of(seen: Observation, child: Child) -> Refusal | None:
+def refusal_of(seen: Snapshot, child: Child) -> Refusal | None:
     """What the API server said to a child of the same spec; None where it said nothing."""
     refusal = seen.refusals.get(child.label)
     if refusal is None or not (refusal.passes or refusal.generation == seen.generation):
@@ -306,7 +306,7 @@ def _outdated(builder: StatusBuilder, run: Run, worker: WorkerView) -> bool:
     return bool(other) and _never_ran(builder.seen, worker)
 
 
-def _never_ran(seen: Observation, worker: WorkerView) -> bool:
+def _never_ran(seen: Snapshot, worker: WorkerView) -> bool:
     """Whether no pod of a worker did anything yet, so that nothing is lost with it."""
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
     return not worker.ran and not any(pod.ran for pod in pods)
@@ -355,7 +355,7 @@ def _part_names(run: Run, count: int) -> list[str]:
     ]
 
 
-def _missing_parts(seen: Observation, run: Run, count: int) -> list[Child]:
+def _missing_parts(seen: Snapshot, run: Run, count: int) -> list[Child]:
     there = {part.number for part in seen.parts}
     return [
         results_part(run, number)
@@ -456,7 +456,7 @@ def _ray_failure(worker: WorkerView, summary: WorkerSummary) -> tuple[Reason, st
     return Reason.CHILD_FAILED, f"RayJob/{worker.name} failed: {worker.message or worker.reason}"
 
 
-def _under_way(seen: Observation, worker: WorkerView) -> WorkerProgress:
+def _under_way(seen: Snapshot, worker: WorkerView) -> WorkerProgress:
     pods = [pod for pod in seen.pods if pod.worker_uid == worker.uid or worker.kind == "RayJob"]
     live = [pod for pod in pods if pod.live and not pod.deleting]
     if not live:

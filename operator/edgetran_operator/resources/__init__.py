@@ -2,14 +2,12 @@
 
 from edgetran.api.wire import COMPONENTS
 from edgetran_operator.resources.access import access
-from edgetran_operator.resources.claim import claim
-from edgetran_operator.resources.implied import implied_child
 from edgetran_operator.resources.job import made_from, worker_job
 from edgetran_operator.resources.network import network_policy
+from edgetran_operator.resources.objects import claim, implied_child, results_part
 from edgetran_operator.resources.pod import pod_template, worker_pod
 from edgetran_operator.resources.ray_job import ray_job
 from edgetran_operator.resources.restrict import device_problems, podtemplate_problems
-from edgetran_operator.resources.results import results_part
 from edgetran_operator.resources.run import Inputs, Run
 from edgetran_operator.resources.serving import (
     ServedWinner,

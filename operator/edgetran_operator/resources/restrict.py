@@ -18,11 +18,11 @@ from edgetran_operator.resources.restricting import TemplateJudge, below, entrie
 from edgetran_operator.settings import Settings
 
 _OWN: Final = {
-    "restartPolicy": "must stay as it is, since the Job starts failed pods again itself",
-    "nodeName": "goes past the scheduler; use nodeSelector or affinity",
+    "restartPolicy": "must stay as it is: the Job itself restarts failed pods",
+    "nodeName": "bypasses the scheduler; use nodeSelector or affinity",
     "activeDeadlineSeconds": "use spec.activeDeadlineSeconds, which counts all pods",
     "ephemeralContainers": "use containers",
-    "automountServiceAccountToken": "must stay true, since the worker reports its results with it",
+    "automountServiceAccountToken": "must stay true: the worker reports its results with it",
 }
 """Fields of a PodSpec that no setting opens, and why."""
 
@@ -218,7 +218,7 @@ def _judge_metadata(judge: TemplateJudge, old: Mapping[str, Any], new: Mapping[s
 def _node_selector(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     old, new = mapping(before), mapping(after)
     if any(new.get(key) != value for key, value in old.items()):
-        judge.never(path, "may only ask for further labels, and must keep those that stand there")
+        judge.never(path, "may only ask for more labels; those already there must stay")
 
 
 def _tolerations(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
@@ -227,7 +227,7 @@ def _tolerations(judge: TemplateJudge, path: str, before: Any, after: Any) -> No
         if toleration not in old:
             _toleration(judge, f"{path}[{index}]", toleration)
     if any(toleration not in (after or ()) for toleration in old):
-        judge.never(path, "may only be added to")
+        judge.never(path, "may only be extended")
 
 
 def _affinity(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:

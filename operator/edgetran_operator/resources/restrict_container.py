@@ -68,7 +68,7 @@ def _env(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
         judge.wrong(path, new, f"must have at most {_MOST_VARIABLES} variables of its own")
         return
     if any(variable not in new for variable in old.values()):
-        judge.never(path, "may only set further variables, and must keep those that stand there")
+        judge.never(path, "may only set more variables; those already there must stay")
     for variable in new:
         if variable not in old.values():
             _variable(judge, f"{path}[{variable.get('name')}]", variable)
@@ -94,7 +94,7 @@ def _named(name: str, names: tuple[str, ...]) -> bool:
 
 def _env_from(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     if any(source not in (after or ()) for source in before or ()):
-        judge.never(path, "may only be added to")
+        judge.never(path, "may only be extended")
     for index, source in enumerate(after or ()):
         if source in (before or ()):
             continue
@@ -113,7 +113,7 @@ def _mounts(
     judge: TemplateJudge, path: str, before: Any, after: Any, own_volumes: Mapping[str, Any]
 ) -> None:
     if any(mount not in after for mount in before):
-        judge.never(path, "may only add mounts, and must keep those that stand there")
+        judge.never(path, "may only add mounts; those already there must stay")
     for mount in after:
         if mount not in before:
             _mount(judge, f"{path}[{mount.get('mountPath')}]", mount, own_volumes)
@@ -140,7 +140,7 @@ def _mount(
 
 def _ports(judge: TemplateJudge, path: str, before: Any, after: Any) -> None:
     if any(port not in (after or ()) for port in before or ()):
-        judge.never(path, "may only add ports, and must keep those that stand there")
+        judge.never(path, "may only add ports; those already there must stay")
     for index, port in enumerate(after or ()):
         for field in ("hostIP", "hostPort"):
             if port.get(field):
@@ -152,7 +152,7 @@ def _resources(judge: TemplateJudge, path: str, before: Any, after: Any) -> None
     for part in ("limits", "requests"):
         for name in mapping(old.get(part)):
             if name not in mapping(new.get(part)):
-                judge.never(f"{path}.{part}.{name}", "may be changed and not taken away")
+                judge.never(f"{path}.{part}.{name}", "may be changed, but not removed")
     for part in sorted(set(new) - {"limits", "requests"}):
         judge.unlisted(f"{path}.{part}")
 

@@ -20,9 +20,9 @@ from edgetran.api.wire import (
     WorkOrder,
     input_path,
 )
-from edgetran_operator.observation import WorkFiles
 from edgetran_operator.plan import Child
 from edgetran_operator.resources.run import Run, run_folder
+from edgetran_operator.snapshot import WorkFiles
 
 _NOT_YAML: Final = re.compile("[\x7f-\x9f\ufdd0-\ufdef\ufeff\ufffe\uffff\u2028\u2029]")
 """Characters that JSON takes as they are and YAML does not, or not at the start of a file."""

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 from edgetran.api import ConditionType, Reason
 from edgetran_operator.kube.cache import Cache, Entry, Family, Key
 from edgetran_operator.kube.views import moment
-from edgetran_operator.observation import BoardVerdict, PodView, WorkerView
 from edgetran_operator.scheduling.boards import Claim, Selector, Toleration, assign
 from edgetran_operator.settings import Settings
+from edgetran_operator.snapshot import BoardVerdict, PodView, WorkerView
 
 
 class _BoardWish(NamedTuple):

@@ -12,7 +12,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
-from edgetran_operator.observation import BoardVerdict, NodeView, Taint
+from edgetran_operator.snapshot import BoardVerdict, NodeView, Taint
 
 ARCHITECTURE_LABEL: Final = "kubernetes.io/arch"
 _NAMED_NODES: Final = 5
@@ -165,7 +165,7 @@ def explain_no_match(
     )
     said = "; ".join(f"{name} {why}" for _, name, why in reasons[:_NAMED_NODES])
     more = f"; and {len(reasons) - _NAMED_NODES} more nodes" if len(reasons) > _NAMED_NODES else ""
-    return f"spec.device.nodeSelector: no node can be {wanted}: {said}{more}"
+    return f"spec.device.nodeSelector: no node matches {wanted}: {said}{more}"
 
 
 def _distance(selector: Selector, node: NodeView) -> int:

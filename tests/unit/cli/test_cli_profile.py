@@ -236,7 +236,7 @@ def test_what_cannot_be_explained_is_refused_in_a_sentence(
 ) -> None:
     folder, _ = explained_run
     words = ("profile", "--device", "board", "-o", folder, "--explain")
-    refused(edgetran(*words, "no-such-file"), "'no-such-file' is no file", "graph hash")
+    refused(edgetran(*words, "no-such-file"), "'no-such-file' is neither a file", "graph hash")
     broken = tmp_path / "broken.json"
     broken.write_text('{"l": 2}')
     refused(edgetran(*words, broken), "Required value: must have f, h and o")

@@ -207,7 +207,7 @@ def test_a_model_of_the_wrong_kind_is_refused(model, tmp_path):
         engine("onnxruntime").load(model, WORKLOAD)
     with pytest.raises(EngineError, match=r"allowed is a torch\.nn\.Module"):
         engine("torch").load(tmp_path / "model.onnx", WORKLOAD)
-    with pytest.raises(EngineError, match="is no file"):
+    with pytest.raises(EngineError, match="is not a file"):
         engine("onnxruntime").load(tmp_path / "absent.onnx", WORKLOAD)
 
 

@@ -213,7 +213,9 @@ def test_a_serial_meter_is_a_line_below_dev_and_no_other_file(tmp_path):
     (tmp_path / "token").write_text(SECRET)
     with pytest.raises(DeviceError, match="allowed are"):
         external_source(f"serial:{tmp_path}/token")
-    assert external_source("serial:/dev/null").available() == "serial: /dev/null is no serial line"
+    assert (
+        external_source("serial:/dev/null").available() == "serial: /dev/null is not a serial line"
+    )
     open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     external_source("serial:/dev/null").available()
     assert len(os.listdir("/proc/self/fd")) == open_files  # noqa: PTH208

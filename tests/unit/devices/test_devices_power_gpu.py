@@ -170,7 +170,7 @@ def test_the_beginning_of_an_identifier_names_the_gpu_that_has_it(machine):
     assert source.available() is None
     assert gpus[1][2] in source.scope
     machine(CUDA_VISIBLE_DEVICES="GPU-0")
-    assert "2 GPUs begin with GPU-0" in NvmlEnergy().available()
+    assert "the UUIDs of 2 GPUs begin with GPU-0" in NvmlEnergy().available()
 
 
 @pytest.mark.parametrize("visible", ["", "-1", "none", "-1,0", "x,0", "99999"])

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from edgetran.devices import Figure, HardwareFigures
 from edgetran.gptran.blocks import Importance
 from edgetran.gptran.cuts import Cuts
-from edgetran.gptran.model_trainer import Evaluation
+from edgetran.gptran.model_trainer import ValidationScore
 from edgetran.space import Architecture, parameter_count
 
 ROOT = Architecture.homogeneous(num_layers=2, hidden_size=64, num_heads=4, feed_forward=[128])
@@ -45,7 +45,7 @@ class ArithmeticTrainer:
 
     def evaluate(self, checkpoint):
         metric = self.quality(self.architecture(checkpoint))
-        return Evaluation(metric, 1 - metric, 0.5)
+        return ValidationScore(metric, 1 - metric, 0.5)
 
     def importance(self, checkpoint):
         return Importance.uniform(self.architecture(checkpoint))
@@ -67,7 +67,7 @@ class ArithmeticTrainer:
         return SimpleNamespace(architecture=architecture, folder=folder, seed=seed)
 
     def judge(self, outcome):
-        return Evaluation(outcome.metric, 1 - outcome.metric, 2.0)
+        return ValidationScore(outcome.metric, 1 - outcome.metric, 2.0)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from edgetran.devices import HardwareFigures
 from edgetran.gptran.blocks import GPTranError
 from edgetran.gptran.judge import Judge
 from edgetran.gptran.loop import run_gptran
-from edgetran.gptran.model_trainer import Evaluation
+from edgetran.gptran.model_trainer import ValidationScore
 from edgetran.gptran.paired import Outcomes, confidence
 from edgetran.gptran.plan import GPTranPlan, Targets
 from edgetran.gptran.tree import Node, read_tree
@@ -149,7 +149,7 @@ def test_the_result_says_how_sure_a_paired_test_is_against_the_control(world):
     def seen(outcome):
         found = judge(outcome)
         right = outcomes(here.trainer.architecture(outcome.folder))
-        return Evaluation(right.right.mean(), found.loss, found.seconds, right)
+        return ValidationScore(right.right.mean(), found.loss, found.seconds, right)
 
     here.trainer.judge = seen
     completed = here.pool.completed

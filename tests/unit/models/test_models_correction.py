@@ -13,7 +13,7 @@ from edgetran.models import (
     PruneMap,
     prune,
 )
-from edgetran.models.correction import Source, correct
+from edgetran.models.correction import LayerOrigin, correct
 from edgetran.space import Architecture, Layer
 
 ARCHITECTURE = Architecture(
@@ -46,7 +46,7 @@ def inputs(count, seed):
 
 
 def sources(keep):
-    return [Source(layer, keep.kept_hidden[layer]) for layer in keep.kept_layers]
+    return [LayerOrigin(layer, keep.kept_hidden[layer]) for layer in keep.kept_layers]
 
 
 EVERYTHING = PruneMap.everything(ARCHITECTURE)

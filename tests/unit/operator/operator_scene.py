@@ -1,11 +1,11 @@
-"""An API server, the operator's engine, and its informers."""
+"""An API server, the operator's controller, and its informers."""
 
 import asyncio
 
 from kubernetes.aio import client as api
 from poison import OURS, Server, serve
 
-from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.controller import Controller
 from edgetran_operator.controller.sources import ray_job_sources, resource_sources, sources
 from edgetran_operator.kube.cache import Key
 from edgetran_operator.kube.client import Client
@@ -27,7 +27,7 @@ def child(key=EVIL, **metadata):
 
 
 class Scene:
-    """A server, the operator's engine, and its informers."""
+    """A server, the operator's controller, and its informers."""
 
     def __init__(self, *, ray=False):
         self.server = Server()
@@ -39,18 +39,18 @@ class Scene:
             configuration = api.Configuration(host=f"http://127.0.0.1:{self.server.port}")
             client = Client(api.ApiClient(configuration))
             self.measures = LoopMeasures()
-            self.engine = Engine(client, Settings(), self.measures)
-            self.cache = self.engine.cache
+            self.controller = Controller(client, Settings(), self.measures)
+            self.cache = self.controller.cache
             own, others = (
-                [Informer(client, each, watch_seconds=60) for each in found(self.engine)]
+                [Informer(client, each, watch_seconds=60) for each in found(self.controller)]
                 for found in (resource_sources, sources)
             )
             if self.ray:
-                found = ray_job_sources(self.engine)
+                found = ray_job_sources(self.controller)
                 others += [Informer(client, each, watch_seconds=60) for each in found]
             self.informers = [*own, *others]
             whole = next(each.whole for each in self.informers if each.source.whole_kind)
-            self.engine.read_whole = whole.want
+            self.controller.read_whole = whole.want
             self.tasks = []
             try:
                 for group in (own, others):

@@ -16,11 +16,11 @@ from typing import Any
 from edgetran.api import API_VERSION, KINDS, Condition, Reason
 from edgetran_operator.controller.gather import Gatherer
 from edgetran_operator.kube.cache import CHILD_KINDS, Cache, Key
-from edgetran_operator.observation import Observation, Refusal
 from edgetran_operator.plan import Event, Plan
 from edgetran_operator.reconcile import reconcile
 from edgetran_operator.scheduling.board_book import BoardBook
 from edgetran_operator.settings import Settings
+from edgetran_operator.snapshot import Refusal, Snapshot
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MOST_ROUNDS = 60
@@ -78,11 +78,11 @@ class World:
         for body in list(self.objects.values()):
             self._tell(body)
 
-    def seen(self, key: Key) -> Observation:
+    def seen(self, key: Key) -> Snapshot:
         """What the operator sees of a resource."""
         if self.boards.stale:
             self.boards.refresh()
-        seen = self.gatherer.observe(key, self.refusals.get(key, {}), self.now)
+        seen = self.gatherer.snapshot(key, self.refusals.get(key, {}), self.now)
         assert seen is not None
         return seen
 

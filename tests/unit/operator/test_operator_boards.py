@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetran_operator.observation import NodeView, Taint
 from edgetran_operator.scheduling.boards import Claim, assign
+from edgetran_operator.snapshot import NodeView, Taint
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PI = (("device", "pi"),)
@@ -80,7 +80,7 @@ def test_the_nearest_nodes_are_explained_and_the_others_counted():
     others = {f"n{i}": NodeView(f"n{i}", {}) for i in range(9)}
     others["z"] = NodeView("z", {"device": "pi"})
     problem = assign([wanted], others)["ns/0"].problem
-    assert "no node can be device=pi, disk=ssd: z has no label disk; n0" in problem
+    assert "no node matches device=pi, disk=ssd: z has no label disk; n0" in problem
     assert "and 5 more nodes" in problem
     assert "the cluster has no nodes" in assign([wanted], {})["ns/0"].problem
 

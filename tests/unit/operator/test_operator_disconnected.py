@@ -118,7 +118,7 @@ def drop(scene, kind, name):
 def labels_of_metrics(scene):
     return {
         value
-        for metric in StateCollector(scene.engine).collect()
+        for metric in StateCollector(scene.controller).collect()
         for sample in metric.samples
         for value in sample.labels.values()
     }
@@ -160,7 +160,7 @@ def test_a_resource_that_went_away_meanwhile_gives_its_board_to_the_next(caplog)
     first, second = Key("ProfilingJob", "ns", "goes"), Key("ProfilingJob", "ns", "stays")
 
     async def script(scene):
-        boards = scene.engine.boards
+        boards = scene.controller.boards
         boards.refresh()
         assert boards.verdict(first).node == "board"
         assert boards.verdict(second).behind == "ns/goes"

@@ -21,8 +21,8 @@ from edgetran_operator.kube.client import ApiError, Client, retry_after
 from edgetran_operator.kube.informers import Informer, Source
 from edgetran_operator.kube.pauses import LAST_SECONDS, Pauses
 from edgetran_operator.metrics.collector import StateCollector
-from edgetran_operator.observation import PartView, PodView, WorkerView, WorkFiles
 from edgetran_operator.settings import Settings
+from edgetran_operator.snapshot import PartView, PodView, WorkerView, WorkFiles
 
 GOOD = Key("ProfilingJob", "ns", "good")
 SPEC = spec_of("ProfilingJob")
@@ -151,10 +151,10 @@ def test_a_termination_message_of_brackets_is_kept_as_a_text_and_cut(scene):
 )
 def test_a_resource_that_cannot_be_read_is_told_so_and_keeps_its_status(scene, spec, why):
     async def script(scene):
-        seen = scene.engine.gatherer.observe(EVIL, {})
+        seen = scene.controller.gatherer.snapshot(EVIL, {})
         assert why in seen.problem
         assert seen.status == {"failures": 2}
-        assert scene.engine.gatherer.observe(GOOD, {}).problem is None
+        assert scene.controller.gatherer.snapshot(GOOD, {}).problem is None
 
     scene.server.put("profilingjobs", "evil", spec=spec, status={"failures": 2})
     scene.play(script)
@@ -162,13 +162,13 @@ def test_a_resource_that_cannot_be_read_is_told_so_and_keeps_its_status(scene, s
 
 def test_a_board_is_not_given_away_while_its_jobs_spec_cannot_be_read(scene):
     async def script(scene):
-        before = scene.engine.boards._claim(EVIL)
+        before = scene.controller.boards._claim(EVIL)
         text = scene.server.body(
             "profilingjobs", "evil", spec=deep(), metadata={"resourceVersion": "99"}
         )
-        scene.engine.observe_resource("ProfilingJob", read_object(text.encode()))
+        scene.controller.observe_resource("ProfilingJob", read_object(text.encode()))
         assert scene.cache.resources[EVIL].unreadable
-        assert scene.engine.boards._claim(EVIL).selector == before.selector
+        assert scene.controller.boards._claim(EVIL).selector == before.selector
 
     scene.play(script)
 
@@ -380,10 +380,10 @@ def test_a_write_that_was_refused_for_now_says_when_it_may_be_tried_again(scene)
         scene.server.refuse[path] = (429, {"Retry-After": "17"})
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
         with pytest.raises(ApiError) as caught:
-            await scene.engine.client.apply(body, "ns")
+            await scene.controller.client.apply(body, "ns")
         assert caught.value.retry_after == 17
         assert caught.value.passes
-        assert scene.engine.queue.retry(GOOD, caught.value.retry_after) >= 17
+        assert scene.controller.queue.retry(GOOD, caught.value.retry_after) >= 17
 
     scene.play(script)
 
@@ -442,7 +442,7 @@ def test_of_many_events_the_newest_few_are_kept(scene):
 
 def test_a_status_that_makes_no_sense_costs_no_other_resources_metrics(scene):
     async def script(scene):
-        for metric in StateCollector(scene.engine).collect():
+        for metric in StateCollector(scene.controller).collect():
             if metric.name == "edgetran_resource_failures":
                 named = {sample.labels["name"]: sample.value for sample in metric.samples}
         assert named == {"good": 1}

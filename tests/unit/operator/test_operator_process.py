@@ -10,7 +10,7 @@ from kubernetes.aio import client as api
 from operator_world import World, spec_of
 
 from edgetran_operator.cli import main
-from edgetran_operator.controller.engine import Engine
+from edgetran_operator.controller.controller import Controller
 from edgetran_operator.kube.client import Client
 from edgetran_operator.logs import JsonFormatter
 from edgetran_operator.metrics.collector import LoopMeasures, StateCollector
@@ -67,10 +67,10 @@ def test_a_log_line_names_its_resource():
 
 
 @pytest.fixture
-def engine():
+def controller():
     async def make():
         client = Client(api.ApiClient(api.Configuration(host="http://127.0.0.1:1")))
-        found = Engine(client, Settings(), LoopMeasures())
+        found = Controller(client, Settings(), LoopMeasures())
         await client.close()
         return found
 
@@ -79,8 +79,8 @@ def engine():
     return asyncio.run(make())
 
 
-def collected(engine):
-    return {metric.name: metric for metric in StateCollector(engine).collect()}
+def collected(controller):
+    return {metric.name: metric for metric in StateCollector(controller).collect()}
 
 
 def value(metric, **labels):
@@ -88,7 +88,7 @@ def value(metric, **labels):
     return sample.value
 
 
-def test_metrics_tell_how_resources_stand_in_base_units(engine):
+def test_metrics_tell_how_resources_stand_in_base_units(controller):
     world = World()
     world.node("board-a", device="pi")
     key = world.apply("ProfilingJob", "p")
@@ -111,8 +111,8 @@ def test_metrics_tell_how_resources_stand_in_base_units(engine):
     }
     world.report(search, status={"best": best, "failed": 2, "hypervolume": 0.5})
     world.settle()
-    engine.cache, engine.boards = world.cache, world.boards
-    found = collected(engine)
+    controller.cache, controller.boards = world.cache, world.boards
+    found = collected(controller)
     states = found["edgetran_resources"]
     assert value(states, kind="ProfilingJob", condition="Reconciling", reason="DeviceBusy") == 1
     measured = found["edgetran_profiling_architectures"]
@@ -127,15 +127,15 @@ def test_metrics_tell_how_resources_stand_in_base_units(engine):
     assert waiting.name == "q"
 
 
-def test_one_that_stands_by_says_nothing_of_resources(engine):
+def test_one_that_stands_by_says_nothing_of_resources(controller):
     world = World()
     world.node("board-a", device="pi")
     world.apply("ProfilingJob", "p")
     world.settle()
-    engine.cache, engine.boards = world.cache, world.boards
-    assert value(collected(engine)["edgetran_operator_acts"]) == 1
-    engine.acts = False
-    found = collected(engine)
+    controller.cache, controller.boards = world.cache, world.boards
+    assert value(collected(controller)["edgetran_operator_acts"]) == 1
+    controller.acts = False
+    found = collected(controller)
     assert value(found["edgetran_operator_acts"]) == 0
     assert not {"edgetran_resources", "edgetran_resource_state", "edgetran_device_nodes"} & set(
         found
@@ -143,17 +143,17 @@ def test_one_that_stands_by_says_nothing_of_resources(engine):
     assert "edgetran_api_requests" in found
 
 
-def test_no_metric_has_a_label_that_grows_with_time(engine):
-    for metric in collected(engine).values():
+def test_no_metric_has_a_label_that_grows_with_time(controller):
+    for metric in collected(controller).values():
         for sample in metric.samples:
             assert not {"uid", "pod"} & set(sample.labels)
 
 
-def test_reconciliations_are_counted(engine):
-    engine.measures.reconciled("ProfilingJob", "changed", 0.2)
-    engine.measures.reconciled("ProfilingJob", "error", 0.1)
-    engine.measures.lag(0.03)
-    count = engine.measures.registry.get_sample_value
+def test_reconciliations_are_counted(controller):
+    controller.measures.reconciled("ProfilingJob", "changed", 0.2)
+    controller.measures.reconciled("ProfilingJob", "error", 0.1)
+    controller.measures.lag(0.03)
+    count = controller.measures.registry.get_sample_value
     assert count("edgetran_reconcile_total", {"kind": "ProfilingJob", "result": "changed"}) == 1
     assert count("edgetran_reconcile_errors_total", {"kind": "ProfilingJob"}) == 1
     assert count("edgetran_reconcile_errors_total", {"kind": "GPTranRun"}) == 0

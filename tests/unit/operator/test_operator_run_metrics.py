@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 
 from edgetran_operator.metrics.collector import _of_resources
 from edgetran_operator.metrics.runs import device_nodes, run_metrics, state_of
-from edgetran_operator.observation import NodeView
+from edgetran_operator.snapshot import NodeView
 
 
 def samples(metrics: list[Metric], name: str) -> dict[tuple[str, ...], float]:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from operator_world import World, check_status, spec_of
 
 from edgetran.api import ConditionType, Reason
-from edgetran_operator.observation import Observation
 from edgetran_operator.plan import (
     STATUS_LIMIT_BYTES,
     STATUS_MODELS,
@@ -19,12 +18,13 @@ from edgetran_operator.plan import (
     write_status,
 )
 from edgetran_operator.settings import Settings
+from edgetran_operator.snapshot import Snapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def builder(**status):
-    seen = Observation(NOW, Settings(), "ProfilingJob", "p", "ns", "u", 3, None, status=status)
+    seen = Snapshot(NOW, Settings(), "ProfilingJob", "p", "ns", "u", 3, None, status=status)
     return StatusBuilder(seen)
 
 

@@ -14,7 +14,7 @@ from edgetran_operator.kube.views import (
     ray_job_view,
     work_files,
 )
-from edgetran_operator.observation import Taint
+from edgetran_operator.snapshot import Taint
 
 META = {
     "name": "p-pj-worker",

@@ -106,8 +106,8 @@ def test_any_change_of_it_is_found(file: Path, number: int) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda text: text[: len(text) // 2], "is no exported profile"),
-        (lambda _: "[]", "is no exported profile"),
+        (lambda text: text[: len(text) // 2], "is not an exported profile"),
+        (lambda _: "[]", "is not an exported profile"),
         (lambda _: '{"format": "edgetran-profile", "schemaVersion": 9}', "schemaVersion 9 given"),
         (lambda text: text.replace('"threads": 1', '"threads": 3', 1), "its SHA-256"),
     ],

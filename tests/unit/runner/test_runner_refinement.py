@@ -13,7 +13,7 @@ from edgetran.api.bundle import load_text
 from edgetran.devices import HardwareFigures
 from edgetran.gptran import GPTranResult, Node, Targets
 from edgetran.runner import translate
-from edgetran.runner.finalist import Finalist
+from edgetran.runner.finals import Finalist
 from edgetran.runner.run import FIRST_RATE, FIRST_TRAINING, control_of, first_training
 from edgetran.runner.training_history import TrainingHistory
 from edgetran.space import Architecture

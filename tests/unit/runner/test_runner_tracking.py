@@ -293,7 +293,7 @@ def test_a_run_whose_resources_ask_for_no_tracker_is_told_how(run):
     assert tracker_of_folder(run) is None
     asked = CliRunner().invoke(app, ["track", str(run.path)])
     assert asked.exit_code == 2
-    assert "spec.tracking: none was given; allowed is" in asked.output
+    assert "spec.tracking: Required value: set it" in asked.output
 
 
 def test_a_folder_of_no_run_has_nothing_to_send(tmp_path):

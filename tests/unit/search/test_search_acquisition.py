@@ -10,7 +10,7 @@ from edgetran.search.methods.acquisition import (
     log_feasibility,
     log_hypervolume_improvement,
 )
-from edgetran.search.methods.surrogate import Surrogate
+from edgetran.search.methods.surrogate import MeasureSurrogate
 
 DRAWS = np.random.default_rng(0).normal(size=200_000)
 
@@ -64,7 +64,7 @@ def test_the_growth_of_the_front_agrees_with_exact_volumes():
 
 def test_doubt_grows_away_from_what_was_seen_and_shrinks_where_something_is_taken_for_granted():
     x = np.linspace(0, 1, 12)[:, None]
-    surrogate = Surrogate(x, np.sin(3 * x[:, 0]))
+    surrogate = MeasureSurrogate(x, np.sin(3 * x[:, 0]))
     (_, _), (near, far) = surrogate.predict(np.array([[0.5], [3.0]]))
     assert far > 2 * near
     surrogate.believe(np.array([[3.0]]))

@@ -5,7 +5,7 @@ import gzip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetran_workers.parts import GrowingPart
+from edgetran.runner.published import GrowingPart
 
 LINES = st.lists(
     st.binary(min_size=1, max_size=600).map(lambda line: line.hex().encode()), max_size=40

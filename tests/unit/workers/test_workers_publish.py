@@ -8,14 +8,14 @@ import pytest
 from workers_world import KilledError, MemoryResults, Narrator, append, begun, noise
 
 from edgetran.records import read_records
-from edgetran_workers import parts
+from edgetran.runner import published
 from edgetran_workers.results import ResultsError, ResultsPart
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(parts, "FIRST_LIMIT_BYTES", 4_000)
-    monkeypatch.setattr(parts, "LIMIT_BYTES", 10_000)
+    monkeypatch.setattr(published, "FIRST_LIMIT_BYTES", 4_000)
+    monkeypatch.setattr(published, "LIMIT_BYTES", 10_000)
 
 
 def trials(count, start=0):

@@ -36,7 +36,7 @@ class ApartSession(Session):
             stdout=subprocess.PIPE,
             stderr=self._said,
         )
-        self.close = weakref.finalize(self, _end, self._process, self._said)  # type: ignore[method-assign]
+        self._finish = weakref.finalize(self, _end, self._process, self._said)
         shape = self._line()
         self._length = int(shape["length"])
 
@@ -72,6 +72,10 @@ class ApartSession(Session):
         if len(data) < 4 * shape[0] * shape[1]:
             raise EngineError(self._ended())
         return np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
+
+    def close(self) -> None:
+        """End the process; so does the session's own end."""
+        self._finish()
 
     @property
     def _stdout(self) -> IO[bytes]:

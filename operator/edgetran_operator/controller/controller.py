@@ -1,4 +1,4 @@
-"""The loop: news into the cache, keys into the queue, observation → decision → action."""
+"""The loop: news into the cache, keys into the queue, snapshot → decision → action."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSED_SECONDS: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
-class Engine:
+class Controller:
     """Everything that happens between the watches and the API server.
 
     Attributes:
@@ -39,7 +39,7 @@ class Engine:
         cache: what the watches told.
         boards: who measures where.
         queue: resources to be reconciled.
-        gatherer: builds observations.
+        gatherer: builds snapshots.
         measures: what is counted.
         acts: whether this operator is the one that acts.
         ray_jobs_wanted: set once a resource asks for a RayJob.
@@ -169,7 +169,7 @@ class Engine:
             self._look_at_boards()  # the verdict puts the key into the queue again
             return "waiting"
         refusals = self._carrier.refusals.get(key, {})
-        seen = self.gatherer.observe(key, refusals)
+        seen = self.gatherer.snapshot(key, refusals)
         if seen is None:
             return "gone"
         plan = reconcile(seen)

@@ -1,9 +1,9 @@
-"""The volume claim that `spec.storage.newClaim` asks for."""
+"""Children that are one plain object each: the storage's claim, results, and other resources."""
 
 from __future__ import annotations
 
-from edgetran.api import child_name
-from edgetran.api.names import STORAGE
+from edgetran.api import Resource, child_name, to_dict
+from edgetran.api.names import STORAGE, results
 from edgetran_operator.plan import Child
 from edgetran_operator.resources.run import Run
 
@@ -33,3 +33,21 @@ def claim(run: Run) -> tuple[Child, ...]:
             }
         ),
     )
+
+
+def results_part(run: Run, number: int) -> Child:
+    """The results ConfigMap of that number, empty: the worker alone fills it."""
+    return Child(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": run.metadata(child_name(run.resource, results(number))),
+        }
+    )
+
+
+def implied_child(run: Run, resource: Resource) -> Child:
+    """A ProfilingJob or GPTranRun that belongs to the run's search."""
+    body = to_dict(resource)
+    body["metadata"] = run.metadata(resource.name)
+    return Child(body)

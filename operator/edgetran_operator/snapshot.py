@@ -272,7 +272,7 @@ class Dependency:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Snapshot:
     """All that one reconciliation sees.
 
     Attributes:
