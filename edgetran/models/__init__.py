@@ -21,6 +21,7 @@ from edgetran.models.modeling import (
     InputError,
     WeightsError,
 )
+from edgetran.models.program import export_program
 from edgetran.models.pruning import PruneError, PruneMap, prune, pruned_architecture
 from edgetran.models.transfer import (
     TransferError,
@@ -51,6 +52,7 @@ __all__ = [
     "WeightsError",
     "align",
     "export_onnx",
+    "export_program",
     "from_bert",
     "gates",
     "masked",

@@ -54,7 +54,7 @@ class Measurement:
         architecture: what was measured.
         device: name of the device.
         engine: torch, onnxruntime or openvino.
-        precision: fp32, fp16, bf16 or int8.
+        precision: fp32, fp16, bf16, int8 or int4.
         threads: threads within one operation.
         workload: batch size, length, vocabulary, labels.
         mode: quick, standard or reference.

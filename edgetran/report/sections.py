@@ -72,6 +72,7 @@ class ExportRow:
     on_front: bool
     agreement: str
     sha256: str
+    size_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,7 @@ def exports(run: RunRecords) -> list[ExportRow]:
             agreement=f"{each['agreement']['samePredictions']:,} of "
             f"{each['agreement']['examples']:,}",
             sha256=str(each["sha256"]),
+            size_bytes=each.get("sizeBytes"),
         )
         for each, point in zip(each_of, points, strict=True)
         for latency in [each["figures"].get("latencyMs")]
@@ -230,8 +232,8 @@ def exports(run: RunRecords) -> list[ExportRow]:
 def made_for_words(export: Mapping[str, Any]) -> list[str]:
     """Engine, precision, and a way to int8 that is not dynamic."""
     method = (export.get("quantization") or {}).get("method")
-    words = [str(export["engine"]), str(export["precision"])]
-    return [*words, *([str(method)] if method not in (None, "dynamic") else [])]
+    special = export["precision"] == "int8" and method not in (None, "dynamic")
+    return [str(export["engine"]), str(export["precision"]), *([str(method)] if special else [])]
 
 
 def _is_on_front(

@@ -1,4 +1,4 @@
-"""As which artefact a finalist is judged: int8 only where it keeps the accuracy and is faster."""
+"""As which artefact a finalist is judged: quantised where that keeps the accuracy and is faster."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Chooser:
     def choose(self, title: str, models: ModelArtifacts, device: Device, *, here: bool) -> Choice:
         """The artefact of a finalist for its device.
 
-        Where the device is measured here, int8 that loses more than is allowed on the validation
-        part, or takes longer than fp32, gives way to fp32. Elsewhere, where latency is known for
-        int8 alone, it stays and is told.
+        Where the device is measured here, int8 or int4 that loses more than is allowed on the
+        validation part, or takes longer than fp32, gives way to fp32. Elsewhere, where latency is
+        known for the quantised model alone, it stays and is told.
 
         Args:
             title: of the finalist, for sentences.
@@ -48,14 +48,14 @@ class Chooser:
         """
         form, note = device_form(device)
         notes = () if note is None else (note,)
-        if form.precision == "int8":
-            return self._int8(title, models, form, device, notes, here=here)
+        if form.quantized_by is not None:
+            return self._quantized(title, models, form, device, notes, here=here)
         try:
             return Choice(self._judge(models, form), notes)
         except EngineError as error:
             return self._plain(title, models, form, error)
 
-    def _int8(
+    def _quantized(
         self,
         title: str,
         models: ModelArtifacts,
@@ -89,7 +89,7 @@ class Chooser:
                 + (
                     f"{form.engine} fp32 is kept"
                     if here
-                    else "latency is known for int8 alone, so it stays"
+                    else f"latency is known for {form.precision} alone, so it stays"
                 )
             )
             if here:
@@ -126,8 +126,8 @@ class Chooser:
 
 
 def _tried(form: Form, settings: Quantization) -> list[Form]:
-    """The forms of int8, in the order in which they are tried."""
-    if settings.method != "auto":
+    """The quantised forms, in the order in which they are tried."""
+    if form.precision != "int8" or settings.method != "auto":
         return [form]
     return [replace(form, method=method) for method in METHODS[form.engine]]
 

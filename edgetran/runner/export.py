@@ -106,6 +106,7 @@ def export_winner(
         {
             "path": path.relative_to(folder.path).as_posix(),
             **each.artifact.to_dict(),
+            "sizeBytes": each.artifact.size_bytes,
             "figures": each.accuracies(data) | {"latencyMs": of_artifact(latency, each.artifact)},
             "testPredictions": each.test_predictions(data),
             "agreement": _agreement(each, expected, data).to_dict(),

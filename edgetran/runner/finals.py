@@ -113,7 +113,12 @@ class Finals:
 
     def _make(self, key: str, finalist: Finalist) -> _Made:
         """The artefacts, and a row without hardware figures; of the winner also the exports."""
-        models = ModelArtifacts(finalist.checkpoint, self._folder.artifacts / key, self._data)
+        models = ModelArtifacts(
+            finalist.checkpoint,
+            self._folder.artifacts / key,
+            self._data,
+            batch_size=self._workload.batch_size,
+        )
         judged = self._judge(models, finalist)
         row, architecture = self._row(models, finalist, judged)
         if key == WINNER:
@@ -126,7 +131,8 @@ class Finals:
                 self._workload,
             )
             self.exports, self.agreement = exported.rows, exported.agreement
-            self.notes += exported.notes
+            told = (*exported.notes, *models.notes)
+            self.notes += [note for note in dict.fromkeys(told) if note not in self.notes]
         on_host = None
         if self._host == finalist.device:
             on_host = judged.artifact
@@ -138,7 +144,8 @@ class Finals:
         here = finalist.device in self._measured_here
         device = self._devices[finalist.device]
         choice = self._chooser.choose(finalist.title, models, device, here=here)
-        self.notes += [note for note in choice.notes if note not in self.notes]
+        told = (*choice.notes, *models.notes)
+        self.notes += [note for note in dict.fromkeys(told) if note not in self.notes]
         return choice.judged
 
     def _row(

@@ -60,9 +60,9 @@ def scored_as(devices: Iterable[Device], batch_size: int) -> dict[str, Scoring]:
     """As which artefact candidates are scored, by device.
 
     fp32 is left out: engines differ there by rounding alone, and the finalists are scored as
-    artefacts in any case.
+    artefacts in any case. Quantisation-aware training is theirs alone too.
     """
-    forms = {device.name: device_form(device).form for device in devices}
+    forms = {device.name: replace(device_form(device).form, aware_steps=0) for device in devices}
     return {
         name: Scoring(form, evaluation_batch(form, batch_size))
         for name, form in forms.items()
@@ -82,7 +82,7 @@ def export_forms(targets: Iterable[ExportTarget] | None, devices: Iterable[Devic
 
 def _simulated(device: Device) -> DeviceForm:
     precision = device.precision
-    if precision in ("fp32", "int8"):
+    if precision in ("fp32", "int8", "int4"):
         form = with_quantization(Form("onnxruntime", precision), device.quantization)
     else:
         form = Form("torch", precision, computed_in="fp32" if precision == "fp16" else None)
@@ -104,7 +104,12 @@ def with_quantization(form: Form, quantization: Quantization | None) -> Form:
     if quantization is None:
         return form
     method = None if quantization.method == "auto" else quantization.method
-    return replace(form, method=method, examples=quantization.calibration_examples)
+    return replace(
+        form,
+        method=method,
+        examples=quantization.calibration_examples,
+        aware_steps=quantization.aware_steps or 0,
+    )
 
 
 def _unavailable(form: Form) -> str | None:

@@ -63,7 +63,7 @@ def export_model(
         raise RunFolderError(f"{target}: holds no export; give a new folder with --output")
     setting = task_setting(chain, run, SilentProgress(), Path.cwd())
     place = run.artifacts / ("winner" if trial is None else f"trial-{trial}")
-    models = ModelArtifacts(checkpoint, place, setting.data)
+    models = ModelArtifacts(checkpoint, place, setting.data, batch_size=setting.workload.batch_size)
     judged = judge_artifact(
         models,
         form,

@@ -15,6 +15,8 @@ _NEEDS: Final = {
     "onnxruntime": "pip install numpy onnxruntime tokenizers",
     "openvino": "pip install numpy openvino tokenizers",
     "torch": 'pip install "edgetran[worker]"',
+    "executorch": "pip install executorch torch tokenizers",
+    "litert": "pip install ai-edge-litert numpy tokenizers",
 }
 
 
@@ -93,6 +95,7 @@ def model_card(
         "",
         f'`{_NEEDS[artifact.engine]}`, then `python example.py "a text"`.',
         "",
+        *_shape(artifact),
         "| File | What it is |",
         "|---|---|",
         f"| `{artifact.path.name}` | the model, {artifact.words}, SHA-256 `{artifact.sha256}` |",
@@ -100,6 +103,12 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _shape(artifact: Artifact) -> Iterable[str]:
+    if artifact.length is not None:
+        yield f"The model takes one text at a time, padded to {artifact.length} tokens."
+        yield ""
 
 
 def _figure_rows(
@@ -195,6 +204,25 @@ _ENGINES: Final = {
         "load": "artifact = Artifact.load(HERE)  # checks the hash\n"
         'session = open_artifact(artifact, engine("torch", precision=artifact.precision), None)\n',
         "run": "session.run(inputs)[0]",
+    },
+    "executorch": {
+        "imports": "import torch\nfrom executorch.runtime import Runtime\n"
+        "from tokenizers import Tokenizer\n",
+        "load": 'program = Runtime.get().load_program(str(HERE / "model.pte"))\n'
+        'method = program.load_method("forward")\n'
+        "length = method.metadata.input_tensor_meta(0).sizes()[1]\n"
+        "tokenizer.enable_padding(length=length)\n",
+        "run": "method.execute([torch.from_numpy(each) for each in inputs.values()])[0].numpy()[0]",
+    },
+    "litert": {
+        "imports": "from ai_edge_litert.interpreter import Interpreter\n"
+        "from tokenizers import Tokenizer\n",
+        "load": 'interpreter = Interpreter(str(HERE / "model.tflite"))\n'
+        "interpreter.allocate_tensors()\n"
+        "run = interpreter.get_signature_runner()\n"
+        'length = int(run.get_input_details()["input_ids"]["shape"][1])\n'
+        "tokenizer.enable_padding(length=length)\n",
+        "run": "next(iter(run(**{n: x.astype(np.int32) for n, x in inputs.items()}).values()))[0]",
     },
 }
 

@@ -235,7 +235,7 @@ class _ChainRun:
                 with problems_of(job, f"spec.models[{index}]"):
                     given_model(self.base / path, job.spec.workload.sequence_length)
         check_priors(own_jobs, self.folder, self.base)
-        check_exports(self.chain)
+        check_exports(self.chain, self.progress)
         if self.tracker is not None:
             check_tracking(self.chain)
         search, refinement = self.chain.search, self.chain.refinement

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         save_tokenizer,
     )
     from edgetran.training.optimisation import TrainingDiverged
+    from edgetran.training.quantization_aware import train_quantization_aware
 
 _HOMES = {
     "EncodedTask": "encoding",
@@ -70,6 +71,7 @@ _HOMES = {
     "save_tokenizer": "model_folder",
     "teacher_signals": "distillation",
     "train": "fine_tuning",
+    "train_quantization_aware": "quantization_aware",
 }
 
 __all__ = [
@@ -117,6 +119,7 @@ __all__ = [
     "score_model",
     "teacher_signals",
     "train",
+    "train_quantization_aware",
 ]
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from edgetran.api.field_errors import invalid
+from edgetran.cache import cache_folder
 from edgetran.tabular import Table
-from edgetran.training.cache import cache_folder
 from edgetran.training.glue import GluePart, GlueTask, arrange, glue_task
 from edgetran.training.labels import LabelError, read_label
 from edgetran.training.tables import read_part, task_from_parts

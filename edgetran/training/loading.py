@@ -26,7 +26,7 @@ def load_task(
     Args:
         reference: where it comes from; or give its fields directly, as in
             `load_task(name="movie-reviews")`.
-        cache_dir: where downloads are kept; see `edgetran.training.cache`.
+        cache_dir: where downloads are kept; see `edgetran.cache`.
         **source: fields of `TaskReference`.
 
     Raises:

@@ -21,7 +21,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from edgetran.training.cache import cache_folder
+from edgetran.cache import cache_folder
 from edgetran.training.task import Example, Task, TaskError, split_by_text
 
 NAME: Final = "movie-reviews"

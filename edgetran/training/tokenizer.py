@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgetran.cache import cache_folder
 from edgetran.records import write_atomically
-from edgetran.training.cache import cache_folder
 from edgetran.training.quiet import quiet_transformers
 from edgetran.training.task import Task, TaskError
 

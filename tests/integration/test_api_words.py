@@ -17,7 +17,9 @@ from edgetran.api import (
 )
 from edgetran.api.architecture import HeadType
 from edgetran.api.device import ACCELERATORS, PRECISIONS
-from edgetran.devices import ENGINES, catalogue, power_sources
+from edgetran.api.export import EXPORT_METHODS, EXPORT_PRECISIONS, ExportTarget
+from edgetran.devices import ENGINES, EXPORT_ENGINES, catalogue, power_sources
+from edgetran.devices import METHODS as INT8_METHODS
 from edgetran.gptran.steps import STAGES
 from edgetran.search.methods import METHODS
 from edgetran.space import HEAD_TYPES, Architecture, DesignSpace
@@ -44,6 +46,13 @@ def test_engines_accelerators_and_precisions_are_those_that_exist():
         assert set(ACCELERATORS[name]) == set(engine.precisions)
         for accelerator, precisions in engine.precisions.items():
             assert PRECISIONS[name, accelerator] == precisions
+
+
+def test_a_model_is_handed_over_for_the_engines_in_the_precisions_that_exist():
+    assert set(words(ExportTarget, "engine")) == set(EXPORT_PRECISIONS) == set(EXPORT_ENGINES)
+    for name, engine in EXPORT_ENGINES.items():
+        assert EXPORT_PRECISIONS[name] == engine.precisions["cpu"]
+        assert EXPORT_METHODS[name] == ("auto", *INT8_METHODS[name])
 
 
 def test_power_sources_are_those_that_exist():

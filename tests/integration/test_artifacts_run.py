@@ -51,7 +51,8 @@ spec:
   baseline:
     architecture: {homogeneous: {layers: 1, hiddenSize: 32, heads: 2, feedForward: [32]}}
   training: {steps: 40, batchSize: 16, learningRate: 0.003}
-  export: [{precision: int8}, {engine: openvino, precision: int8}, {engine: torch}]
+  export: [{precision: int8}, {engine: openvino, precision: int8}, {engine: torch},
+    {precision: int4}]
 """
 REFINEMENT = """
 ---
@@ -135,16 +136,25 @@ def test_one_hash_stands_at_latency_accuracy_and_export_and_is_the_files(world, 
 def test_what_spec_export_lists_is_handed_over_scored_and_timed(measured):
     folder, result = measured
     rows = {f"{row['engine']} {row['precision']}": row for row in result["exports"]}
-    assert list(rows) == ["onnxruntime int8", "openvino int8", "torch fp32"]
+    assert list(rows) == ["onnxruntime int8", "openvino int8", "torch fp32", "onnxruntime int4"]
     for row in rows.values():
         assert content_sha256(folder / row["path"]) == row["sha256"]
         latency = row["figures"]["latencyMs"]
         assert latency["artifact"] == row["sha256"]
         assert latency["value"] > 0
         assert row["agreement"]["samePredictions"] >= 0.9 * row["agreement"]["examples"]
+    folders = [folder / row["path"] for row in rows.values()]
+    assert [row["sizeBytes"] for row in rows.values()] == list(map(size, folders))
+    assert rows["onnxruntime int4"]["sizeBytes"] < rows["torch fp32"]["sizeBytes"]
     page = write_report(folder).read_text()
     assert "Latency where it was made" in page
+    assert f"{rows['onnxruntime int4']['sizeBytes'] / 1e6:.3g} MB" in page
     assert "on it" in page
+
+
+def size(path):
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return sum(len(each.read_bytes()) for each in files)
 
 
 def test_a_form_that_cannot_be_made_here_is_said_before_any_work(tmp_path, monkeypatch):
@@ -172,9 +182,9 @@ def test_another_point_than_the_winner_is_handed_over(measured, tmp_path):
     done = CliRunner().invoke(app, ["export", str(folder), "--trial", "99"])
     assert done.exit_code == 2
     assert "--trial 99: no such trial with a model; allowed are 0, 1" in done.output
-    done = CliRunner().invoke(app, ["export", str(folder), "--precision", "int4"])
+    done = CliRunner().invoke(app, ["export", str(folder), "--precision", "int3"])
     assert done.exit_code == 2
-    assert '"int4"' in done.output
+    assert '"int3"' in done.output
 
 
 def checkpoint_of(folder, trial):

@@ -1,10 +1,11 @@
-"""Engines: PyTorch, ONNX Runtime and OpenVINO behind one interface."""
+"""Engines behind one interface: PyTorch, ONNX Runtime, OpenVINO; ExecuTorch and LiteRT apart."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
 from edgetran.cores import usable_cores
+from edgetran.devices.engines.apart import ApartEngine, ExecuTorchEngine, LiteRtEngine
 from edgetran.devices.engines.engine import (
     Engine,
     EngineError,
@@ -20,12 +21,19 @@ from edgetran.devices.names import unknown_name
 ENGINES: Final[dict[str, type[Engine]]] = {
     kind.name: kind for kind in (TorchEngine, OnnxRuntimeEngine, OpenVinoEngine)
 }
-"""Every engine by its name."""
+"""Every engine that devices are measured with, by its name."""
+
+EXPORT_ENGINES: Final[dict[str, type[Engine]]] = ENGINES | {
+    kind.name: kind for kind in (ExecuTorchEngine, LiteRtEngine)
+}
+"""Every engine that models are handed over for, by its name."""
 
 __all__ = [
     "ENGINES",
+    "EXPORT_ENGINES",
     "FEWEST_EXAMPLES",
     "METHODS",
+    "ApartEngine",
     "Calibration",
     "Engine",
     "EngineError",
@@ -50,7 +58,7 @@ def engine(
     """The engine called `name`; whether it can run here is asked with `available()`.
 
     Args:
-        name: torch, onnxruntime or openvino.
+        name: torch, onnxruntime, openvino, executorch or litert.
         precision: fp32, or what else the engine has.
         threads: threads within one operation; all usable cores by default.
         target: where it computes.
@@ -59,6 +67,6 @@ def engine(
     Raises:
         EngineError: for a name, precision, target, number of threads or method that does not exist.
     """
-    if name not in ENGINES:
-        raise EngineError(str(unknown_name("engine", name, ENGINES)))
-    return ENGINES[name](precision=precision, threads=threads, target=target, method=method)
+    if name not in EXPORT_ENGINES:
+        raise EngineError(str(unknown_name("engine", name, EXPORT_ENGINES)))
+    return EXPORT_ENGINES[name](precision=precision, threads=threads, target=target, method=method)

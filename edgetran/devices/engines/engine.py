@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
@@ -66,7 +66,9 @@ class Engine(ABC):
 
     Attributes:
         name: the engine's name in resources.
+        reads: what its files are made of: a module as it is, ONNX, or torch's exported program.
         precisions: what it can run, by target.
+        steps: about how many words `prepare` tells.
         precision: what this one runs.
         threads: threads within one operation; `usable_cores()` by default.
         target: "cpu" or "cuda".
@@ -78,7 +80,9 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    reads: ClassVar[Literal["module", "onnx", "program"]] = "onnx"
     precisions: ClassVar[Mapping[str, tuple[str, ...]]]
+    steps: int = 0
 
     def __init__(
         self,
@@ -133,7 +137,7 @@ class Engine(ABC):
         """Write into `folder` what `load` opens, in this engine's precision, from fp32 ONNX.
 
         Args:
-            source: an fp32 ONNX file.
+            source: an fp32 ONNX file, or torch's exported program where that is read.
             folder: where to write.
             calibration: examples by which static int8 chooses the ranges of activations.
 
@@ -146,6 +150,18 @@ class Engine(ABC):
                 runs modules.
         """
         raise EngineError(f"{self.name}: {source} given for {folder}; allowed is a torch.nn.Module")
+
+    def prepare(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Make ready what the engine needs, which may take minutes.
+
+        Args:
+            tell: hears, in a word, what is being done.
+
+        Raises:
+            EngineError: when the engine cannot run here.
+        """
+        del tell  # nothing takes long
+        self.require()
 
     @abstractmethod
     def versions(self) -> dict[str, str]:

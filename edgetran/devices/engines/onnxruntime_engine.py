@@ -1,4 +1,4 @@
-"""ONNX Runtime: fp32 and int8 on processors, fp32 on CUDA."""
+"""ONNX Runtime: fp32, int8 and int4 on processors, fp32 on CUDA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgetran.devices.engines.engine import (
     check_inputs,
     onnx_file,
 )
-from edgetran.devices.engines.onnxruntime_quantization import quantize
+from edgetran.devices.engines.onnxruntime_quantization import quantize, quantize_weights
 from edgetran.devices.engines.quantization import Calibration
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ class OnnxRuntimeEngine(Engine):
 
     name: ClassVar[str] = "onnxruntime"
     precisions: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "cpu": ("fp32", "int8"),
+        "cpu": ("fp32", "int8", "int4"),
         "cuda": ("fp32",),
     }
 
     def available(self) -> str | None:
-        """Needs onnxruntime, and its CUDA build where that is the target; onnx-ir for int8."""
+        """Needs onnxruntime, and its CUDA build where that is the target; else onnx-ir too."""
         needed = {"onnxruntime": "onnxruntime"}
-        if self.precision == "int8":
+        if self.precision != "fp32":
             needed |= {"onnx": "onnx", "onnx_ir": "onnx-ir"}
         for module, package in needed.items():
             if importlib.util.find_spec(module) is None:
@@ -80,7 +80,7 @@ class OnnxRuntimeEngine(Engine):
         folder: Path,
         calibration: Calibration | None = None,
     ) -> tuple[Path, dict[str, Any] | None]:
-        """Write `model.onnx`: the file given, or its int8 form."""
+        """Write `model.onnx`: the file given, or its int8 or int4 form."""
         path = onnx_file(self.name, source)
         target = folder / "model.onnx"
         if self.precision == "fp32":
@@ -93,6 +93,8 @@ class OnnxRuntimeEngine(Engine):
             return target, None
         self.require()
         try:
+            if self.precision == "int4":
+                return target, quantize_weights(path, target, bits=4)
             return target, quantize(path, target, self.method, calibration)
         except Exception as error:  # noqa: BLE001  the quantiser's errors have no common base
             raise EngineError(f"onnxruntime: {path} cannot be quantised: {error}") from None

@@ -1,4 +1,4 @@
-"""int8 for ONNX Runtime, by its own quantiser: dynamic, static with calibration, weights alone."""
+"""ONNX Runtime's own quantiser: int8 dynamic, static or of weights alone; int4 of weights alone."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ def quantize(
     model = onnx.load(source)
     with _silent_logging():
         return _METHODS[method](model, target, calibration)
+
+
+def quantize_weights(source: Path, target: Path, *, bits: int) -> dict[str, Any]:
+    """Write an fp32 ONNX file with weights of 4 or 8 bits, and no more; how it was done."""
+    import onnx
+
+    with _silent_logging():
+        return _weights_alone(onnx.load(source), target, bits)
 
 
 def _dynamic(model: Any, target: Path, calibration: Calibration | None) -> dict[str, Any]:
@@ -88,16 +96,24 @@ def _static(model: Any, target: Path, calibration: Calibration | None) -> dict[s
 
 def _weight_only(model: Any, target: Path, calibration: Calibration | None) -> dict[str, Any]:
     del calibration  # activations stay in fp32
+    return _weights_alone(model, target, 8)
+
+
+def _weights_alone(model: Any, target: Path, bits: int) -> dict[str, Any]:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     quantizer = MatMulNBitsQuantizer(
-        model, bits=8, block_size=BLOCK, is_symmetric=True, nodes_to_exclude=_other_products(model)
+        model,
+        bits=bits,
+        block_size=BLOCK,
+        is_symmetric=True,
+        nodes_to_exclude=_other_products(model),
     )
     quantizer.process()
     quantizer.model.save_model_to_file(str(target), False)
     return {
         "method": "weight-only",
-        "weights": f"int8, one scale per {BLOCK} of an output",
+        "weights": f"int{bits}, one scale per {BLOCK} of an output",
         "activations": "fp32",
         "tool": "onnxruntime.quantization",
     }

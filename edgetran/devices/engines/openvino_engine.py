@@ -1,4 +1,4 @@
-"""OpenVINO on processors: fp32, fp16 and int8."""
+"""OpenVINO on processors: fp32, fp16, int8 and int4."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgetran.devices.engines.engine import (
     check_inputs,
     onnx_file,
 )
-from edgetran.devices.engines.openvino_quantization import quantize
+from edgetran.devices.engines.openvino_quantization import quantize, quantize_int4
 from edgetran.devices.engines.quantization import Calibration
 
 if TYPE_CHECKING:
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
 
     from edgetran.devices.figures import Workload
 
-_HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f32"}
+_HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f32", "int4": "f32"}
 
 
 class OpenVinoEngine(Engine):
     """Runs an ONNX file on the CPU plugin, tuned for latency."""
 
     name: ClassVar[str] = "openvino"
-    precisions: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("fp32", "fp16", "int8")}
+    precisions: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("fp32", "fp16", "int8", "int4")}
 
     def available(self) -> str | None:
-        """Needs openvino; nncf for static int8."""
+        """Needs openvino; nncf for static int8 and for int4."""
         if importlib.util.find_spec("openvino") is None:
             return 'openvino is not installed; pip install "edgetran[openvino]"'
         static = self.precision == "int8" and self.method == "static"
-        if static and importlib.util.find_spec("nncf") is None:
-            return 'static int8 needs nncf; pip install "edgetran[nncf]"'
+        if (static or self.precision == "int4") and importlib.util.find_spec("nncf") is None:
+            what = "static int8" if static else "int4"
+            return f'{what} needs nncf; pip install "edgetran[nncf]"'
         return None
 
     def versions(self) -> dict[str, str]:
@@ -91,6 +92,8 @@ class OpenVinoEngine(Engine):
             graph = openvino.Core().read_model(path)
             if self.precision == "int8":
                 graph, quantization = quantize(graph, self.method, calibration)
+            elif self.precision == "int4":
+                graph, quantization = quantize_int4(graph)
             half = self.precision == "fp16"
             openvino.save_model(graph, target / "model.xml", compress_to_fp16=half)
         except (RuntimeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""int8 for OpenVINO: its own dynamic int8 and weights alone; static int8 by NNCF."""
+"""OpenVINO's own int8, dynamic and of weights alone; static int8, and int4 of weights, by NNCF."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from edgetran.devices.engines.quantization import Calibration, enough
 
+_INT4_GROUP: Final = 32
+
 _GROUP: Final = ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"]
 """An option that the model carries itself, so that whoever opens it computes the same."""
 
@@ -21,6 +23,31 @@ def quantize(
 ) -> tuple[Any, dict[str, Any]]:
     """A graph in int8, and how it was done; the one given is not kept."""
     return _METHODS[method](graph, calibration)
+
+
+def quantize_int4(graph: Any) -> tuple[Any, dict[str, Any]]:
+    """A graph whose matrices of weights are int4, and how it was done."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # its bars
+        compressed = nncf.compress_weights(
+            graph,
+            mode=nncf.CompressWeightsMode.INT4_SYM,
+            group_size=_INT4_GROUP,
+            ratio=1.0,
+            all_layers=False,
+            advanced_parameters=nncf.AdvancedCompressionParameters(
+                group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST
+            ),
+        )
+    compressed.set_rt_info("0", _GROUP)
+    return compressed, {
+        "method": "weight-only",
+        "weights": f"int4, one scale per {_INT4_GROUP} of an output; tables and last layer int8",
+        "activations": "fp32",
+        "tool": "nncf",
+    }
 
 
 def _dynamic(graph: Any, calibration: Calibration | None) -> tuple[Any, dict[str, Any]]:

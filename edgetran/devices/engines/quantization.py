@@ -15,6 +15,8 @@ METHODS: Final[dict[str, tuple[Method, ...]]] = {
     "torch": ("dynamic",),
     "onnxruntime": ("dynamic", "static", "weight-only"),
     "openvino": ("dynamic", "static", "weight-only"),
+    "executorch": ("dynamic",),
+    "litert": ("dynamic",),
 }
 """The methods of each engine.
 

@@ -25,6 +25,7 @@ class TorchEngine(Engine):
     """Runs a `torch.nn.Module` under inference mode."""
 
     name: ClassVar[str] = "torch"
+    reads = "module"
     precisions: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "cpu": ("fp32", "bf16", "int8"),
         "cuda": ("fp32", "fp16", "bf16"),

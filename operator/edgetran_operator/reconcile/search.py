@@ -40,7 +40,6 @@ from edgetran_operator.reconcile.dependencies import (
     unfinished,
     works,
 )
-from edgetran_operator.reconcile.serving import serve_winner
 from edgetran_operator.reconcile.verdicts import worth_of_winner
 from edgetran_operator.reconcile.verifying import take_from_refinement, verified
 from edgetran_operator.reconcile.worker import Stage, advance, give_work
@@ -181,7 +180,6 @@ def _refine(builder: StatusBuilder, run: Run, search: CoDesignSearch) -> None:
             succeed(builder, run, _verdict(builder, "the search is done"))
         return
     builder.fields["refinement"] = refinement.name
-    serve_winner(builder, run)
     not_own = foreign(builder.seen, [refinement])
     if not_own is not None:
         builder.held_up(not_own.reason, not_own.message)

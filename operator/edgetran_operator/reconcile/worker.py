@@ -50,6 +50,9 @@ UNREPORTED_SECONDS: Final = 60
 """How long results of a worker that ended well may take to be seen before it is started again."""
 STARTING: Final = "the worker is being started"
 """Until its first pod is seen, so that one status is written for it and not two."""
+_BESIDE_THE_WORK: Final = COMMON_MUTABLE | {"serve", "tracking"}
+"""Fields of a spec for whose change no worker is ended: the operator acts on them, or the next
+worker does."""
 _THE_OPERATORS: Final = frozenset({"node", "devices", "refinement"})
 """Fields of a status that a worker may know too, and the operator knows better."""
 
@@ -310,8 +313,8 @@ def _never_ran(seen: Snapshot, worker: WorkerView) -> bool:
 
 
 def _essence(resource: Resource) -> Any:
-    """The spec without what the operator acts on and a worker does not."""
-    return spec_of(resource).model_dump(exclude=COMMON_MUTABLE)
+    """The spec without what changes nothing of what a worker comes to."""
+    return spec_of(resource).model_dump(exclude=_BESIDE_THE_WORK)
 
 
 def _keep_parts(builder: StatusBuilder, run: Run) -> WorkerProgress | None:

@@ -283,7 +283,7 @@ CASES = [
         ["spec", "devices", 0, "precision"],
         "fp64",
         "spec.devices[0].precision",
-        'supported values: "fp32", "fp16", "bf16", "int8"',
+        'supported values: "fp32", "fp16", "bf16", "int8", "int4"',
     ),
     (
         SEARCH,

@@ -41,9 +41,11 @@ FORMS = [
     Form("onnxruntime", "int8", method="weight-only"),
     Form("openvino", "int8", method="static"),
     Form("openvino", "int8", method="weight-only"),
+    Form("onnxruntime", "int4"),
+    Form("openvino", "int4"),
 ]
 CALIBRATION = Calibration.of((example_inputs(WORKLOAD, seed) for seed in range(4)), split="train")
-CLOSE = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
+CLOSE = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1, "int4": 2e-1}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def test_an_artifact_computes_what_its_model_does(form, artifacts, reference):
     np.testing.assert_allclose(run(artifact, form, None), logits, atol=1e-3)
     if form.precision != "fp32":
         assert np.abs(logits - reference).max() > 1e-7, "nothing was rounded"
-    assert (artifact.quantization is not None) == (form.precision == "int8")
+    assert (artifact.quantization is not None) == form.precision.startswith("int")
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)

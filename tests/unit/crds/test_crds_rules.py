@@ -206,6 +206,21 @@ NEAR = [
         {"engine": "torch", "precision": "int8", "quantization": {"method": "dynamic"}},
         {"engine": "torch", "precision": "int8", "quantization": {"method": "static"}},
     ),
+    (
+        "ExportTarget",
+        {"engine": "litert", "precision": "int8", "quantization": {"method": "auto"}},
+        {"engine": "litert", "precision": "int8", "quantization": {"method": "static"}},
+    ),
+    (
+        "ExportTarget",
+        {"engine": "onnxruntime", "precision": "int4"},
+        {"engine": "executorch", "precision": "int4"},
+    ),
+    (
+        "Device",
+        {**HOME, "engine": "openvino", "precision": "int4"},
+        {**HOME, "precision": "int4"},
+    ),
     ("SearchDevice", {**BOARD, "profileRef": {"name": "a"}}, {**PI, "profileRef": {"name": "a"}}),
     ("Sampling", {"initial": 2, "maxMeasurements": 2}, {"initial": 3, "maxMeasurements": 2}),
     ("Sampling", {"maxMeasurements": 2}, {"initial": 65}),

@@ -235,7 +235,7 @@ def test_a_folder_that_is_not_whole_is_refused_in_one_sentence(elastic, tmp_path
     else:
         record = json.loads((folder / "elastic.json").read_text())
         (folder / "elastic.json").write_text(json.dumps({**record, "head_types": ["c_9"]}))
-    with pytest.raises(ElasticError, match="not whole"):
+    with pytest.raises(ElasticError, match="is incomplete"):
         load_elastic(folder)
 
 

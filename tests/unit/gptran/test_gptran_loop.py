@@ -107,7 +107,7 @@ def test_a_budget_below_the_floors_is_refused_with_the_nearest_before_anything_i
     plan = replace(PLAN, budgets=Constraints(parameters=Bound(maximum=10)))
     with pytest.raises(
         GPTranError,
-        match=r"budgets\.parameters: Invalid value: 10: must be at least [\d,]+, .* on arithmetic",
+        match=r"budgets\.parameters: Invalid value: 10: must be at least [\d,]+: .* on arithmetic",
     ) as refused:
         refine(here, plan)
     nearest = int(re.search(r"at least ([\d,]+)", str(refused.value))[1].replace(",", ""))

@@ -243,15 +243,24 @@ def test_a_verdict_that_is_nonsense_costs_no_other(world):
     assert world.says(key, "ServedAsMeasured") == ("True", "AsMeasured")
 
 
-def test_a_refined_model_takes_the_place_of_the_searchs_winner(world):
+def test_nothing_is_served_on_the_board_until_the_winner_was_measured_there(world):
+    key = world.apply("CoDesignSearch", "s", spec_of("CoDesignSearch", serve={}))
+    world.settle()
+    world.finish(JOB)
+    world.finish(key, status={"best": BEST})
+    assert world.says(key, "WinnerVerified")[0] == "Unknown"
+    assert SERVED not in world.objects
+    measure(world)
+    assert world.says(key, "WinnerVerified")[0] != "Unknown"
+    assert f"--artifact={'a' * 64}" in command_of(world)
+
+
+def test_a_winner_that_is_refined_is_served_once_the_refined_model_was_measured(world):
     key = searched(world, refine={})
-    before = command_of(world)
-    assert f"--artifact={'a' * 64}" in before
-    assert world.says(key, "Succeeded")[0] == "Unknown"
-    roll_out(world)
-    tell(world, "pod-a", "True")
     refined = {**BEST, "id": 5, "artifact": "b" * 64}
+    assert SERVED not in world.objects, "it would disturb what is still to be measured"
     world.finish(REFINE, status={"best": refined})
+    assert SERVED not in world.objects
     measure(world)
     uid = world.objects[REFINE]["metadata"]["uid"]
     assert f"--artifact={'b' * 64}" in command_of(world)
@@ -267,6 +276,28 @@ def test_a_refined_model_takes_the_place_of_the_searchs_winner(world):
     world.delete("GPTranRun", "s-refine")
     world.settle()
     assert f"--artifact={'b' * 64}" in command_of(world)
+
+
+@pytest.mark.parametrize("field", ["serve", "tracking"])
+@pytest.mark.parametrize("kind", ["CoDesignSearch", "GPTranRun"])
+def test_how_a_winner_is_served_and_shown_may_change_while_the_worker_runs_on(kind, field, world):
+    values = {"serve": {"port": 9000}, "tracking": {"mlflow": {"uri": "http://tracks:5000"}}}
+    key = world.apply("CoDesignSearch", "s")
+    world.settle()
+    world.finish(JOB)
+    if kind == "GPTranRun":
+        world.finish(key, status={"best": BEST})
+        measure(world)
+        key = world.apply(kind, "r", spec_of(kind))
+        world.settle()
+    world.start_pods()
+    world.settle()
+    before = world.job_of(key)["metadata"]["uid"]
+    world.change(key, **{field: values[field]})
+    world.settle()
+    assert world.job_of(key)["metadata"]["uid"] == before
+    assert world.says(key, "Reconciling") == ("True", "Running")
+    assert world.told(key).count("SpecChangeRefused") == 0
 
 
 def test_a_refinement_by_itself_is_served_too(world):

@@ -1,4 +1,4 @@
-"""Where downloaded data and trained tokenizers are kept between runs."""
+"""Where downloads, trained tokenizers and engines' environments are kept between runs."""
 
 from __future__ import annotations
 
