@@ -166,7 +166,7 @@ class Played:
             owners = pod["metadata"].get("ownerReferences", ())
             if any(each["name"] == job_name for each in owners):
                 path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"
-                self.server.call("DELETE", path)
+                self.server.call("DELETE", path, {"gracePeriodSeconds": 0})
 
     def end(self, job_name: str, pod: str, code: int, message: str = "") -> None:
         """The worker ends; the Job takes note."""
