@@ -139,7 +139,8 @@ def _without_rounding(
     """`plain` with the weights of a model that rounds."""
     tensors = model.state_dict()
     plain.load_state_dict({name: tensors[name] for name in plain.state_dict()})
-    return plain.eval()
+    plain.train(False)
+    return plain
 
 
 @torch.no_grad()
