@@ -139,7 +139,8 @@ def _without_rounding(
     """`plain` with the weights of a model that rounds."""
     tensors = model.state_dict()
     plain.load_state_dict({name: tensors[name] for name in plain.state_dict()})
-    return plain.eval()
+    plain.train(False)
+    return plain
 
 
 @torch.no_grad()
@@ -147,4 +148,6 @@ def _see(model: nn.Module, data: EncodedTask) -> None:
     """Let every range begin with a batch, which also gives its tensors their shapes."""
     count = min(_BATCH, len(data.split("train")))
     model.train()
-    model(**data.batch("train", np.arange(count)).inputs(torch.device("cpu")))
+    with torch.random.fork_rng():  # of dropout: a training that goes on begins with the same ranges
+        torch.manual_seed(_SEED)
+        model(**data.batch("train", np.arange(count)).inputs(torch.device("cpu")))
