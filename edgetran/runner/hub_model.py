@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from edgetran.cache import cache_folder
 from edgetran.training import TaskError
-from edgetran.training.cache import cache_folder
 from edgetran.training.hub import reachable
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
