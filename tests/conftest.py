@@ -51,12 +51,18 @@ settings.register_profile(
 )
 
 
+_LOG_LEVEL = logging.getLogger().level
+
+
 @pytest.fixture(autouse=True)
 def _log_level_as_it_was() -> Iterator[None]:
-    """A command that runs within the tests' process silences logs for itself alone."""
-    level = logging.getLogger().level
+    """A command that runs within the tests' process silences logs for itself alone.
+
+    It may have run in a fixture of a whole file, before this one.
+    """
+    logging.getLogger().setLevel(_LOG_LEVEL)
     yield
-    logging.getLogger().setLevel(level)
+    logging.getLogger().setLevel(_LOG_LEVEL)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -137,7 +137,7 @@ class Played:
             (term,) = required["nodeSelectorTerms"]
             if "matchFields" in term:  # trainers only keep off boards
                 node = term["matchFields"][0]["values"][0]
-        name = f"{job_name}-{next(NUMBERS)}"
+        name = f"{job_name}-{next(NUMBERS):05d}"  # five characters, as the Job controller has it
         owner = {
             "apiVersion": "batch/v1",
             "kind": "Job",

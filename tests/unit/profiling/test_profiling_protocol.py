@@ -121,9 +121,12 @@ def test_a_model_too_slow_for_the_mode_is_not_repeated():
 
 
 def test_energy_and_idle_power_come_from_the_same_run_on_one_clock():
-    meter = Meter()
     mode = Mode("quick", 1.0, 10, 0.1, 0.5, 1.0, 1, 30.0, 0.0)
-    run = run_protocol(meter.work, mode=mode, power_source=meter)
+    for _ in range(5):  # a busy machine leaves gaps between readings, of which no energy is made
+        meter = Meter()
+        run = run_protocol(meter.work, mode=mode, power_source=meter)
+        if run.power.energy_j.value is not None:
+            break
     window_s = run.reported.end_s - run.reported.starts_s[0]
     assert run.power.duration_s == pytest.approx(window_s)
     moments, joules = np.array(meter.truth).T

@@ -32,17 +32,22 @@ def refused(*arguments):
 def test_it_says_where_it_serves_answers_and_ends_on_sigterm(run):
     command = [sys.executable, "-m", "edgetran.cli", "serve", str(run), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        address = re.search(r"http://127\.0\.0\.1:\d+/v2/models/films", line)
-        assert address, line
-        body = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["fine"]}]}
-        response = requests.post(f"{address[0]}/infer", json=body, timeout=60)
-        answer = response.json()
-        assert answer["outputs"][0]["data"][0] in ("bad", "good")
-        assert "served as measured" in process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            address = re.search(r"http://127\.0\.0\.1:\d+/v2/models/films", line)
+            assert address, line
+            body = {
+                "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["fine"]}]
+            }
+            response = requests.post(f"{address[0]}/infer", json=body, timeout=60)
+            answer = response.json()
+            assert answer["outputs"][0]["data"][0] in ("bad", "good")
+            assert "served as measured" in process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()  # where something went wrong
 
 
 def test_a_board_needs_neither_torch_nor_transformers_to_serve(run):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -74,6 +75,16 @@ def command(storage, artifact, *more):
     ]
 
 
+@contextmanager
+def started(words):
+    """A worker that is killed where a test goes wrong."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def environment(monkeypatch):
     monkeypatch.setenv("EDGETRAN_LOG", "json")
     monkeypatch.setenv("POD_NAME", "pod-a")
@@ -84,7 +95,7 @@ def test_it_serves_tells_its_verdict_and_takes_it_back(run, api_server, monkeypa
     storage, artifact = run
     kubeconfig, patches = api_server
     words = command(storage, artifact, f"--kubeconfig={kubeconfig}")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    with started(words) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         assert "is served at port" in first["message"], first
@@ -113,7 +124,7 @@ def test_a_run_at_an_address_is_fetched_without_its_trained_weights(
     words = command(
         local, artifact, f"--kubeconfig={api_server[0]}", f"--uri=file://{tmp_path}/bucket"
     )
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    with started(words) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
