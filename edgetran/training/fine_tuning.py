@@ -309,7 +309,8 @@ class _Training:
             metrics = evaluate(self.model, self.data, "validation", scale=self.scale)
         if not math.isfinite(metrics["loss"]):
             raise TrainingDiverged(f"the validation loss became {metrics['loss']}")
-        self.validation_seconds = time.monotonic() - begun
+        # The longest so far is reserved: what is used of the budget never becomes less.
+        self.validation_seconds = max(self.validation_seconds, time.monotonic() - begun)
         train_loss = float(torch.stack(self.losses).mean()) if self.losses else math.nan
         self.losses.clear()
         self.history.append(
